@@ -1,0 +1,1 @@
+"""Videos: generated, imported or downloaded, checked, cached, and served as frames and clips."""

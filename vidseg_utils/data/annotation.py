@@ -1,0 +1,142 @@
+"""The truth behind a video: every object's pose in every video frame, and every collision, in CLEVRER's JSON format.
+
+Generated and imported videos carry the same file, so both kinds of truth have this one reader.
+Format: Yi et al., CLEVRER (ICLR 2020), `annotation_*.json`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from vidseg_utils.classes import class_attributes, class_id
+from vidseg_utils.paths import read_json, write_json
+
+VIDEO_FRAMES = 128  # of a CLEVRER video, at 25 a second
+COURSE_FRAMES = tuple(range(0, VIDEO_FRAMES, 6))  # the 22 video frames that the course kept
+OBJECT_RADIUS = 0.2  # radius, half side and half height of every object, in world units
+
+
+@dataclass(frozen=True)
+class Collision:
+    """Two objects meet: the video frame, their two places in the trajectory, and where (x, y, z) in world units."""
+
+    frame: int
+    objects: tuple[int, int]
+    location: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Poses of N objects in T video frames. World units; +x towards the viewer, +y to the right, the floor is z = 0."""
+
+    class_ids: np.ndarray  # (N,) uint8, 1..48, all different
+    positions: np.ndarray  # (T, N, 3) centres
+    rotations: np.ndarray  # (T, N, 3, 3) object -> world; a cylinder's axis is its own y, as in CLEVRER
+    velocities: np.ndarray  # (T, N, 3) units a second
+    angular_velocities: np.ndarray  # (T, N, 3) radians a second
+    in_view: np.ndarray  # (T, N) bool
+    collisions: tuple[Collision, ...] = ()
+
+    def at(self, frames: tuple[int, ...]) -> "Trajectory":
+        """The same objects in those video frames only, such as COURSE_FRAMES; collisions keep their frame numbers."""
+        index = list(frames)
+        per_frame = ("positions", "rotations", "velocities", "angular_velocities", "in_view")
+        return Trajectory(self.class_ids, *(getattr(self, name)[index] for name in per_frame), self.collisions)
+
+
+def read_annotation(path: Path | str) -> Trajectory:
+    """Read one annotation file. Raises ValueError that names the file and what is wrong with it."""
+    value = read_json(path)
+    try:
+        return _from_json(value)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+        reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path} is not a CLEVRER annotation: {reason}") from None
+
+
+def _from_json(value: dict) -> Trajectory:
+    properties = value["object_property"]
+    order = {int(entry["object_id"]): place for place, entry in enumerate(properties)}
+    class_ids = np.array([class_id(e["shape"], e["material"], e["color"]) for e in properties], dtype=np.uint8)
+    if len(order) != len(properties):
+        raise ValueError("two objects have the same object_id")
+    if not 0 < len(properties) < 49:
+        raise ValueError(f"{len(properties)} objects; expected 1 to 48")
+
+    trajectory = value["motion_trajectory"]
+    if not trajectory:
+        raise ValueError("motion_trajectory is empty")
+    poses = np.full((len(trajectory), len(properties), 4, 3), np.nan)
+    in_view = np.zeros((len(trajectory), len(properties)), dtype=bool)
+    for t, frame in enumerate(trajectory):
+        for entry in frame["objects"]:
+            n = order[int(entry["object_id"])]
+            poses[t, n] = [entry[key] for key in ("location", "orientation", "velocity", "angular_velocity")]
+            in_view[t, n] = bool(entry["inside_camera_view"])
+    if not np.isfinite(poses).all():
+        t, n = np.argwhere(~np.isfinite(poses).all(axis=(2, 3)))[0]
+        raise ValueError(f"object {n} has no finite pose in frame {t}")
+    collisions = tuple(
+        Collision(
+            int(entry["frame_id"]),
+            tuple(order[int(i)] for i in entry["object_ids"]),
+            tuple(float(v) for v in entry["location"]),
+        )
+        for entry in value["collision"]
+    )
+    rotations = Rotation.from_euler("xyz", poses[:, :, 1].reshape(-1, 3)).as_matrix()
+    return Trajectory(
+        class_ids,
+        positions=poses[:, :, 0],
+        rotations=rotations.reshape(*in_view.shape, 3, 3),
+        velocities=poses[:, :, 2],
+        angular_velocities=poses[:, :, 3],
+        in_view=in_view,
+        collisions=collisions,
+    )
+
+
+def write_annotation(path: Path | str, trajectory: Trajectory, *, scene_index: int, video_filename: str) -> None:
+    """Write `trajectory` in CLEVRER's format (rounded to 4 decimals as CLEVRER's own files are)."""
+    frames, objects = trajectory.in_view.shape
+    eulers = Rotation.from_matrix(trajectory.rotations.reshape(-1, 3, 3)).as_euler("xyz").reshape(frames, objects, 3)
+    columns = {
+        "location": trajectory.positions,
+        "orientation": eulers,
+        "velocity": trajectory.velocities,
+        "angular_velocity": trajectory.angular_velocities,
+    }
+    columns = {key: np.round(array, 4).tolist() for key, array in columns.items()}
+    properties = []
+    for n, id_ in enumerate(trajectory.class_ids.tolist()):
+        shape, material, colour = class_attributes(id_)
+        properties.append({"object_id": n, "color": colour, "material": material, "shape": shape})
+    motion = [
+        {
+            "frame_id": t,
+            "objects": [
+                {"object_id": n}
+                | {key: column[t][n] for key, column in columns.items()}
+                | {"inside_camera_view": bool(trajectory.in_view[t, n])}
+                for n in range(objects)
+            ],
+        }
+        for t in range(frames)
+    ]
+    collisions = [
+        {"object_ids": list(c.objects), "frame_id": c.frame, "location": [round(float(v), 4) for v in c.location]}
+        for c in trajectory.collisions
+    ]
+    write_json(
+        path,
+        {
+            "scene_index": scene_index,
+            "video_filename": video_filename,
+            "object_property": properties,
+            "motion_trajectory": motion,
+            "collision": collisions,
+        },
+        indent=None,
+    )

@@ -1,0 +1,77 @@
+"""Where data, runs and figures are, and how files are written: whole or not at all.
+
+Everything is found from the package (or from $VIDSEG_HOME), never from the current folder, because papermill,
+nbval and a shell each start somewhere else.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def home() -> Path:
+    """$VIDSEG_HOME if set; else the checkout that holds the package; else ~/vidseg (an installed package)."""
+    if configured := os.environ.get("VIDSEG_HOME"):
+        return Path(configured).expanduser().resolve()
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.home() / "vidseg"
+
+
+def data_dir() -> Path:
+    """Folder of the data sets, one sub-folder a set."""
+    return home() / "data"
+
+
+def runs_dir() -> Path:
+    """Folder of the runs, one sub-folder a run."""
+    return home() / "runs"
+
+
+def figures_dir() -> Path:
+    """Folder of the pictures that the README shows."""
+    return home() / "figures"
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Write a file or folder under a temporary name beside `path`; it takes `path`'s place only if the block ends well.
+
+    Yields a path that does not exist yet, with the suffix of `path`. A folder at `path` is replaced whole.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}"
+    try:
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, value: object, *, indent: int | None = 2) -> None:
+    """Write `value` as JSON, whole or not at all; `indent=None` is for files that only programs read."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str) -> dict:
+    """Read a JSON object. Raises ValueError naming the file when it is not one, FileNotFoundError when it is missing."""
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply to be one of ours") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a JSON {type(value).__name__}, not an object")
+    return value

@@ -1,0 +1,128 @@
+"""The three sizes at which everything runs: `smoke` (proof), `cpu` (a laptop), `gpu` (the full course).
+
+One table, so that a notebook, the command line and a test mean the same by a profile's name.
+"""
+
+import os
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every size of one profile. Change single ones with `get_profile(name, unet_epochs=3)`."""
+
+    name: str
+    # videos of each split
+    train: int
+    val: int
+    unlabeled: int
+    hidden: int
+    # working size of a frame, pixels; on disk it is always 160 x 240
+    height: int
+    width: int
+    # U-Net
+    unet_base_channels: int
+    unet_epochs: int
+    unet_batch_size: int
+    unet_frames_every: int  # of each training video every n-th frame
+    # SimVP
+    simvp_hid_s: int
+    simvp_hid_t: int
+    simvp_n_s: int
+    simvp_n_t: int
+    simvp_epochs: int
+    simvp_batch_size: int
+    # machine
+    precision: str  # "no" (float32), "bf16" or "fp16"
+    workers: int  # loader processes; 0 loads in the main one
+    seed: int = 0
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """Number of videos of each split."""
+        return {"train": self.train, "val": self.val, "unlabeled": self.unlabeled, "hidden": self.hidden}
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="smoke",
+            train=4,
+            val=3,
+            unlabeled=2,
+            hidden=2,
+            height=40,
+            width=60,
+            unet_base_channels=8,
+            unet_epochs=1,
+            unet_batch_size=8,
+            unet_frames_every=4,
+            simvp_hid_s=8,
+            simvp_hid_t=16,
+            simvp_n_s=2,
+            simvp_n_t=2,
+            simvp_epochs=1,
+            simvp_batch_size=2,
+            precision="no",
+            workers=0,
+        ),
+        Profile(
+            name="cpu",
+            train=300,
+            val=100,
+            unlabeled=100,
+            hidden=20,
+            height=80,
+            width=120,
+            unet_base_channels=16,
+            unet_epochs=4,
+            unet_batch_size=16,
+            unet_frames_every=3,
+            simvp_hid_s=16,
+            simvp_hid_t=64,
+            simvp_n_s=2,
+            simvp_n_t=4,
+            simvp_epochs=4,
+            simvp_batch_size=8,
+            precision="no",
+            workers=0,
+        ),
+        Profile(
+            name="gpu",
+            train=1000,
+            val=1000,
+            unlabeled=13000,
+            hidden=2000,
+            height=160,
+            width=240,
+            unet_base_channels=64,
+            unet_epochs=30,
+            unet_batch_size=32,
+            unet_frames_every=1,
+            simvp_hid_s=64,
+            simvp_hid_t=256,
+            simvp_n_s=4,
+            simvp_n_t=8,
+            simvp_epochs=25,
+            simvp_batch_size=8,
+            precision="bf16",
+            workers=4,
+        ),
+    )
+}
+
+
+def get_profile(name: str = "auto", **overrides: int | str) -> Profile:
+    """The profile of that name; "auto" reads $VIDSEG_PROFILE and falls back to cpu. Overrides replace single sizes.
+
+    Raises ValueError for an unknown profile or size, with the choices.
+    """
+    if name == "auto":
+        name = os.environ.get("VIDSEG_PROFILE") or "cpu"
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}; choose from {sorted(PROFILES)}")
+    profile = PROFILES[name]
+    if unknown := sorted(set(overrides) - set(profile.__dataclass_fields__)):
+        raise ValueError(f"unknown size {unknown[0]!r}; a profile has {sorted(profile.__dataclass_fields__)}")
+    return replace(profile, **overrides)

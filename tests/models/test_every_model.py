@@ -1,0 +1,110 @@
+"""Proves that every model learns: finite gradients everywhere, one batch overfitted, its state restored bit for bit."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from vidseg_utils.models import MODELS, build_model
+
+N_CLASSES = 5
+TINY = {  # name: (settings, shape of the input)
+    "unet": ({"n_classes": N_CLASSES, "base_channels": 4}, (2, 3, 20, 28)),
+    "simvp": (
+        {"in_shape": (3, 3, 16, 24), "out_channels": N_CLASSES, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2},
+        (2, 3, 3, 16, 24),
+    ),
+}
+VARIANTS = [
+    *((name, {}) for name in TINY),
+    ("unet", {"bilinear": True}),
+    ("simvp", {"translator": "gsta"}),
+]
+
+
+def tiny(name, extra):
+    settings, shape = TINY[name]
+    torch.manual_seed(0)
+    return build_model(name, **settings, **extra), torch.rand(shape)
+
+
+def scores_of(model, x):
+    """The model's answer as (N, K, H, W), whatever else it returns and however many frames it has."""
+    output = model(x)
+    output = output[0] if isinstance(output, tuple) else output
+    return output.flatten(0, -4) if output.ndim == 5 else output
+
+
+def test_every_model_is_tried_here():
+    assert set(MODELS) - {"object_dynamics"} == set(TINY)
+
+
+@pytest.mark.parametrize(("name", "extra"), VARIANTS)
+def test_gradients_are_finite_and_reach_every_parameter(name, extra):
+    model, x = tiny(name, extra)
+    scores_of(model, x).square().mean().backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+
+
+@pytest.mark.parametrize(("name", "extra"), VARIANTS)
+def test_one_batch_is_overfitted(name, extra):
+    model, x = tiny(name, extra)
+    n_outputs = scores_of(model, x).shape[1]
+    if n_outputs == N_CLASSES:  # the class to learn: how bright the pixel's row and column are
+        target = (torch.arange(x.shape[-2])[:, None] // 6 + torch.arange(x.shape[-1]) // 8) % N_CLASSES
+        target = target.expand(len(scores_of(model, x)), -1, -1)
+
+        def loss_of():
+            return functional.cross_entropy(scores_of(model, x), target)
+    else:
+
+        def loss_of():
+            return functional.mse_loss(scores_of(model, x), x[:, -1])
+
+    first = loss_of().item()
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        loss = loss_of()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.4 * first
+
+
+@pytest.mark.parametrize(("name", "extra"), VARIANTS)
+def test_state_round_trip_gives_the_same_answer_bit_for_bit(name, extra):
+    model, x = tiny(name, extra)
+    scores_of(model, x)  # moves the BatchNorm statistics away from where they start
+    other = build_model(name, **TINY[name][0], **extra)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(scores_of(model.eval(), x), scores_of(other.eval(), x))
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[0], "expected (B, "),
+        (lambda x: x[..., :2, :, :], "expected 3 channels"),
+        (lambda x: (255 * x).to(torch.uint8), "divide uint8 frames by 255"),
+        (lambda x: x[:0], "is empty"),
+    ],
+    ids=["axes", "channels", "uint8", "empty"],
+)
+def test_wrong_input_is_refused_at_the_door(name, change, message):
+    model, x = tiny(name, {})
+    with pytest.raises(ValueError) as error:
+        model(change(x))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_model_lists_the_choices():
+    with pytest.raises(ValueError, match=r"unknown model 'unett'; choose from \[.*'simvp', 'unet'\]"):
+        build_model("unett")
+
+
+def test_an_unknown_setting_is_named_with_those_that_exist():
+    with pytest.raises(ValueError, match=r"model 'unet' has no setting 'base_chanels'; it has \['in_channels'"):
+        build_model("unet", base_chanels=8)

@@ -1,0 +1,145 @@
+"""Proves that SimVP is the published one, by its counts, and that rollout feeds it what it says it does."""
+
+import pytest
+import torch
+from torch import nn
+
+from vidseg_utils.models import build_model, parameter_count, rollout
+
+SMALL = {"hid_s": 8, "hid_t": 16, "n_t": 2}
+
+
+@pytest.mark.parametrize(("hid_t", "count"), [(256, 15_778_433), (512, 57_761_409)])
+def test_parameter_count_is_the_published_one(hid_t, count):
+    with torch.device("meta"):
+        assert parameter_count(build_model("simvp", in_shape=(10, 1, 64, 64), hid_t=hid_t)) == count
+
+
+@pytest.mark.parametrize("config", ["8_16_64_512_8", "8_16_64_256_8", "4_8_64_256_4", "4_8_16_64_4", "2_4_4_32_1"])
+def test_the_published_mask_configurations_can_be_built(config):
+    n_s, n_t, hid_s, hid_t, groups = map(int, config.split("_"))
+    with torch.device("meta"):
+        model = build_model(
+            "simvp", in_shape=(11, 1, 160, 240), n_s=n_s, n_t=n_t, hid_s=hid_s, hid_t=hid_t, groups=groups
+        )
+        assert model(torch.rand(1, 11, 1, 160, 240)).shape == (1, 11, 1, 160, 240)
+
+
+def test_groups_that_do_not_divide_the_channels_fall_back_to_the_most_that_do():
+    model = build_model("simvp", in_shape=(11, 49, 16, 16), hid_s=4, hid_t=32, n_s=2, n_t=2, groups=7)
+    assert {conv.groups for conv in model.modules() if isinstance(conv, nn.Conv2d)} == {1}
+    assert model(torch.rand(1, 11, 49, 16, 16)).isfinite().all()
+
+
+@pytest.mark.parametrize("translator", ["inception", "gsta"])
+@pytest.mark.parametrize(("n_s", "n_t"), [(1, 1), (2, 2), (3, 2), (4, 3)])
+def test_any_number_of_layers_keeps_the_size(translator, n_s, n_t):
+    model = build_model(
+        "simvp", in_shape=(2, 3, 12, 20), out_channels=5, hid_s=4, hid_t=8, n_s=n_s, n_t=n_t, translator=translator
+    )
+    assert model(torch.rand(1, 2, 3, 12, 20)).shape == (1, 2, 5, 12, 20)
+    assert model(torch.rand(1, 2, 3, 24, 8)).shape == (1, 2, 5, 24, 8)
+
+
+def test_decoding_only_the_last_frames_gives_those_of_all():
+    model = build_model("simvp", in_shape=(4, 3, 16, 16), **SMALL).eval()
+    frames = torch.rand(2, 4, 3, 16, 16)
+    torch.testing.assert_close(model(frames, last=1), model(frames)[:, -1:])
+    with pytest.raises(ValueError, match="last must be between 1 and 4, got 5"):
+        model(frames, last=5)
+
+
+@pytest.mark.parametrize("translator", ["inception", "gsta"])
+def test_every_future_frame_depends_on_every_past_frame(translator):
+    model = build_model("simvp", in_shape=(3, 1, 8, 8), translator=translator, **SMALL)
+    frames = torch.rand(1, 3, 1, 8, 8, requires_grad=True)
+    for t in range(3):
+        (gradient,) = torch.autograd.grad(model(frames)[:, t].square().sum(), frames)
+        assert (gradient.abs().sum(dim=(0, 2, 3, 4)) > 0).all()
+
+
+def test_a_height_that_cannot_be_halved_names_the_cure():
+    with pytest.raises(ValueError, match="height 162 is not divisible by 4; pad to 164"):
+        build_model("simvp", in_shape=(11, 3, 162, 240), **SMALL)
+    with pytest.raises(ValueError, match="width 6 is not divisible by 4; pad to 8"):
+        build_model("simvp", in_shape=(2, 3, 8, 8), **SMALL)(torch.rand(1, 2, 3, 8, 6))
+
+
+def test_another_number_of_frames_is_refused():
+    with pytest.raises(ValueError, match="this SimVP maps 11 frames to 11, got 10"):
+        build_model("simvp", in_shape=(11, 3, 8, 8), **SMALL)(torch.rand(1, 10, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"translator": "lstm"}, r"unknown translator 'lstm'; choose from \['gsta', 'inception'\]"),
+        ({"in_shape": (3, 16, 16)}, "in_shape must be"),
+        ({"in_shape": 11}, "in_shape must be"),
+        ({"hid_s": 7}, "must be even"),
+        ({"n_t": 0}, "n_t must be a whole number of at least 1"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build_model("simvp", **({"in_shape": (2, 3, 16, 16), **SMALL} | wrong))
+
+
+class Counter(nn.Module):
+    """T frames that count: each answer is 1 (then 2, 3, …) more than the newest input; remembers what it was fed."""
+
+    def __init__(self):
+        super().__init__()
+        self.fed = []
+
+    def forward(self, frames):
+        self.fed.append(frames.flatten().tolist())
+        return frames[:, -1:] + torch.arange(1.0, 1 + frames.shape[1]).view(1, -1, 1, 1, 1)
+
+
+def video(*values):
+    return torch.tensor(values).float().view(1, -1, 1, 1, 1)
+
+
+def test_rollout_in_blocks_feeds_whole_outputs_back():
+    model = Counter()
+    assert rollout(model, video(1, 2, 3), 7, ahead=3).flatten().tolist() == [4, 5, 6, 7, 8, 9, 10]
+    assert model.fed == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+
+
+def test_rollout_by_single_frames_slides_the_window():
+    model = Counter()  # its last output is 3 more than its newest input
+    assert rollout(model, video(1, 2, 3), 3).flatten().tolist() == [6, 9, 12]
+    assert model.fed == [[1, 2, 3], [2, 3, 6], [3, 6, 9]]
+
+
+def test_rollout_gives_feedback_to_the_model_but_returns_the_output_itself():
+    model = Counter()
+    assert rollout(model, video(1, 2, 3), 3, feedback=lambda x: -x).flatten().tolist() == [6, -3, 6]
+    assert model.fed == [[1, 2, 3], [2, 3, -6], [3, -6, 3]]
+
+
+def test_scheduled_sampling_feeds_the_truth_as_often_as_told():
+    model = Counter()
+    truth = video(100, 200, 300)
+    assert rollout(model, video(1, 2, 3), 3, truth=truth, truth_probability=1.0).flatten().tolist() == [6, 103, 203]
+    assert model.fed == [[1, 2, 3], [2, 3, 100], [3, 100, 200]]
+    torch.manual_seed(0)
+    clips = video(1, 2, 3).repeat(400, 1, 1, 1, 1)
+    second = rollout(Counter(), clips, 2, truth=truth.repeat(400, 1, 1, 1, 1), truth_probability=0.25)[:, 1]
+    assert 70 < (second == 103).sum() < 130  # 100 of 400 expected, standard deviation 9
+
+
+def test_rollout_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="gives only 3 frames at a time"):
+        rollout(Counter(), video(1, 2, 3), 8, ahead=4)
+    with pytest.raises(ValueError, match="needs truth of 8 frames"):
+        rollout(Counter(), video(1, 2, 3), 8, truth_probability=0.5)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        rollout(Counter(), video(1, 2, 3), 8, truth=video(*range(8)), truth_probability=1.5)
+
+
+def test_gradients_flow_through_the_whole_rollout():
+    past = video(1, 2, 3).requires_grad_()
+    rollout(Counter(), past, 5).square().sum().backward()
+    assert past.grad[0, -1] != 0

@@ -1,0 +1,30 @@
+"""The models by name: `build_model("unet", base_channels=16)`."""
+
+import inspect
+
+from torch import nn
+
+from vidseg_utils.models.blocks import check_choice, parameter_count
+from vidseg_utils.models.simvp import SimVP, rollout
+from vidseg_utils.models.unet import UNet
+
+MODELS: dict[str, type[nn.Module]] = {
+    "simvp": SimVP,
+    "unet": UNet,
+}
+
+
+def build_model(name: str, **config) -> nn.Module:
+    """A fresh model with random weights (torch's global generator: call `torch.manual_seed` first).
+
+    Raises ValueError for an unknown name (it lists the choices), for a setting that the model does not have, and for
+    a value that it cannot be built with.
+    """
+    check_choice("model", name, MODELS)
+    known = list(inspect.signature(MODELS[name]).parameters)
+    if unknown := [key for key in config if key not in known]:
+        raise ValueError(f"model {name!r} has no setting {unknown[0]!r}; it has {known}")
+    return MODELS[name](**config)
+
+
+__all__ = ["MODELS", "build_model", "parameter_count", "rollout"]

@@ -1,0 +1,179 @@
+"""SimVP: a convolutional encoder, a translator that mixes the frames, and a decoder. T frames in, the next T out.
+
+Gao, Tan, Wu, Li: "SimVP: Simpler yet Better Video Prediction" (CVPR 2022); the translator `gsta` is that of its
+second version (Tan, Gao, Li, Li, 2022). `rollout` goes further than T frames, or one frame at a time.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from einops import rearrange
+from torch import nn
+
+from vidseg_utils.models.blocks import check_choice, check_images, check_positive, fold_frames, unfold_frames
+from vidseg_utils.models.translators import TRANSLATORS
+
+
+def strides(n_layers: int) -> list[int]:
+    """Strides of the encoder's layers: 1, 2, 1, 2, …."""
+    return [1 + layer % 2 for layer in range(n_layers)]
+
+
+class SpatialConv(nn.Sequential):
+    """3x3 convolution, GroupNorm(2), LeakyReLU(0.2); stride 2 halves height and width, or doubles them if `up`."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, up: bool = False):
+        if up and stride == 2:
+            conv = nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1)
+        else:
+            conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
+        super().__init__(conv, nn.GroupNorm(2, out_channels), nn.LeakyReLU(0.2, inplace=True))
+
+
+class Encoder(nn.Module):
+    """Each frame alone, (N, C, H, W) -> its map (N, hid_s, h, w) and the first layer's output as the skip."""
+
+    def __init__(self, in_channels: int, hid_s: int, n_s: int):
+        super().__init__()
+        widths = [in_channels] + [hid_s] * (n_s - 1)
+        self.layers = nn.ModuleList(
+            SpatialConv(width, hid_s, stride=stride) for width, stride in zip(widths, strides(n_s), strict=True)
+        )
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """images: (N, C, H, W) -> (N, hid_s, h, w), (N, hid_s, H, W)."""
+        skip = self.layers[0](images)
+        latent = skip
+        for layer in self.layers[1:]:
+            latent = layer(latent)
+        return latent, skip
+
+
+class Decoder(nn.Module):
+    """Each map back to a frame; its last layer also takes the skip, and a 1x1 readout makes the channels."""
+
+    def __init__(self, hid_s: int, out_channels: int, n_s: int):
+        super().__init__()
+        *early, last = reversed(strides(n_s))
+        self.layers = nn.ModuleList(SpatialConv(hid_s, hid_s, stride=stride, up=True) for stride in early)
+        self.last = SpatialConv(2 * hid_s, hid_s, stride=last, up=True)
+        self.readout = nn.Conv2d(hid_s, out_channels, kernel_size=1)
+
+    def forward(self, latent: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """latent: (N, hid_s, h, w), skip: (N, hid_s, H, W) -> (N, out_channels, H, W)."""
+        for layer in self.layers:
+            latent = layer(latent)
+        return self.readout(self.last(torch.cat([latent, skip], dim=1)))
+
+
+class SimVP(nn.Module):
+    """T frames to the T frames that follow: (B, T, C, H, W) -> (B, T, out_channels, H, W).
+
+    in_shape: (T, C, H, W); H and W must be divisible by 2 ** (n_s // 2). Other sizes that are divisible work too.
+    out_channels: C unless given; K for class logits instead of frames (the decoder then reads out classes)
+    hid_s, n_s: channels and layers of encoder and decoder. hid_t, n_t: channels and blocks of the translator.
+    groups: of the inception translator's convolutions (where they don't divide the channels: the most that do).
+    With in_shape (10, 1, 64, 64) and hid_t 256: 15,778,433 parameters; 512: 57,761,409.
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int] = (11, 3, 160, 240),
+        out_channels: int | None = None,
+        hid_s: int = 64,
+        hid_t: int = 256,
+        n_s: int = 4,
+        n_t: int = 8,
+        groups: int = 8,
+        translator: str = "inception",
+    ) -> None:
+        super().__init__()
+        if not isinstance(in_shape, Sequence) or len(in_shape) != 4:
+            raise ValueError(f"in_shape must be (frames, channels, height, width), got {in_shape}")
+        self.n_frames, self.in_channels, height, width = in_shape
+        out_channels = self.in_channels if out_channels is None else out_channels
+        check_positive(frames=self.n_frames, channels=self.in_channels, height=height, width=width)
+        check_positive(out_channels=out_channels, hid_s=hid_s, hid_t=hid_t, n_s=n_s, n_t=n_t, groups=groups)
+        if hid_s % 2 or hid_t % 2:
+            raise ValueError(f"hid_s and hid_t must be even, got {hid_s} and {hid_t}")
+        check_choice("translator", translator, TRANSLATORS)
+        self.multiple = 2 ** (n_s // 2)
+        self._check_size(height, width)
+        self.encoder = Encoder(self.in_channels, hid_s, n_s)
+        self.translator = TRANSLATORS[translator](self.n_frames * hid_s, hid_t, n_t, groups=groups)
+        self.decoder = Decoder(hid_s, out_channels, n_s)
+
+    def forward(self, frames: torch.Tensor, last: int | None = None) -> torch.Tensor:
+        """Forecast.
+
+        frames: (B, T, C, H, W) float; frames in [0, 1], or one-hot masks
+        last: decode only the last so many frames (the loss on frame 21 alone needs no other)
+        returns: (B, T, out_channels, H, W), or (B, last, out_channels, H, W); no activation at the end
+        Raises ValueError for another number of frames or channels, or a size that is not divisible.
+        """
+        self._check(frames)
+        if last is not None and not 1 <= last <= self.n_frames:
+            raise ValueError(f"last must be between 1 and {self.n_frames}, got {last}")
+        latent, skip = self.encoder(fold_frames(frames))  # (B*T, hid_s, h, w), (B*T, hid_s, H, W)
+        mixed = self.translator(rearrange(latent, "(b t) c h w -> b (t c) h w", t=self.n_frames))
+        mixed = rearrange(mixed, "b (t c) h w -> b t c h w", t=self.n_frames)
+        skip = unfold_frames(skip, n_frames=self.n_frames)
+        if last is not None:
+            mixed, skip = mixed[:, -last:], skip[:, -last:]  # (B, last, hid_s, …)
+        future = self.decoder(fold_frames(mixed), fold_frames(skip))  # (B*T, out_channels, H, W)
+        return unfold_frames(future, n_frames=mixed.shape[1])
+
+    def _check(self, frames: torch.Tensor) -> None:
+        check_images(frames, channels=self.in_channels, video=True)
+        if frames.shape[1] != self.n_frames:
+            raise ValueError(f"this SimVP maps {self.n_frames} frames to {self.n_frames}, got {frames.shape[1]}")
+        self._check_size(*frames.shape[-2:])
+
+    def _check_size(self, height: int, width: int) -> None:
+        for name, size in (("height", height), ("width", width)):
+            if size % self.multiple:
+                cure = size + -size % self.multiple
+                raise ValueError(f"{name} {size} is not divisible by {self.multiple}; pad to {cure}")
+
+
+def rollout(
+    model: nn.Module,
+    past: torch.Tensor,
+    n_frames: int,
+    *,
+    ahead: int = 1,
+    feedback: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    truth: torch.Tensor | None = None,
+    truth_probability: float = 0.0,
+) -> torch.Tensor:
+    """Forecast `n_frames` by feeding the model its own answers: one frame at a time, or `ahead` frames at a time.
+
+    The last `ahead` frames of the model's output are taken as the next ones (its skip then comes from the newest
+    input); with `ahead` = T that is its whole output. Gradients flow through all steps.
+
+    past: (B, T, C, H, W), the model's own T
+    feedback: output (B, ahead, out_channels, H, W) -> next input (B, ahead, C, H, W), such as a softmax; else as it is
+    truth: (B, n_frames, C, H, W) for scheduled sampling: in a step, each clip of the batch is fed the true frames
+        instead with probability `truth_probability` (from torch's global generator)
+    returns: (B, n_frames, out_channels, H, W), the model's output, without `feedback`
+    Bengio, Vinyals, Jaitly, Shazeer: "Scheduled Sampling for Sequence Prediction" (2015).
+    """
+    check_positive(n_frames=n_frames, ahead=ahead)
+    if ahead > past.shape[1]:
+        raise ValueError(f"ahead is {ahead}, but the model gives only {past.shape[1]} frames at a time")
+    if not 0 <= truth_probability <= 1:
+        raise ValueError(f"truth_probability must be between 0 and 1, got {truth_probability}")
+    if truth_probability and (truth is None or truth.shape[1] < n_frames):
+        raise ValueError(f"truth_probability {truth_probability} needs truth of {n_frames} frames")
+    window, outputs = past, []
+    for start in range(0, n_frames, ahead):
+        output = model(window)[:, -ahead:]  # (B, ahead, out_channels, H, W)
+        outputs.append(output)
+        if start + ahead >= n_frames:
+            break
+        fed = feedback(output) if feedback else output  # (B, ahead, C, H, W)
+        if truth_probability:
+            use_truth = torch.rand(len(past), device=past.device) < truth_probability  # (B,)
+            fed = torch.where(use_truth[:, None, None, None, None], truth[:, start : start + ahead].to(fed.dtype), fed)
+        window = torch.cat([window, fed], dim=1)[:, -past.shape[1] :]  # (B, T, C, H, W)
+    return torch.cat(outputs, dim=1)[:, :n_frames]

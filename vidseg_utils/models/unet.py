@@ -1,0 +1,70 @@
+"""U-Net: the segmenter that every system starts from, one class a pixel from one frame.
+
+Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation" (2015), with padded
+convolutions and BatchNorm, so that the answer is as large as the picture.
+"""
+
+import torch
+from torch import nn
+
+from vidseg_utils.models.blocks import DoubleConv, check_images, check_positive, pad_to_multiple
+
+
+class Up(nn.Module):
+    """Double height and width, put the encoder's map of that size beside it, convolve twice."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bilinear: bool):
+        super().__init__()
+        if bilinear:  # the map keeps its channels on the way up, so the convolutions halve them
+            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.conv = DoubleConv(in_channels, out_channels, mid_channels=in_channels // 2)
+        else:
+            self.up = nn.ConvTranspose2d(in_channels, in_channels // 2, kernel_size=2, stride=2)
+            self.conv = DoubleConv(in_channels, out_channels)
+
+    def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """deep: (B, C, h, w), skip: (B, C', 2h, 2w) -> (B, out, 2h, 2w)."""
+        return self.conv(torch.cat([skip, self.up(deep)], dim=1))
+
+
+class UNet(nn.Module):
+    """Encoder c, 2c, 4c, 8c, 16c (c = `base_channels`) with max-pooling, and back up with skips.
+
+    With 64 base channels and 49 classes: 31,040,753 parameters, 17,266,097 if bilinear.
+    Any height and width: the picture is padded to a multiple of 16 and the logits are cropped back.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, n_classes: int = 49, base_channels: int = 64, bilinear: bool = False
+    ) -> None:
+        super().__init__()
+        check_positive(in_channels=in_channels, n_classes=n_classes, base_channels=base_channels)
+        c, shrink = base_channels, 2 if bilinear else 1
+        self.in_channels = in_channels
+        self.first = DoubleConv(in_channels, c)
+        self.down1 = nn.Sequential(nn.MaxPool2d(2), DoubleConv(c, 2 * c))
+        self.down2 = nn.Sequential(nn.MaxPool2d(2), DoubleConv(2 * c, 4 * c))
+        self.down3 = nn.Sequential(nn.MaxPool2d(2), DoubleConv(4 * c, 8 * c))
+        self.down4 = nn.Sequential(nn.MaxPool2d(2), DoubleConv(8 * c, 16 * c // shrink))
+        self.up1 = Up(16 * c, 8 * c // shrink, bilinear=bilinear)
+        self.up2 = Up(8 * c, 4 * c // shrink, bilinear=bilinear)
+        self.up3 = Up(4 * c, 2 * c // shrink, bilinear=bilinear)
+        self.up4 = Up(2 * c, c, bilinear=bilinear)
+        self.head = nn.Conv2d(c, n_classes, kernel_size=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Score every class at every pixel.
+
+        images: (B, C, H, W) float in [0, 1], any H and W
+        returns: (B, K, H, W) logits
+        Raises ValueError for another number of axes or channels, or for images that are not float.
+        """
+        check_images(images, channels=self.in_channels)
+        height, width = images.shape[-2:]
+        x1 = self.first(pad_to_multiple(images, multiple=16))  # (B, c, H', W')
+        x2 = self.down1(x1)  # (B, 2c, H'/2, W'/2)
+        x3 = self.down2(x2)  # (B, 4c, H'/4, W'/4)
+        x4 = self.down3(x3)  # (B, 8c, H'/8, W'/8)
+        x5 = self.down4(x4)  # (B, 16c, H'/16, W'/16)
+        x = self.up4(self.up3(self.up2(self.up1(x5, x4), x3), x2), x1)  # (B, c, H', W')
+        return self.head(x)[..., :height, :width]

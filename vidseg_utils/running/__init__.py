@@ -1,0 +1,1 @@
+"""Running the notebooks: what their cells call, and how they are executed in batches."""

@@ -1,0 +1,89 @@
+"""Clips as rows of pictures, and as GIF or mp4 files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import imageio.v3 as imageio
+import matplotlib.pyplot as plt
+import numpy as np
+
+from vidseg_utils.paths import replacing
+from vidseg_utils.visualisation.overlays import mask_picture, overlay, picture, show
+from vidseg_utils.visualisation.style import RED
+
+FIRST_FUTURE_FRAME = 11
+
+
+def clip_pictures(frames: object | None = None, masks: object | None = None, *, opacity: float = 0.5) -> np.ndarray:
+    """frames: (T, 3, H, W), masks: (T, H, W), or only one of them -> (T, H, W, 3) uint8, overlaid if both are given."""
+    if frames is None and masks is None:
+        raise ValueError("nothing to draw; give frames, masks or both")
+    if masks is None:
+        return np.stack([picture(frame) for frame in frames])
+    if frames is None:
+        return np.stack([mask_picture(mask) for mask in masks])
+    return np.stack([overlay(frame, mask, opacity) for frame, mask in zip(frames, masks, strict=True)])
+
+
+def filmstrip(
+    rows: Mapping[str, np.ndarray],
+    *,
+    columns: int = 6,
+    first_frame: int = 0,
+    axes: np.ndarray | None = None,
+    width: float = 9.0,
+) -> np.ndarray:
+    """Draw clips as rows of pictures, `columns` frames evenly spread over the clip, the first and the last included.
+
+    rows: name -> (T, H, W, 3) uint8, as `clip_pictures` gives; all of one length
+    first_frame: the number of the clip's first frame; frames from 11 on are the future and titled in red
+    axes: (rows, columns) to draw into, else a new figure `width` inches wide
+    returns: the axes (rows, columns)
+    """
+    lengths = {name: len(clip) for name, clip in rows.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"the rows of a filmstrip must have one length; got {lengths}")
+    length = next(iter(lengths.values()))
+    shown = np.unique(np.linspace(0, length - 1, min(columns, length)).round().astype(int))
+    if axes is None:
+        height, wide = next(iter(rows.values())).shape[1:3]
+        size = (width, len(rows) * width / len(shown) * height / wide + 0.25)
+        axes = plt.subplots(len(rows), len(shown), figsize=size, squeeze=False)[1]
+    if axes.shape != (len(rows), len(shown)):
+        raise ValueError(f"axes have shape {axes.shape}; expected {(len(rows), len(shown))}")
+    for line, (name, clip) in zip(axes, rows.items(), strict=True):
+        for ax, place in zip(line, shown, strict=True):
+            show(ax, clip[place])
+        line[0].text(-0.04, 0.5, name, transform=line[0].transAxes, rotation=90, ha="right", va="center")
+    for ax, place in zip(axes[0], shown + first_frame, strict=True):
+        ax.set_title(f"frame {place}", color=RED if place >= FIRST_FUTURE_FRAME else "black", loc="center")
+    return axes
+
+
+def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *, frames_per_second: float = 6) -> Path:
+    """Write (T, H, W, 3) uint8 pictures as .gif (looping, 64 colours) or .mp4, whole or not at all; return the path."""
+    path, pictures = Path(path), np.asarray(pictures)
+    if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
+        raise ValueError(f"pictures are {pictures.dtype} {pictures.shape}; expected uint8 (T, H, W, 3) with T >= 1")
+    if path.suffix not in _WRITERS:
+        raise ValueError(f"{path.name}: cannot write {path.suffix!r}; choose from {sorted(_WRITERS)}")
+    with replacing(path) as temporary:
+        _WRITERS[path.suffix](temporary, pictures, frames_per_second)
+    return path
+
+
+def _write_gif(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:
+    from PIL import Image
+
+    frames = [Image.fromarray(p).quantize(64, dither=Image.Dither.NONE) for p in pictures]
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=round(1000 / frames_per_second), loop=0, optimize=True
+    )
+
+
+def _write_mp4(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:
+    even = np.pad(pictures, ((0, 0), (0, pictures.shape[1] % 2), (0, pictures.shape[2] % 2), (0, 0)), mode="edge")
+    imageio.imwrite(path, even, plugin="pyav", codec="libx264", fps=frames_per_second)
+
+
+_WRITERS = {".gif": _write_gif, ".mp4": _write_mp4}

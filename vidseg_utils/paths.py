@@ -49,7 +49,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield temporary
         if path.is_dir():
             shutil.rmtree(path)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
@@ -64,7 +64,7 @@ def write_json(path: Path | str, value: object, *, indent: int | None = 2) -> No
 
 
 def read_json(path: Path | str) -> dict:
-    """Read a JSON object. Raises ValueError naming the file when it is not one, FileNotFoundError when it is missing."""
+    """Read a JSON object. Raises ValueError naming the file when it is none, FileNotFoundError when it is missing."""
     path = Path(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

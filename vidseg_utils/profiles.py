@@ -25,6 +25,8 @@ class Profile:
     unet_epochs: int
     unet_batch_size: int
     unet_frames_every: int  # of each training video every n-th frame
+    unet_learning_rate: float
+    unet_augmentation: tuple[str, ...]  # see data.transforms.build_augmentation
     # SimVP
     simvp_hid_s: int
     simvp_hid_t: int
@@ -32,6 +34,7 @@ class Profile:
     simvp_n_t: int
     simvp_epochs: int
     simvp_batch_size: int
+    simvp_learning_rate: float
     # machine
     precision: str  # "no" (float32), "bf16" or "fp16"
     workers: int  # loader processes; 0 loads in the main one
@@ -58,12 +61,15 @@ PROFILES = {
             unet_epochs=1,
             unet_batch_size=8,
             unet_frames_every=4,
+            unet_learning_rate=1e-3,
+            unet_augmentation=("hflip",),
             simvp_hid_s=8,
             simvp_hid_t=16,
             simvp_n_s=2,
             simvp_n_t=2,
             simvp_epochs=1,
             simvp_batch_size=2,
+            simvp_learning_rate=1e-3,
             precision="no",
             workers=0,
         ),
@@ -79,12 +85,15 @@ PROFILES = {
             unet_epochs=4,
             unet_batch_size=16,
             unet_frames_every=3,
+            unet_learning_rate=1e-3,
+            unet_augmentation=("hflip",),
             simvp_hid_s=16,
             simvp_hid_t=64,
             simvp_n_s=2,
             simvp_n_t=4,
             simvp_epochs=4,
             simvp_batch_size=8,
+            simvp_learning_rate=1e-3,
             precision="no",
             workers=0,
         ),
@@ -100,12 +109,15 @@ PROFILES = {
             unet_epochs=30,
             unet_batch_size=32,
             unet_frames_every=1,
+            unet_learning_rate=1e-3,
+            unet_augmentation=("hflip", "vflip", "crop", "rotate"),
             simvp_hid_s=64,
             simvp_hid_t=256,
             simvp_n_s=4,
             simvp_n_t=8,
             simvp_epochs=25,
             simvp_batch_size=8,
+            simvp_learning_rate=1e-3,
             precision="bf16",
             workers=4,
         ),

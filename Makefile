@@ -1,0 +1,40 @@
+# Two commands: `make demo` runs the workbook on a laptop, `make test` checks everything.
+PYTHON ?= python3
+BIN := .venv/bin
+PROFILE ?= cpu
+SMOKE_HOME := $(CURDIR)/.smoke
+
+.PHONY: demo test lint unit notebooks browser install clean
+
+demo: install
+	$(BIN)/vidseg run --profile $(PROFILE)
+	$(BIN)/vidseg report
+	@echo "executed notebooks: runs/*/executed.ipynb · table: above, and in runs/*/metrics.json · pictures: figures/"
+
+test: lint unit notebooks browser
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vidseg needs Python 3.11 or later; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+unit: install
+	$(BIN)/python -m pytest tests --ignore tests/browser
+
+# From nothing, every time: what an earlier call left behind must not make a notebook pass.
+notebooks: install
+	rm -rf $(SMOKE_HOME)
+	VIDSEG_PROFILE=smoke VIDSEG_HOME=$(SMOKE_HOME) $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=300 notebooks
+
+browser: install
+	$(BIN)/python -m pytest tests/browser
+
+clean:
+	rm -rf .venv $(SMOKE_HOME) build *.egg-info

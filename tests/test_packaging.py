@@ -1,0 +1,26 @@
+"""The doors into the project agree: pyproject.toml, environment.yml, the Makefile and the workflow."""
+
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_conda_and_pip_install_the_same():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert f"python{project['requires-python']}" in environment["dependencies"]
+    assert {"pip": ["--editable .[dev]"]} in environment["dependencies"]
+    assert '".[dev]"' in (ROOT / "Makefile").read_text()
+
+
+def test_dependencies_have_lower_bounds_only():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert all(">=" in d and "<" not in d.replace(">=", "") and "==" not in d for d in project["dependencies"])
+
+
+def test_both_ci_doors_run_the_same_script():
+    assert "bash .ci/run" in (ROOT / ".github/workflows/ci.yml").read_text()
+    assert "make test" in (ROOT / ".ci/run").read_text()

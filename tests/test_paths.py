@@ -1,0 +1,41 @@
+"""Files are written whole or not at all, and places are found from the package or $VIDSEG_HOME."""
+
+import pytest
+
+from vidseg_utils.paths import home, read_json, replacing, runs_dir, write_json
+
+
+def test_home_is_the_checkout_unless_the_variable_says_otherwise(monkeypatch, tmp_path):
+    monkeypatch.delenv("VIDSEG_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert (home() / "pyproject.toml").is_file()
+    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "elsewhere"))
+    assert runs_dir() == tmp_path / "elsewhere" / "runs"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path):
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    folder = tmp_path / "video_0"
+    for name in ("old", "new"):
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            (temporary / name).touch()
+    assert [p.name for p in folder.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\x00", "[" * 100_000])
+def test_json_that_is_no_object_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"broken\.json"):
+        read_json(path)

@@ -1,0 +1,1 @@
+"""Scores: of masks, of frames, of whole systems, and the table of all runs."""

@@ -1,0 +1,63 @@
+"""The table of all systems that have been evaluated, read from the run folders, beside the published figures."""
+
+from pathlib import Path
+
+from vidseg_utils.paths import read_json
+
+# Jaccard on the real course data, by the student projects that published them. Ours are on our data: compare the order.
+PUBLISHED_JACCARD = {"unet_copy_last": 0.24, "simvp_unet": 0.21}
+BEST_PUBLISHED_JACCARD = 0.456
+
+
+def read_leaderboard(runs: Path) -> list[dict]:
+    """Rows of all evaluated systems below `runs`, best Jaccard first: `run`, the run's config and metrics, `published`.
+
+    A run folder without metrics.json, or one that is not a system's evaluation, is passed over. Raises ValueError
+    naming the file when one is damaged.
+    """
+    rows = []
+    for path in sorted(Path(runs).glob("*/metrics.json")):
+        config_path = path.with_name("config.json")
+        config = read_json(config_path) if config_path.is_file() else {}
+        metrics = read_json(path)
+        if "system" in config and "jaccard" in metrics:
+            published = PUBLISHED_JACCARD.get(config["system"])
+            rows.append({"run": path.parent.name, "published": published, **config, **metrics})
+    return sorted(rows, key=lambda row: -row["jaccard"])
+
+
+def leaderboard_table(rows: list[dict]) -> str:
+    """Markdown: the floor and the ceiling of each profile, then its systems, best first."""
+    columns = ("profile", "system", "input", "Jaccard", "objects", "moving", "still", "late", "s/video", "parameters")
+    lines = ["| " + " | ".join((*columns, "published")) + " |", "|" + "---|" * (len(columns) + 1)]
+    for profile in sorted({row["profile"] for row in rows}):
+        block = [row for row in rows if row["profile"] == profile]
+        for split in sorted({row["split"] for row in block}):
+            any_row = next(row for row in block if row["split"] == split)
+            for name, key in (
+                ("ceiling: truth without unseen objects", "ceiling_jaccard"),
+                ("floor: true mask of frame 10", "floor_jaccard"),
+            ):
+                lines.append(f"| {profile} | *{name}* | truth | {any_row[key]:.3f} |" + "  |" * 7)
+        lines += [_line(row) for row in block]
+    return "\n".join(lines)
+
+
+def _line(row: dict) -> str:
+    def number(key: str, form: str = ".3f") -> str:
+        return "" if row.get(key) is None else format(row[key], form)
+
+    cells = (
+        row["profile"],
+        row["system"] + ("" if row["split"] == "val" else f" ({row['split']})"),
+        row["input"],
+        number("jaccard"),
+        number("objects_miou"),
+        number("recall_moving"),
+        number("recall_still"),
+        number("recall_late"),
+        number("seconds_per_video"),
+        number("parameters", ",d"),
+        number("published"),
+    )
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,266 @@
+"""The command line `vidseg`: everything that the notebooks do, for batches and clusters.
+
+Every error is one clear line and a non-zero exit; `--debug`, anywhere on the line, shows the traceback instead.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Forecast what a video will look like as a segmentation mask. `--debug` shows the traceback of an error.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Generate, check and import data sets.")
+app.add_typer(data_app, name="data")
+
+ProfileOption = Annotated[str, typer.Option(help="smoke, cpu or gpu; auto reads $VIDSEG_PROFILE, else cpu.")]
+RootOption = Annotated[Path | None, typer.Option(help="Data set in the course layout [default: data/PROFILE].")]
+RunsOption = Annotated[Path | None, typer.Option(help="Folder of the run folders [default: runs].")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is one].")]
+SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg systems` lists them.")]
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+@data_app.command("generate", epilog="Example: vidseg data generate --root data/mine --train 300 --val 100 --seed 7")
+def data_generate(
+    root: RootOption = None,
+    train: Annotated[int | None, typer.Option(help="Labelled videos [default: the profile's].")] = None,
+    val: Annotated[int | None, typer.Option(help="Validation videos [default: the profile's].")] = None,
+    unlabeled: Annotated[int | None, typer.Option(help="Videos without masks [default: the profile's].")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Videos of 11 frames [default: the profile's].")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the set; each video has its own from it.")] = 0,
+    processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
+    profile: ProfileOption = "auto",
+) -> None:
+    """Generate videos that look and move like CLEVRER, in the course layout. Started again, it resumes."""
+    from vidseg_utils.data.synthetic import generate
+    from vidseg_utils.systems import Workspace
+
+    workspace = Workspace.of(profile, root=root)
+    asked = {"train": train, "val": val, "unlabeled": unlabeled, "hidden": hidden}
+    sizes = {split: workspace.profile.split_sizes[split] if n is None else n for split, n in asked.items()}
+    generate(workspace.root, **sizes, seed=seed, processes=processes)
+    typer.echo(f"{workspace.root}: " + ", ".join(f"{n} {split}" for split, n in sizes.items()))
+
+
+@data_app.command("check", epilog="Example: vidseg data check data/cpu")
+def data_check(root: Annotated[Path, typer.Argument(help="Data set in the course layout.")]) -> None:
+    """Read every file of a data set once and list what is wrong with it. Exits with 1 if a video is unusable."""
+    from vidseg_utils.data.check import check_root
+
+    report = check_root(root)
+    typer.echo(report.table())
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+@data_app.command(
+    "import-clevrer", epilog="Example: vidseg data import-clevrer videos/ annotations/ --out data/clevrer"
+)
+def data_import_clevrer(
+    videos: Annotated[Path, typer.Argument(help="Folder with video_*.mp4 (searched with its sub-folders).")],
+    annotations: Annotated[Path, typer.Argument(help="Folder with annotation_*.json.")],
+    out: Annotated[Path, typer.Option(help="The data set to write.")],
+    split_sizes: Annotated[tuple[int, int, int], typer.Option(help="Videos for train, val and unlabeled.")] = (
+        1000,
+        1000,
+        13000,
+    ),
+    processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
+) -> None:
+    """Turn CLEVRER's own videos and annotations into the course layout, with cast masks. Resumes."""
+    from vidseg_utils.data.clevrer import import_clevrer
+
+    typer.echo(import_clevrer(videos, annotations, out, split_sizes=split_sizes, processes=processes))
+
+
+@data_app.command("import-archive", epilog="Example: vidseg data import-archive dataset.zip --out data/course")
+def data_import_archive(
+    archive: Annotated[str, typer.Argument(help="A zip file, or the id of a file on Google Drive.")],
+    out: Annotated[Path, typer.Option(help="The data set to write.")],
+) -> None:
+    """Unpack the course archive safely: damaged entries are reported and left out. Resumes."""
+    from vidseg_utils.data.archive import import_archive
+
+    typer.echo(import_archive(archive, out))
+
+
+# ---- systems ---------------------------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: vidseg systems --profile cpu")
+def systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
+    """List the systems, what each is made of, and which of its runs are there."""
+    from vidseg_utils.systems import SYSTEMS, Workspace
+
+    workspace = Workspace.of(profile, runs=runs)
+    for name, system in SYSTEMS.items():
+        parts = [
+            f"{part} ({'trained' if (workspace.run(part) / 'weights.safetensors').is_file() else 'not trained'})"
+            for part in system.parts
+        ]
+        summary = (system.__doc__ or "").strip().splitlines()[0]
+        typer.echo(f"{name:24} {', '.join(parts) or 'nothing to train':44} {summary}")
+
+
+@app.command(epilog="Example: vidseg train simvp_unet --profile cpu")
+def train(
+    system: SystemArgument,
+    profile: ProfileOption = "auto",
+    root: RootOption = None,
+    runs: RunsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Train the parts of a system that have no finished run. An interrupted run goes on where it stopped."""
+    from vidseg_utils.systems import Workspace, system_class
+
+    cls = system_class(system)
+    workspace = Workspace.of(profile, root=root, runs=runs, device=device)
+    cls.train(workspace)
+    for part in cls.parts:
+        typer.echo(f"{part}: {workspace.run(part)}")
+
+
+@app.command(epilog="Example: vidseg evaluate simvp_unet --profile cpu --split val")
+def evaluate(
+    system: SystemArgument,
+    profile: ProfileOption = "auto",
+    split: Annotated[str, typer.Option(help="A labelled split: val or train.")] = "val",
+    true_masks: Annotated[
+        bool, typer.Option("--true-masks/--frames", help="Give the system true masks in place of frames.")
+    ] = False,
+    root: RootOption = None,
+    runs: RunsOption = None,
+    run: Annotated[str | None, typer.Option(help="Name of the run folder that keeps the result.")] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Score a trained system on a labelled split; keep metrics and predictions in a run folder."""
+    from vidseg_utils.evaluation.forecast import evaluate_system
+    from vidseg_utils.systems import Workspace, build_system
+
+    workspace = Workspace.of(profile, root=root, runs=runs, device=device)
+    forecaster = build_system(system, workspace=workspace)
+    true_masks = true_masks or forecaster.segmenter is None  # such as copy_last, which has nothing else to start from
+    result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
+    suffix = ("_true_masks" if true_masks and forecaster.segmenter is not None else "") + (
+        "" if split == "val" else f"_{split}"
+    )
+    # another data set's score does not belong on the profile's own table
+    suffix += "" if root is None else f"_{workspace.root.resolve().name}"
+    folder = workspace.run(run or system + suffix)
+    result.save(folder, system=system, workspace=workspace, split=split, true_masks=true_masks)
+    for key, value in result.metrics.items():
+        typer.echo(f"{key:24} {value:,}" if isinstance(value, int) else f"{key:24} {value:.4f}")
+    typer.echo(f"kept in {folder}")
+
+
+@app.command(epilog="Example: vidseg predict simvp_unet --split hidden --out masks.pt")
+def predict(
+    system: SystemArgument,
+    out: Annotated[Path, typer.Option(help="The submission to write, a torch tensor (N, 160, 240) uint8.")],
+    split: Annotated[str, typer.Option(help="Any split.")] = "hidden",
+    profile: ProfileOption = "auto",
+    root: RootOption = None,
+    runs: RunsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Forecast frame 21 of every video of a split and write the submission that the course asked for."""
+    from vidseg_utils.evaluation.forecast import predict_split, save_submission
+    from vidseg_utils.systems import Workspace, build_system
+
+    workspace = Workspace.of(profile, root=root, runs=runs, device=device)
+    forecaster = build_system(system, workspace=workspace)
+    videos = workspace.split(split)
+    save_submission(out, predict_split(forecaster, videos, device=workspace.device), videos=len(videos))
+    typer.echo(f"{out}: {len(videos)} masks")
+
+
+# ---- notebooks -------------------------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: vidseg run 02 03 --profile cpu -p EPOCHS 6")
+def run(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers, names or paths; none: the core five.")] = None,
+    profile: ProfileOption = "auto",
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebook's parameters cell.")
+    ] = None,
+) -> None:
+    """Run notebooks through papermill; the executed ones and their numbers are kept in run folders."""
+    from vidseg_utils.profiles import get_profile
+    from vidseg_utils.running.batch import find_notebooks, run_notebook
+
+    chosen = get_profile(profile).name
+    values = dict(_name_and_value(text) for text in parameter or [])
+    for path in find_notebooks(notebooks or []):
+        typer.echo(f"{path.stem}: {run_notebook(path, profile=chosen, parameters=values)}")
+
+
+def _name_and_value(text: str) -> tuple[str, object]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is not NAME=VALUE")
+    return name, yaml.safe_load(value)
+
+
+@app.command(epilog="Example: vidseg sweep notebooks/sweeps/simvp_epochs_and_loss.yaml --profile cpu")
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A YAML file; see notebooks/sweeps/.")],
+    profile: ProfileOption = "auto",
+    executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
+    jobs: Annotated[int, typer.Option(help="Runs at once.")] = 1,
+) -> None:
+    """Run one notebook over a grid of parameters. Finished runs are skipped."""
+    from vidseg_utils.profiles import get_profile
+    from vidseg_utils.running.batch import run_sweep
+
+    for folder in run_sweep(file, profile=get_profile(profile).name, executor=executor, jobs=jobs):
+        typer.echo(str(folder))
+
+
+@app.command(epilog="Example: vidseg report")
+def report(runs: RunsOption = None) -> None:
+    """Print the table of all systems that have been evaluated, beside the published figures."""
+    from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
+    from vidseg_utils.paths import runs_dir
+
+    folder = runs or runs_dir()
+    rows = read_leaderboard(folder)
+    if not rows:
+        raise ValueError(f"no evaluated system below {folder}; try `vidseg evaluate copy_last`")
+    typer.echo(leaderboard_table(rows))
+
+
+def main() -> None:
+    """Entry point: run the command; turn any error into one line and a non-zero exit."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        code = app(args=arguments, prog_name="vidseg", standalone_mode=False)
+    except KeyboardInterrupt:
+        sys.exit("interrupted; start the same command again to go on")
+    except Exception as error:
+        if debug:
+            raise
+        # a usage error of the command line knows its own text and exit code, whatever typer builds on
+        text = error.format_message() if hasattr(error, "format_message") else str(error)
+        if not isinstance(error, (ValueError, OSError)) and not hasattr(error, "format_message"):
+            text = f"{type(error).__name__}: {text} (--debug shows where)"
+        print("error: " + " ".join(text.split()), file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 1))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

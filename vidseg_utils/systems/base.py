@@ -1,0 +1,76 @@
+"""What a system is: past frames (or their masks) in, the mask of the last frame out."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vidseg_utils.data.layout import PAST
+from vidseg_utils.systems.workspace import Workspace
+
+
+class Forecaster(ABC):
+    """A trained system. Subclasses say how to train their parts, how to load them, and how to forecast.
+
+    A system that forecasts through masks accepts the masks themselves in place of frames, so that it can be scored on
+    true masks too.
+    """
+
+    name: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]] = ()  # names of the runs that this system is made of
+    accepts_masks: ClassVar[bool] = False
+
+    def __init__(self, *, segmenter: nn.Module | None = None):
+        self.segmenter = segmenter
+
+    @classmethod
+    @abstractmethod
+    def train(cls, workspace: Workspace) -> None:
+        """Train every part that has no finished run yet; resume one that was interrupted."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, workspace: Workspace) -> "Forecaster":
+        """Build the system from its finished runs. Raises ValueError naming the run that is missing and the cure."""
+
+    @torch.inference_mode()
+    def predict(self, past: Tensor) -> Tensor:
+        """Forecast the mask of the last frame.
+
+        past: (B, 11, 3, H, W) frames, float in [0, 1]; or, if `accepts_masks`, their (B, 11, H, W) integer masks.
+        returns: (B, H, W) uint8 class ids, on the device of `past`.
+        """
+        if past.ndim == 5 and past.is_floating_point():
+            if past.shape[1:3] != (PAST, 3):
+                raise ValueError(f"expected (B, {PAST}, 3, H, W) past frames; got {tuple(past.shape)}")
+            return self.forecast_frames(past).to(torch.uint8)
+        if past.ndim == 4 and not past.is_floating_point():
+            if not self.accepts_masks:
+                raise ValueError(f"{self.name} forecasts from frames; it cannot start from masks")
+            if past.shape[1] != PAST:
+                raise ValueError(f"expected (B, {PAST}, H, W) past masks; got {tuple(past.shape)}")
+            return self.forecast_masks(past).to(torch.uint8)
+        raise ValueError(
+            f"expected float frames (B, {PAST}, 3, H, W) or integer masks (B, {PAST}, H, W); "
+            f"got {past.dtype} {tuple(past.shape)}"
+        )
+
+    def forecast_frames(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W). By default: segment, then forecast the masks."""
+        return self.forecast_masks(self.segment(frames))
+
+    def forecast_masks(self, masks: Tensor) -> Tensor:
+        """masks: (B, 11, H, W) class ids -> (B, H, W); for systems with `accepts_masks`."""
+        raise ValueError(f"{self.name} cannot start from masks")
+
+    def segment(self, frames: Tensor) -> Tensor:
+        """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids by the system's segmenter."""
+        if self.segmenter is None:
+            raise ValueError(f"{self.name} has no segmenter: give it masks (B, T, H, W) instead of frames")
+        return torch.stack([self.segmenter(clip).argmax(dim=1) for clip in frames.unbind(0)])  # (B, T, H, W)
+
+    def modules(self) -> list[nn.Module]:
+        """The networks that the system runs, each once."""
+        networks = [value for value in vars(self).values() if isinstance(value, nn.Module)]
+        return list({id(network): network for network in networks}.values())

@@ -1,0 +1,88 @@
+"""The first half of every system: a network that names the class of each pixel of one frame (U-Net's recipe)."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.data.datasets import FrameDataset
+from vidseg_utils.data.transforms import build_augmentation, to_float
+from vidseg_utils.evaluation.masks import confusion_matrix, jaccard_of
+from vidseg_utils.models import build_model
+from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.training.checkpoint import train_or_load
+from vidseg_utils.training.loop import FitConfig
+from vidseg_utils.training.losses import build_loss
+
+
+def train_segmenter(
+    workspace: Workspace,
+    *,
+    run: str = "unet",
+    model: str = "unet",
+    loss: str = "cross_entropy",
+    epochs: int | None = None,
+) -> tuple[nn.Module, list[dict]]:
+    """Train a segmenter on the labelled frames of the training split, or load it if its run is finished.
+
+    run: name of the run folder; model: "unet" or "deeplabv3"; loss: see `training.losses`; epochs: the profile's
+    unless given. The best epoch by validation Jaccard is kept. Returns the model and its history, a row an epoch.
+    """
+    profile = workspace.profile
+    config = {"n_classes": N_CLASSES}
+    if model == "unet":
+        config["base_channels"] = profile.unet_base_channels
+    criterion = build_loss(loss)
+
+    def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return criterion(network(to_float(batch["frame"])), batch["mask"].long())
+
+    train = FrameDataset(
+        workspace.split("train"),
+        transform=build_augmentation(*profile.unet_augmentation),
+        every=profile.unet_frames_every,
+    )
+    val = FrameDataset(workspace.split("val"), every=profile.unet_frames_every)
+    fit_config = FitConfig(
+        epochs=epochs or profile.unet_epochs,
+        batch_size=profile.unet_batch_size,
+        learning_rate=profile.unet_learning_rate,
+        scheduler="onecycle",
+        precision=profile.precision,
+        num_workers=profile.workers,
+        seed=profile.seed,
+        monitor="jaccard",
+        mode="max",
+        channels_last=True,
+    )
+    return train_or_load(
+        workspace.run(run),
+        build_model(model, **config),
+        train,
+        val,
+        step=step,
+        validate=score_segmenter,
+        config=fit_config,
+        description={
+            "model": {"name": model, "config": config},
+            "task": "segmentation",
+            "loss": loss,
+            "profile": profile.name,
+            "size": [profile.height, profile.width],
+        },
+    )
+
+
+@torch.inference_mode()
+def score_segmenter(model: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+    """`jaccard` in [0, 1] over all frames of the loader, from one confusion matrix, and `val_loss` (cross-entropy)."""
+    confusion = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
+    criterion = build_loss("cross_entropy")
+    total, frames = 0.0, 0
+    for batch in loader:
+        logits = model(to_float(batch["frame"].to(device)))
+        mask = batch["mask"].to(device)
+        total += float(criterion(logits, mask.long())) * len(mask)
+        frames += len(mask)
+        confusion += confusion_matrix(logits.argmax(dim=1), mask).cpu()
+    return {"jaccard": jaccard_of(confusion), "val_loss": total / frames}

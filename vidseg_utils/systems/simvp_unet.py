@@ -1,0 +1,137 @@
+"""Predict the frames, then segment the last one: SimVP (Gao et al., CVPR 2022) followed by U-Net."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import ConcatDataset, DataLoader
+
+from vidseg_utils.data.datasets import ClipDataset
+from vidseg_utils.data.layout import PAST
+from vidseg_utils.data.transforms import to_float
+from vidseg_utils.evaluation.frames import FrameScore
+from vidseg_utils.models import build_model
+from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.training.checkpoint import load_model, train_or_load
+from vidseg_utils.training.loop import FitConfig
+
+LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
+
+
+def train_simvp(
+    workspace: Workspace,
+    *,
+    run: str = "simvp",
+    loss_frames: str = "all",
+    epochs: int | None = None,
+    unlabeled: bool = True,
+) -> tuple[nn.Module, list[dict]]:
+    """Train SimVP from frames 0..10 to frames 11..21 with MSE, or load it if its run is finished.
+
+    run: name of the run folder; loss_frames: "all" future frames or only the "last"; epochs: the profile's unless
+    given; unlabeled: train on the unlabelled videos too (frames need no labels). The best epoch by validation MSE of
+    frame 21 is kept. Returns the model and its history, a row an epoch.
+    """
+    if loss_frames not in LOSS_FRAMES:
+        raise ValueError(f"unknown loss_frames {loss_frames!r}; choose from {list(LOSS_FRAMES)}")
+    profile = workspace.profile
+    config = {
+        "in_shape": [PAST, 3, profile.height, profile.width],
+        "hid_s": profile.simvp_hid_s,
+        "hid_t": profile.simvp_hid_t,
+        "n_s": profile.simvp_n_s,
+        "n_t": profile.simvp_n_t,
+    }
+
+    def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        frames = to_float(batch["frames"])
+        prediction, target = network(frames[:, :PAST]), frames[:, PAST:]
+        if loss_frames == "last":
+            prediction, target = prediction[:, -1], target[:, -1]
+        return F.mse_loss(prediction, target)
+
+    sources = ["train", "unlabeled"] if unlabeled and profile.unlabeled else ["train"]
+    fit_config = FitConfig(
+        epochs=epochs or profile.simvp_epochs,
+        batch_size=profile.simvp_batch_size,
+        learning_rate=profile.simvp_learning_rate,
+        scheduler="onecycle",
+        precision=profile.precision,
+        num_workers=profile.workers,
+        seed=profile.seed,
+        monitor="mse_last",
+        mode="min",
+        channels_last=True,
+    )
+    return train_or_load(
+        workspace.run(run),
+        build_model("simvp", **config),
+        ConcatDataset([ClipDataset(workspace.split(split), masks=False) for split in sources]),
+        ClipDataset(workspace.split("val"), masks=False),
+        step=step,
+        validate=score_prediction,
+        config=fit_config,
+        description={
+            "model": {"name": "simvp", "config": config},
+            "task": "frame prediction",
+            "loss_frames": loss_frames,
+            "train_on": sources,
+            "profile": profile.name,
+            "size": [profile.height, profile.width],
+        },
+    )
+
+
+@torch.inference_mode()
+def score_prediction(model: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+    """`mse_last` and `mse_moving_last` of frame 21, and `mse_mean` over frames 11..21, a pixel in [0, 1]."""
+    result = score_frames(model, loader, device).result()
+    mse = result["mse_per_pixel"]
+    return {"mse_last": mse[-1], "mse_moving_last": result["mse_moving"][-1], "mse_mean": sum(mse) / len(mse)}
+
+
+@torch.inference_mode()
+def score_frames(model: nn.Module, loader: DataLoader, device: torch.device) -> FrameScore:
+    """Score a model (B, 11, 3, H, W) -> (B, 11, 3, H, W) by horizon on all clips of the loader."""
+    score = FrameScore()
+    for batch in loader:
+        frames = to_float(batch["frames"].to(device))
+        score.update(model(frames[:, :PAST]), frames[:, PAST:], frames[:, PAST - 1])
+    return score
+
+
+class CopyLastFrame(nn.Module):
+    """The last past frame again and again: what a predictor of frames has to beat."""
+
+    def forward(self, past: Tensor) -> Tensor:
+        """past: (B, T, C, H, W) -> (B, T, C, H, W)."""
+        return past[:, -1:].expand_as(past)
+
+
+class SimVPUnet(Forecaster):
+    """SimVP predicts frames 11..21; U-Net segments frame 21."""
+
+    name = "simvp_unet"
+    parts = ("simvp", "unet")
+
+    def __init__(self, predictor: nn.Module, segmenter: nn.Module):
+        super().__init__(segmenter=segmenter)
+        self.predictor = predictor
+
+    @classmethod
+    def train(cls, workspace: Workspace) -> None:
+        """Train U-Net, then SimVP."""
+        train_segmenter(workspace)
+        train_simvp(workspace)
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> "SimVPUnet":
+        """Load both networks."""
+        predictor, segmenter = (load_model(workspace.run(part), device=workspace.device) for part in cls.parts)
+        return cls(predictor, segmenter)
+
+    def forecast_frames(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, H, W)."""
+        future = self.predictor(frames).clamp(0, 1)
+        return self.segment(future[:, -1:])[:, 0]

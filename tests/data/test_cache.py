@@ -1,0 +1,279 @@
+"""The cache: equal to the files, rebuilt when they change, never half there, safe with a full disk."""
+
+import errno
+import logging
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from vidseg_utils.data import cache as cache_module
+from vidseg_utils.data import cache_build
+from vidseg_utils.data.cache import fill_cache, filling, open_split
+from vidseg_utils.data.cache_writer import CacheWriter
+
+
+@pytest.fixture
+def root(tmp_path, made):
+    """A data set of the test's own: 3 training videos."""
+    made.split(tmp_path / "set", "train", (0, 2, 10))
+    return tmp_path / "set"
+
+
+def test_the_cache_holds_what_the_files_hold(small_root, made):
+    cache = open_split(small_root, "train", progress=False)
+    assert cache.numbers.tolist() == [0, 2, 10]
+    assert not cache.skipped
+    for index, number in enumerate(cache.numbers):
+        np.testing.assert_array_equal(cache.frames[index], made.frames(number))
+        np.testing.assert_array_equal(cache.masks[index], made.masks(number))
+
+
+def test_splits_without_labels_have_no_masks(small_root):
+    assert open_split(small_root, "unlabeled", progress=False).masks is None
+    hidden = open_split(small_root, "hidden", progress=False)
+    assert hidden.masks is None
+    assert hidden.frames.shape == (2, 11, 3, 160, 240)
+
+
+def test_a_smaller_size_averages_frames_and_picks_masks(small_root, made):
+    cache = open_split(small_root, "val", height=80, width=120, progress=False)
+    frames, masks = made.frames(1001).astype(float), made.masks(1001)
+    means = frames.reshape(22, 3, 80, 2, 120, 2).mean(axis=(3, 5))
+    np.testing.assert_array_equal(cache.frames[1], np.floor(means + 0.5))
+    np.testing.assert_array_equal(cache.masks[1], masks[:, 1::2, 1::2])
+
+
+@pytest.mark.parametrize("size", [(320, 480), (0, 240), (160, 241)])
+def test_an_impossible_size_is_refused(small_root, size):
+    with pytest.raises(ValueError, match="is impossible; choose at most 160x240"):
+        open_split(small_root, "train", height=size[0], width=size[1])
+
+
+def test_it_is_built_once_and_again_when_a_file_changes(root, made, monkeypatch):
+    builds = []
+    real_build = cache_module.build
+    monkeypatch.setattr(cache_module, "build", lambda *a, **k: (builds.append(1), real_build(*a, **k)))
+
+    def open_and_count():
+        cache = open_split(root, "train", progress=False)
+        return len(cache), len(builds)
+
+    assert open_and_count() == (3, 1)
+    assert open_and_count() == (3, 1)
+    made.split(root, "train", [5])  # one more
+    assert open_and_count() == (4, 2)
+    shutil.rmtree(root / "train" / "video_2")  # one less
+    assert open_and_count() == (3, 3)
+    shutil.copyfile(root / "train" / "video_0" / "image_3.png", root / "train" / "video_5" / "image_3.png")
+    assert open_and_count() == (3, 4)
+    os.utime(root / "train" / "video_0" / "mask.npy", ns=(1, 1))  # same size, another time
+    assert open_and_count() == (3, 5)
+    assert open_and_count() == (3, 5)
+
+
+def test_unusable_videos_are_left_out_counted_and_named(root, caplog):
+    (root / "train" / "video_2" / "image_20.png").unlink()
+    shutil.copytree(root / "train" / "video_10", root / "train" / "video_11")
+    shutil.copytree(root / "train" / "video_10", root / "train" / "video_011")
+    with caplog.at_level(logging.WARNING):
+        cache = open_split(root, "train", progress=False)
+    assert cache.numbers.tolist() == [0, 10]
+    assert set(cache.skipped) == {"video_2", "video_11", "video_011"}
+    assert "image_20.png: missing image" in cache.skipped["video_2"]
+    (line,) = caplog.messages
+    assert "skipped 3 of 5 videos" in line
+
+
+def test_a_split_with_no_usable_video_says_why_and_leaves_nothing(root):
+    for video in (root / "train").iterdir():
+        (video / "mask.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no usable video; video_0: mask\.npy: empty file"):
+        open_split(root, "train", progress=False)
+    assert _leftovers(root) == []
+
+
+def _leftovers(root):
+    return [p.name for p in (root / ".cache").iterdir() if p.suffix != ".lock"]
+
+
+@pytest.mark.parametrize("split", ["val", "nonsense"])
+def test_a_missing_or_unknown_split_is_one_line(root, split):
+    with pytest.raises((FileNotFoundError, ValueError), match=r"no split 'val'|unknown split"):
+        open_split(root, split)
+
+
+def test_an_interrupted_build_leaves_nothing(root, monkeypatch):
+    real_append = CacheWriter.append
+
+    def die_at_second(self, number, *args, **kwargs):
+        if self.numbers:
+            raise KeyboardInterrupt
+        real_append(self, number, *args, **kwargs)
+
+    monkeypatch.setattr(CacheWriter, "append", die_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        open_split(root, "train", progress=False)
+    assert _leftovers(root) == []
+
+
+def test_what_a_killed_build_left_is_swept_up(root):
+    leftover = root / ".cache" / ".train_160x240.partial"
+    leftover.mkdir(parents=True)
+    (leftover / "frames.npy").write_bytes(b"half a video")
+    assert len(open_split(root, "train", progress=False)) == 3
+    assert _leftovers(root) == ["train_160x240"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "meta"])
+def test_a_damaged_cache_is_rebuilt(root, made, damage):
+    folder = open_split(root, "train", progress=False).folder
+    if damage == "cut":
+        with (folder / "frames.npy").open("r+b") as file:
+            file.truncate(100_000)
+    elif damage == "gone":
+        (folder / "masks.npy").unlink()
+    else:
+        (folder / "meta.json").write_text('{"version": 1}')
+    np.testing.assert_array_equal(open_split(root, "train", progress=False).frames[2], made.frames(10))
+
+
+def test_a_disk_that_fills_gives_one_line_and_leaves_nothing(root, monkeypatch):
+    def full(self, *_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(CacheWriter, "append", full)
+    with pytest.raises(OSError, match=r"no room for the cache .* nothing was kept. Free some room") as caught:
+        open_split(root, "train", progress=False)
+    assert caught.value.errno == errno.ENOSPC
+    assert _leftovers(root) == []
+
+
+def test_too_little_room_is_found_before_decoding(root, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
+    monkeypatch.setattr(cache_build, "read_frames", lambda _: pytest.fail("decoded a video"))
+    with pytest.raises(OSError, match=r"0\.01 GB are needed and 0\.01 GB were free"):
+        open_split(root, "train", progress=False)
+    assert _leftovers(root) == []
+
+
+def test_a_limit_on_file_size_is_met_like_a_full_disk(root):
+    """The kernel's own refusal, in the middle of a write."""
+    code = f"""
+import resource, signal
+from vidseg_utils.data.cache import open_split
+resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    open_split({str(root)!r}, "train", progress=False)
+except OSError as error:
+    print(error)
+"""
+    pytest.importorskip("resource")
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "no room for the cache" in output
+    assert _leftovers(root) == []
+
+
+def test_two_builders_at_once_build_one_cache(root, made, monkeypatch):
+    builds = []
+    real_build = cache_module.build
+    monkeypatch.setattr(cache_module, "build", lambda *a, **k: (builds.append(1), real_build(*a, **k)))
+    caches = []
+    threads = [
+        threading.Thread(target=lambda: caches.append(open_split(root, "train", progress=False))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(builds) == 1
+    assert len(caches) == 4
+    for cache in caches:
+        np.testing.assert_array_equal(cache.frames[1], made.frames(2))
+
+
+def test_a_read_only_root_is_cached_at_home(root, home):
+    root.chmod(0o555)
+    try:
+        cache = open_split(root, "train", progress=False)
+        assert home in cache.folder.parents
+        assert not (root / ".cache").exists()
+        assert open_split(root, "train", progress=False).meta["id"] == cache.meta["id"]
+    finally:
+        root.chmod(0o755)
+
+
+def test_workers_get_the_place_and_not_the_pixels(small_root):
+    cache = open_split(small_root, "train", progress=False)
+    pickled = pickle.dumps(cache)
+    assert len(pickled) < 2000
+    again = pickle.loads(pickled)
+    np.testing.assert_array_equal(again.masks[1], cache.masks[1])
+
+
+def _videos(made, numbers):
+    return ((n, made.frames(n), made.masks(n)) for n in numbers)
+
+
+def test_a_split_filled_directly_opens_without_image_folders(tmp_path, made):
+    fill_cache(tmp_path, "train", _videos(made, (3, 4)), key="seed 1", progress=False)
+    assert not (tmp_path / "train").exists()
+    cache = open_split(tmp_path, "train", progress=False)
+    assert cache.numbers.tolist() == [3, 4]
+    np.testing.assert_array_equal(cache.frames[1], made.frames(4))
+    small = open_split(tmp_path, "train", height=80, width=120, progress=False)
+    np.testing.assert_array_equal(small.masks[0], made.masks(3)[:, 1::2, 1::2])
+    assert small.frames.shape == (2, 22, 3, 80, 120)
+
+
+def test_filling_goes_on_where_a_killed_run_stopped(tmp_path, made):
+    with pytest.raises(KeyboardInterrupt), filling(tmp_path, "train", key="seed 1") as writer:
+        for video in _videos(made, (0, 1)):
+            writer.append(*video)
+        raise KeyboardInterrupt
+    with pytest.raises(FileNotFoundError):
+        open_split(tmp_path, "train", progress=False)  # not whole, so not there
+    partial = tmp_path / ".cache" / ".train_160x240.partial"
+    with (partial / "frames.npy").open("ab") as file:
+        file.write(b"half a frame")  # killed in the middle of a write
+    with (partial / "journal.txt").open("a") as file:
+        file.write("2")
+    with filling(tmp_path, "train", key="seed 1") as writer:
+        assert writer.numbers == [0, 1]
+        writer.append(*next(_videos(made, [2])))
+    cache = open_split(tmp_path, "train", progress=False)
+    for index in range(3):
+        np.testing.assert_array_equal(cache.frames[index], made.frames(index))
+        np.testing.assert_array_equal(cache.masks[index], made.masks(index))
+
+
+def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another(tmp_path, made):
+    first = fill_cache(tmp_path, "train", _videos(made, (0, 1)), key="seed 1", progress=False)
+    same = fill_cache(tmp_path, "train", _videos(made, (0, 1)), key="seed 1", progress=False)
+    assert same.meta["id"] == first.meta["id"]
+    grown = fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="seed 1", progress=False)
+    assert grown.numbers.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(grown.masks[0], made.masks(0))
+    assert fill_cache(tmp_path, "train", _videos(made, [7]), key="seed 2", progress=False).numbers.tolist() == [7]
+
+
+def test_filling_refuses_what_would_mix_two_sets(root, tmp_path, made):
+    with pytest.raises(ValueError, match="holds image folders"), filling(root, "train", key="x"):
+        pass
+    with pytest.raises(ValueError, match="video 1 comes after video 2"):
+        fill_cache(tmp_path, "train", _videos(made, (2, 1)), key="x", progress=False)
+    with pytest.raises(ValueError, match="video 5: masks are missing"):
+        fill_cache(tmp_path, "val", [(5, made.frames(5), None)], key="x", progress=False)
+
+
+@pytest.mark.real_data
+def test_the_read_only_sample_opens(real_sample, home):
+    cache = open_split(real_sample, "unlabeled", height=80, width=120, progress=False)
+    assert cache.numbers.tolist() == [2000, 2002, 10000, 10001]
+    assert not (real_sample / ".cache").exists()

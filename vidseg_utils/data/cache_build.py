@@ -1,0 +1,96 @@
+"""Fill a cache from image folders (decoded on all cores) or from a larger cache, and tell when it is out of date."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from vidseg_utils.data.cache_writer import CacheWriter, no_room_is_one_line
+from vidseg_utils.data.faults import Fault, Note
+from vidseg_utils.data.layout import LABELLED, MASKS, Video, read_frames, read_masks
+from vidseg_utils.data.parallel import in_order, n_cores
+from vidseg_utils.data.resize import area_scale, nearest_scale
+
+# number, name, and (frames, masks) or the fault that makes the video unusable
+Loaded = tuple[int, str, tuple[np.ndarray, np.ndarray | None] | Fault]
+
+
+def fingerprint(videos: list[Video], found: list[Fault | Note]) -> str:
+    """A digest of the name, size, time and mode of every file that the cache is made from."""
+    digest = hashlib.sha256()
+    for fault in found:
+        if isinstance(fault, Fault):
+            digest.update(f"{fault.kind}/{fault.path.name}\n".encode(errors="surrogateescape"))
+    for video in videos:
+        digest.update(f"{video.name}\n".encode())
+        try:
+            for path in sorted(video.folder.iterdir()):
+                if path.name.startswith("image_") or path.name == MASKS:
+                    status = path.stat()
+                    line = f"{path.name} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
+                    digest.update(line.encode(errors="surrogateescape"))
+        except OSError as error:  # no permission, or a link to nowhere: that too is a state of the disk
+            digest.update(f"{type(error).__name__}\n".encode())
+    return digest.hexdigest()
+
+
+def load_videos(videos: list[Video], *, height: int, width: int) -> Iterator[Loaded]:
+    """Decode image folders on all cores, in order, at the working size."""
+    load = partial(_load_video, height=height, width=width)
+    with ThreadPoolExecutor(n_cores()) as executor:
+        yield from in_order(load, videos, executor=executor, ahead=2 * n_cores())
+
+
+def _load_video(video: Video, *, height: int, width: int) -> Loaded:
+    try:
+        frames = area_scale(read_frames(video), height=height, width=width)
+        masks = nearest_scale(read_masks(video), height=height, width=width) if video.split in LABELLED else None
+        return video.number, video.name, (frames, masks)
+    except Fault as fault:
+        return video.number, video.name, fault
+
+
+def build(
+    folder: Path,
+    loaded: Iterator[Loaded],
+    *,
+    n_videos: int,
+    split: str,
+    frame_shape: tuple[int, int, int, int],
+    source: str,
+    skipped: dict[str, str],
+    progress: bool,
+) -> None:
+    """Write the cache `folder`, inside its lock. Nothing is left of one that could not be finished.
+
+    frame_shape: (T, 3, H, W); skipped: videos that are known to be unusable, by name.
+    Raises ValueError when no video is usable, OSError when the disk is full.
+    """
+    shutil.rmtree(folder, ignore_errors=True)  # out of date; its room is needed
+    skipped = dict(skipped)
+    with no_room_is_one_line(folder, need_bytes=_size_bytes(n_videos, split, frame_shape)):
+        writer = CacheWriter(folder, split=split, frame_shape=frame_shape, labelled=split in LABELLED, source=source)
+        try:
+            for number, name, result in tqdm(
+                loaded, total=n_videos, desc=f"caching {split}", unit="video", disable=not progress
+            ):
+                if isinstance(result, Fault):
+                    skipped[name] = f"{result.path.name}: {result.kind} ({result.detail})"
+                else:
+                    writer.append(number, *result, name=name)
+            if not writer.numbers:
+                name, reason = next(iter(skipped.items()))
+                raise ValueError(f"the split {split!r} has no usable video; {name}: {reason}")
+            writer.publish(skipped=skipped)
+        finally:
+            writer.discard()
+
+
+def _size_bytes(n_videos: int, split: str, frame_shape: tuple[int, int, int, int]) -> int:
+    channels = 4 if split in LABELLED else 3
+    return n_videos * channels * frame_shape[0] * frame_shape[2] * frame_shape[3]

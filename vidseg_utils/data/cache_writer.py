@@ -1,0 +1,179 @@
+"""Write a split as two flat arrays, video after video: 15,000 videos need the memory of one.
+
+Everything goes to a `.partial` folder that takes its real name only when it is whole. One process writes at a time
+(`locked`), so a `.partial` folder that is found under the lock was left by a process that died.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from vidseg_utils.data.annotation import Trajectory, write_annotation
+from vidseg_utils.paths import read_json, write_json
+
+META = "meta.json"
+FRAMES_FILE, MASKS_FILE, ANNOTATIONS = "frames.npy", "masks.npy", "annotations"
+VERSION = 1
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up, file too large
+
+
+def annotation_path(folder: Path, number: int) -> Path:
+    """Where the cache `folder` keeps the annotation of a video that never was on disk as images."""
+    return folder / ANNOTATIONS / f"annotation_{number:05d}.json"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the one lock for writing the cache `folder`; other processes wait. The lock file stays, and is empty."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f"{folder.name}.lock"):
+        yield
+
+
+class CacheWriter:
+    """Appends videos to the cache `folder`; only `publish` makes them visible. Use it inside `locked(folder)`.
+
+    source: what the videos come from, as text; a later open compares it. resume: go on with what an interrupted
+    writer with the same source left; `numbers` then holds the videos that are already there.
+    """
+
+    def __init__(self, folder: Path, *, split: str, frame_shape: tuple[int, ...], labelled: bool, source: str,
+                 resume: bool = False):  # fmt: skip
+        self.folder, self.partial = folder, folder.parent / f".{folder.name}.partial"
+        self.frame_shape = frame_shape  # (T, 3, H, W)
+        self.mask_shape = (frame_shape[0], *frame_shape[2:])
+        self.meta = {"version": VERSION, "split": split, "frame_shape": list(frame_shape), "labelled": labelled,
+                     "source": source}  # fmt: skip
+        self.numbers: list[int] = []
+        self.names: list[str] = []
+        if resume:
+            self._take_over()
+        if not self.numbers:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
+            (self.partial / "begun.json").write_text(json.dumps(self.meta))
+        self._journal = (self.partial / "journal.txt").open("a", encoding="utf-8")
+        self._files = {FRAMES_FILE: self._open(FRAMES_FILE, self.frame_shape)}
+        if labelled:
+            self._files[MASKS_FILE] = self._open(MASKS_FILE, self.mask_shape)
+
+    def _take_over(self) -> None:
+        if not self.partial.exists() and (self.folder / "journal.txt").exists():
+            with contextlib.suppress(FileNotFoundError):
+                if json.loads((self.folder / "begun.json").read_text()) == self.meta:
+                    self.folder.replace(self.partial)  # a finished cache is continued too
+        try:
+            if json.loads((self.partial / "begun.json").read_text()) != self.meta:
+                return
+            lines = (self.partial / "journal.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+        except (OSError, ValueError):
+            return
+        for line in lines:
+            number, _, name = line.strip().partition(" ")
+            if line.endswith("\n") and number.isdigit():
+                self.numbers.append(int(number))
+                self.names.append(name)
+        (self.partial / "journal.txt").write_text(
+            "".join(f"{n} {name}\n" for n, name in zip(self.numbers, self.names, strict=True)), encoding="utf-8"
+        )
+
+    def _open(self, name: str, shape: tuple[int, ...]):
+        path = self.partial / name
+        file = path.open("r+b" if path.exists() else "w+b")
+        _write_header(file, len(self.numbers), shape)
+        file.seek(len(self.numbers) * int(np.prod(shape)), os.SEEK_CUR)
+        file.truncate()
+        return file
+
+    def append(self, number: int, frames: np.ndarray, masks: np.ndarray | None, *, name: str | None = None,
+               annotation: Trajectory | Path | None = None) -> None:  # fmt: skip
+        """frames: (T, 3, H, W) uint8; masks: (T, H, W) uint8, or None in a split without labels; numbers must rise."""
+        if self.numbers and number <= self.numbers[-1]:
+            raise ValueError(f"video {number} comes after video {self.numbers[-1]}; append them in number order")
+        arrays = {FRAMES_FILE: (frames, self.frame_shape)}
+        if self.meta["labelled"]:
+            arrays[MASKS_FILE] = (masks, self.mask_shape)
+        for key, (array, shape) in arrays.items():
+            if array is None or array.shape != shape or array.dtype != np.uint8:
+                found = "missing" if array is None else f"{array.dtype} {array.shape}"
+                raise ValueError(f"video {number}: {key[:-4]} are {found}; expected uint8 {shape}")
+        if annotation is not None:
+            self._keep(annotation, number)
+        for key, (array, _) in arrays.items():
+            self._files[key].write(np.ascontiguousarray(array).data)
+            self._files[key].flush()
+        self.numbers.append(int(number))
+        self.names.append(name or f"video_{number}")
+        self._journal.write(f"{number} {self.names[-1]}\n")
+        self._journal.flush()
+
+    def _keep(self, annotation: Trajectory | Path, number: int) -> None:
+        path = annotation_path(self.partial, number)
+        path.parent.mkdir(exist_ok=True)
+        if isinstance(annotation, Trajectory):
+            write_annotation(path, annotation, scene_index=number, video_filename=f"video_{number:05d}.mp4")
+        else:
+            shutil.copyfile(annotation, path)
+
+    def publish(self, *, skipped: dict[str, str]) -> None:
+        """Give the cache its real name. skipped: video name -> why it is not in it."""
+        for name, file in self._files.items():
+            file.seek(0)
+            _write_header(file, len(self.numbers), self.frame_shape if name == FRAMES_FILE else self.mask_shape)
+        self.close(sync=True)
+        meta = self.meta | {"id": uuid.uuid4().hex, "numbers": self.numbers, "names": self.names, "skipped": skipped}
+        with contextlib.suppress(OSError, ValueError):  # a finished cache that was continued with nothing is the same
+            before = read_json(self.partial / META)
+            meta = before if before["numbers"] == self.numbers else meta
+        write_json(self.partial / META, meta, indent=None)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.partial.replace(self.folder)
+
+    def close(self, *, sync: bool = False) -> None:
+        """Close the files; what was appended stays in the partial folder."""
+        for file in (*self._files.values(), self._journal):
+            if not file.closed:
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
+                file.close()
+
+    def discard(self) -> None:
+        """Close the files and remove the partial folder; does nothing after `publish`."""
+        with contextlib.suppress(OSError):  # a full disk refuses the last flush too
+            self.close()
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def _write_header(file, n_videos: int, shape: tuple[int, ...]) -> None:
+    """numpy pads its header so that the first axis can grow: a new header overwrites the old one exactly."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (n_videos, *shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+@contextlib.contextmanager
+def no_room_is_one_line(folder: Path, *, need_bytes: int = 0) -> Iterator[None]:
+    """Turn a full disk, now (`need_bytes`) or inside the block, into one OSError that says where and what to do."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free_bytes = shutil.disk_usage(folder.parent).free
+    try:
+        if need_bytes > free_bytes:
+            raise OSError(errno.ENOSPC, "too little room")
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        need = f"{need_bytes / 1e9:.2f} GB are needed and " if need_bytes else ""
+        message = (
+            f"no room for the cache {folder}: {need}{free_bytes / 1e9:.2f} GB were free; nothing was kept. "
+            "Free some room, or choose a smaller height and width"
+        )
+        raise OSError(error.errno, message) from None

@@ -1,0 +1,93 @@
+"""Frames with masks, and whole clips, from a cached split. Tensors are uint8 as stored; the device turns them to float.
+
+A batch is gathered from the memory map in one copy: give `collate` to the DataLoader, which else would copy it again.
+"""
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from vidseg_utils.data.cache import SplitCache
+from vidseg_utils.data.transforms import Transform, augment
+
+Item = dict[str, torch.Tensor | int]
+
+
+class _Batch(list):
+    """Items that are views of one gathered batch, which `collate` takes as it is."""
+
+    def __init__(self, whole: dict[str, torch.Tensor]):
+        super().__init__(dict(zip(whole, values, strict=True)) for values in zip(*whole.values(), strict=True))
+        self.whole = whole
+
+
+def collate(items: list[Item]) -> dict[str, torch.Tensor]:
+    """For DataLoader(collate_fn=collate): batches of these data sets without a second copy, other items as usual."""
+    return items.whole if isinstance(items, _Batch) else default_collate(items)
+
+
+class FrameDataset(Dataset):
+    """Single frames with their masks: dict(frame: (3, H, W) uint8, mask: (H, W) uint8, 255 = ignore).
+
+    every: take each `every`-th frame of a video, from frame 0. Raises ValueError for a split without labels.
+    """
+
+    def __init__(self, cache: SplitCache, *, transform: Transform | None = None, every: int = 1):
+        if cache.masks is None:
+            raise ValueError(f"the split {cache.split!r} has no masks; use a labelled one, or ClipDataset")
+        if every < 1:
+            raise ValueError(f"every is {every}; it counts frames, so at least 1")
+        self.cache, self.transform, self.every = cache, transform, every
+        self.per_video = len(range(0, cache.frames.shape[1], every))
+
+    def __len__(self) -> int:
+        return len(self.cache) * self.per_video
+
+    def __getitem__(self, index: int) -> Item:
+        return self.__getitems__([range(len(self))[index]])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Item]:
+        videos, frames = np.divmod(np.asarray(indices), self.per_video)
+        frames *= self.every
+        batch = {
+            "frame": torch.from_numpy(self.cache.frames[videos, frames]),
+            "mask": torch.from_numpy(self.cache.masks[videos, frames]),
+        }
+        return _finish(batch, self.transform, pictures="frame", masks="mask")
+
+
+class ClipDataset(Dataset):
+    """Whole clips: dict(frames: (T, 3, H, W) uint8, masks: (T, H, W) uint8 if labelled, number: the video's).
+
+    T is 22, or 11 in the split "hidden". A transform changes all frames of a clip alike.
+    """
+
+    def __init__(self, cache: SplitCache, *, transform: Transform | None = None):
+        self.cache, self.transform = cache, transform
+        self.numbers = cache.numbers
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def __getitem__(self, index: int) -> Item:
+        item = self.__getitems__([range(len(self))[index]])[0]
+        return item | {"number": int(item["number"])}
+
+    def __getitems__(self, indices: list[int]) -> list[Item]:
+        index = np.asarray(indices)
+        batch = {"frames": torch.from_numpy(self.cache.frames[index])}
+        if self.cache.masks is not None:
+            batch["masks"] = torch.from_numpy(self.cache.masks[index])
+        batch["number"] = torch.from_numpy(self.numbers[index])
+        return _finish(batch, self.transform, pictures="frames", masks="masks")
+
+
+def _finish(batch: dict[str, torch.Tensor], transform: Transform | None, *, pictures: str, masks: str) -> list[Item]:
+    items = _Batch(batch)
+    if transform is None:
+        return items
+    for item in items:
+        item[pictures], changed = augment(transform, item[pictures], item.get(masks))
+        if changed is not None:
+            item[masks] = changed
+    return list(items)

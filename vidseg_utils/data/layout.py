@@ -1,0 +1,178 @@
+"""The course layout on disk: ROOT/SPLIT/video_N/image_T.png and mask.npy, listed, read and written.
+
+Everything is ordered by number, never by name (image_10 comes after image_9), and `video_7` may also be called
+`video_00007`, as a later edition of the set does.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vidseg_utils.data.annotation import Trajectory, write_annotation
+from vidseg_utils.data.faults import Fault, Note
+from vidseg_utils.data.mask_file import read_mask_file
+from vidseg_utils.data.png import read_png, write_png
+from vidseg_utils.paths import replacing
+
+SPLITS = ("train", "val", "unlabeled", "hidden")
+LABELLED = ("train", "val")  # the splits whose videos have a mask.npy
+FRAMES = 22  # of a video
+PAST = 11  # of them the input; a hidden video has no more
+HEIGHT, WIDTH = 160, 240
+MASKS = "mask.npy"
+ANNOTATION = "annotation.json"  # beside the images of generated and imported videos
+
+_VIDEO = re.compile(r"video_([0-9]{1,9})")
+_IMAGE = re.compile(r"image_([0-9]{1,9})\.png")
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video folder."""
+
+    number: int
+    folder: Path
+    split: str
+
+    @property
+    def name(self) -> str:
+        """Such as "video_7"."""
+        return self.folder.name
+
+    @property
+    def n_frames(self) -> int:
+        """Frames that a video of this split must have."""
+        return PAST if self.split == "hidden" else FRAMES
+
+
+def scan_split(root: Path | str, split: str) -> tuple[list[Video], list[Fault | Note]]:
+    """The sound video folders of a split in number order, and what else was found among them.
+
+    Raises ValueError for an unknown split, FileNotFoundError for a missing root or split; an empty one is no error.
+    """
+    folder = Path(root) / split
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose from {list(SPLITS)}")
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"no data at {root}; make some with: vidseg data generate --root {root}")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{root} has no split {split!r}; it needs a folder {folder}")
+    by_number: dict[int, list[Path]] = {}
+    found: list[Fault | Note] = []
+    for path in sorted(folder.iterdir()):
+        if match := _VIDEO.fullmatch(path.name):
+            if path.is_dir():
+                by_number.setdefault(int(match[1]), []).append(path)
+            else:
+                found.append(Fault("not a folder", path, "a video is a folder of images"))
+        elif not path.name.startswith("."):
+            found.append(Note("unknown name", path, "expected video_N"))
+    videos = []
+    for number, paths in sorted(by_number.items()):
+        if len(paths) == 1:
+            videos.append(Video(number, paths[0], split))
+        else:
+            names = " and ".join(p.name for p in paths)
+            found += [Fault("duplicate video number", p, f"{names}; remove all but one") for p in paths]
+    return videos, found
+
+
+def list_videos(root: Path | str, split: str) -> list[Video]:
+    """The videos of a split in number order.
+
+    Raises what `scan_split` raises, ValueError for an empty split, and Fault (a ValueError) for duplicate numbers.
+    """
+    videos, found = scan_split(root, split)
+    for fault in found:
+        if isinstance(fault, Fault) and fault.kind == "duplicate video number":
+            raise fault
+    if not videos:
+        raise ValueError(f"{Path(root) / split} is empty; it needs folders named video_0, video_1, …")
+    return videos
+
+
+def find_frames(video: Video) -> tuple[list[Path], list[Fault | Note]]:
+    """The image files of frames 0, 1, … that are there, in order, and what is missing, doubled or unknown."""
+    by_number: dict[int, list[Path]] = {}
+    found: list[Fault | Note] = []
+    try:
+        paths = sorted(video.folder.iterdir())
+    except OSError as error:
+        kind = "no read permission" if isinstance(error, PermissionError) else "not a folder"
+        return [], [Fault(kind, video.folder, error.strerror or str(error))]
+    for path in paths:
+        if match := _IMAGE.fullmatch(path.name):
+            by_number.setdefault(int(match[1]), []).append(path)
+        elif path.name not in (MASKS, ANNOTATION) and not path.name.startswith("."):
+            found.append(Note("unknown name", path, "not part of a video"))
+    frames = []
+    for number in range(video.n_frames):
+        same = by_number.pop(number, [])
+        if not same:
+            path = video.folder / f"image_{number}.png"
+            found.append(Fault("missing image", path, f"frame {number} of 0..{video.n_frames - 1}"))
+        elif len(same) > 1:
+            names = " and ".join(p.name for p in same)
+            found.append(Fault("duplicate frame number", same[0], f"{names}; remove all but one"))
+        else:
+            frames.append(same[0])
+    if video.split != "hidden":  # a hidden video may keep its future
+        extra = [p for same in by_number.values() for p in same]
+        found += [Note("unknown name", p, f"frames end at {video.n_frames - 1}") for p in extra]
+    return frames, found
+
+
+def read_frames(video: Video) -> np.ndarray:
+    """(T, 3, 160, 240) uint8 RGB; T is 22, or 11 in the split "hidden". Raises Fault for the first fault found."""
+    paths, found = find_frames(video)
+    for fault in found:
+        if isinstance(fault, Fault):
+            raise fault
+    frames = np.empty((video.n_frames, 3, HEIGHT, WIDTH), dtype=np.uint8)
+    for t, path in enumerate(paths):
+        frames[t] = read_png(path, height=HEIGHT, width=WIDTH).transpose(2, 0, 1)
+    return frames
+
+
+def read_masks(video: Video) -> np.ndarray:
+    """(22, 160, 240) uint8 class ids; values that are no class (49 and more) become 255, which is ignored.
+
+    Raises Fault for a mask.npy that is missing, unreadable, pickled, or of another type or shape.
+    """
+    return read_mask_file(video.folder / MASKS, shape=(FRAMES, HEIGHT, WIDTH))
+
+
+def write_video(
+    folder: Path | str,
+    frames: np.ndarray,
+    masks: np.ndarray | None = None,
+    *,
+    annotation: Trajectory | Path | None = None,
+) -> None:
+    """Write one video folder, whole or not at all; a folder that is already there is replaced.
+
+    folder: ROOT/SPLIT/video_N; frames: (22 or 11, 3, 160, 240) uint8; masks: (22, 160, 240) uint8;
+    annotation: a trajectory, or an annotation file that is copied as it is.
+    """
+    folder = Path(folder)
+    number = _VIDEO.fullmatch(folder.name)
+    if number is None:
+        raise ValueError(f"{folder}: a video folder is called video_N")
+    if frames.dtype != np.uint8 or frames.shape not in [(t, 3, HEIGHT, WIDTH) for t in (FRAMES, PAST)]:
+        raise ValueError(f"frames are {frames.dtype} {frames.shape}; expected uint8 (22 or 11, 3, {HEIGHT}, {WIDTH})")
+    if masks is not None and (masks.dtype != np.uint8 or masks.shape != (FRAMES, HEIGHT, WIDTH)):
+        raise ValueError(f"masks are {masks.dtype} {masks.shape}; expected uint8 {(FRAMES, HEIGHT, WIDTH)}")
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        for t, frame in enumerate(frames):
+            write_png(temporary / f"image_{t}.png", frame.transpose(1, 2, 0))
+        if masks is not None:
+            np.save(temporary / MASKS, masks)
+        if isinstance(annotation, Trajectory):
+            name = f"video_{int(number[1]):05d}.mp4"
+            write_annotation(temporary / ANNOTATION, annotation, scene_index=int(number[1]), video_filename=name)
+        elif annotation is not None:
+            shutil.copyfile(annotation, temporary / ANNOTATION)

@@ -59,11 +59,13 @@ class FrameDataset(Dataset):
 class ClipDataset(Dataset):
     """Whole clips: dict(frames: (T, 3, H, W) uint8, masks: (T, H, W) uint8 if labelled, number: the video's).
 
-    T is 22, or 11 in the split "hidden". A transform changes all frames of a clip alike.
+    T is 22, or 11 in the split "hidden". A transform changes all frames of a clip alike. masks: False leaves them
+    out, so that labelled and unlabelled clips can stand in one batch.
     """
 
-    def __init__(self, cache: SplitCache, *, transform: Transform | None = None):
+    def __init__(self, cache: SplitCache, *, transform: Transform | None = None, masks: bool = True):
         self.cache, self.transform = cache, transform
+        self.masks = cache.masks if masks else None
         self.numbers = cache.numbers
 
     def __len__(self) -> int:
@@ -76,8 +78,8 @@ class ClipDataset(Dataset):
     def __getitems__(self, indices: list[int]) -> list[Item]:
         index = np.asarray(indices)
         batch = {"frames": torch.from_numpy(self.cache.frames[index])}
-        if self.cache.masks is not None:
-            batch["masks"] = torch.from_numpy(self.cache.masks[index])
+        if self.masks is not None:
+            batch["masks"] = torch.from_numpy(self.masks[index])
         batch["number"] = torch.from_numpy(self.numbers[index])
         return _finish(batch, self.transform, pictures="frames", masks="masks")
 

@@ -9,20 +9,22 @@ PUBLISHED_JACCARD = {"unet_copy_last": 0.24, "simvp_unet": 0.21}
 BEST_PUBLISHED_JACCARD = 0.456
 
 
-def read_leaderboard(runs: Path) -> list[dict]:
-    """Rows of all evaluated systems below `runs`, best Jaccard first: `run`, the run's config and metrics, `published`.
+def read_runs(runs: Path | str) -> list[dict]:
+    """One row a run folder that has metrics: its name as `run`, then what its config.json and metrics.json hold.
 
-    A run folder without metrics.json, or one that is not a system's evaluation, is passed over. Raises ValueError
-    naming the file when one is damaged.
+    Raises ValueError naming the file when one is damaged.
     """
     rows = []
     for path in sorted(Path(runs).glob("*/metrics.json")):
-        config_path = path.with_name("config.json")
-        config = read_json(config_path) if config_path.is_file() else {}
-        metrics = read_json(path)
-        if "system" in config and "jaccard" in metrics:
-            published = PUBLISHED_JACCARD.get(config["system"])
-            rows.append({"run": path.parent.name, "published": published, **config, **metrics})
+        config = path.with_name("config.json")
+        rows.append({"run": path.parent.name, **(read_json(config) if config.is_file() else {}), **read_json(path)})
+    return rows
+
+
+def read_leaderboard(runs: Path | str) -> list[dict]:
+    """The rows of `read_runs` that are a system's evaluation, best Jaccard first, with its `published` figure or None."""
+    rows = [row for row in read_runs(runs) if "system" in row and "jaccard" in row]
+    rows = [{**row, "published": PUBLISHED_JACCARD.get(row["system"])} for row in rows]
     return sorted(rows, key=lambda row: -row["jaccard"])
 
 

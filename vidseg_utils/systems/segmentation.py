@@ -2,9 +2,10 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data.datasets import FrameDataset
 from vidseg_utils.data.transforms import build_augmentation, to_float
 from vidseg_utils.evaluation.masks import confusion_matrix, jaccard_of
@@ -73,16 +74,23 @@ def train_segmenter(
     )
 
 
-@torch.inference_mode()
 def score_segmenter(model: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
     """`jaccard` in [0, 1] over all frames of the loader, from one confusion matrix, and `val_loss` (cross-entropy)."""
+    losses: list[Tensor] = []
+    confusion = segmentation_confusion(model, loader, device, losses=losses)
+    return {"jaccard": jaccard_of(confusion), "val_loss": float(torch.cat(losses).mean())}
+
+
+@torch.inference_mode()
+def segmentation_confusion(
+    model: nn.Module, loader: DataLoader, device: torch.device, *, losses: list[Tensor] | None = None
+) -> Tensor:
+    """(49, 49) counts of pixels over all frames of the loader, row = truth. Each frame's cross-entropy goes to `losses`."""
     confusion = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
-    criterion = build_loss("cross_entropy")
-    total, frames = 0.0, 0
     for batch in loader:
-        logits = model(to_float(batch["frame"].to(device)))
-        mask = batch["mask"].to(device)
-        total += float(criterion(logits, mask.long())) * len(mask)
-        frames += len(mask)
+        logits, mask = model(to_float(batch["frame"].to(device))), batch["mask"].to(device)
         confusion += confusion_matrix(logits.argmax(dim=1), mask).cpu()
-    return {"jaccard": jaccard_of(confusion), "val_loss": total / frames}
+        if losses is not None:
+            pixel_losses = F.cross_entropy(logits, mask.long(), ignore_index=IGNORE_INDEX, reduction="none")
+            losses.append(pixel_losses.flatten(1).mean(dim=1).cpu())
+    return confusion

@@ -16,6 +16,7 @@ from vidseg_utils.data import cache as cache_module
 from vidseg_utils.data import cache_build
 from vidseg_utils.data.cache import fill_cache, filling, open_split
 from vidseg_utils.data.cache_writer import CacheWriter
+from vidseg_utils.data.datasets import ClipDataset
 
 
 @pytest.fixture
@@ -213,6 +214,7 @@ def test_workers_get_the_place_and_not_the_pixels(small_root):
     cache = open_split(small_root, "train", progress=False)
     pickled = pickle.dumps(cache)
     assert len(pickled) < 2000
+    assert len(pickle.dumps(ClipDataset(cache))) < 4000
     again = pickle.loads(pickled)
     np.testing.assert_array_equal(again.masks[1], cache.masks[1])
 

@@ -42,6 +42,8 @@ def test_clips_without_labels(small_root):
     clips = ClipDataset(open_split(small_root, "hidden", progress=False))
     assert set(clips[0]) == {"frames", "number"}
     assert clips[1]["number"] == 15001
+    labelled = ClipDataset(open_split(small_root, "val", progress=False), masks=False)
+    assert set(labelled[0]) == {"frames", "number"}
     with pytest.raises(ValueError, match="'hidden' has no masks"):
         FrameDataset(clips.cache)
 
@@ -74,7 +76,7 @@ def test_changing_an_item_does_not_change_the_cache(train, made):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_transform_reaches_every_item(train, workers):
-    flips = build_augmentation(["horizontal_flip", "vertical_flip", "rotation"])
+    flips = build_augmentation("hflip", "vflip", "rotate")
     for kind, key in ((FrameDataset, "mask"), (ClipDataset, "masks")):
         torch.manual_seed(0)
         dataset = kind(train, transform=flips)

@@ -65,7 +65,7 @@ class ClipDataset(Dataset):
 
     def __init__(self, cache: SplitCache, *, transform: Transform | None = None, masks: bool = True):
         self.cache, self.transform = cache, transform
-        self.masks = cache.masks if masks else None
+        self.masks = masks and cache.masks is not None
         self.numbers = cache.numbers
 
     def __len__(self) -> int:
@@ -78,8 +78,8 @@ class ClipDataset(Dataset):
     def __getitems__(self, indices: list[int]) -> list[Item]:
         index = np.asarray(indices)
         batch = {"frames": torch.from_numpy(self.cache.frames[index])}
-        if self.masks is not None:
-            batch["masks"] = torch.from_numpy(self.masks[index])
+        if self.masks:
+            batch["masks"] = torch.from_numpy(self.cache.masks[index])
         batch["number"] = torch.from_numpy(self.numbers[index])
         return _finish(batch, self.transform, pictures="frames", masks="masks")
 

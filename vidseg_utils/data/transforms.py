@@ -3,7 +3,7 @@
 Pixels that come from outside the picture get the label 255, so neither loss nor score counts them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torchvision import tv_tensors
@@ -25,10 +25,10 @@ class CropAndResize:
 
 
 AUGMENTATIONS = {
-    "horizontal_flip": lambda: v2.RandomHorizontalFlip(0.5),
-    "vertical_flip": lambda: v2.RandomVerticalFlip(0.5),
+    "hflip": lambda: v2.RandomHorizontalFlip(0.5),
+    "vflip": lambda: v2.RandomVerticalFlip(0.5),
     "crop": CropAndResize,
-    "rotation": lambda: v2.RandomRotation(
+    "rotate": lambda: v2.RandomRotation(
         degrees=10,
         interpolation=v2.InterpolationMode.BILINEAR,  # of pictures; v2 takes the nearest label for masks
         fill={tv_tensors.Mask: IGNORE_INDEX, "others": 0},
@@ -36,9 +36,8 @@ AUGMENTATIONS = {
 }
 
 
-def build_augmentation(names: Sequence[str]) -> Transform:
-    """A transform made of the named ones, in that order, such as build_augmentation(["horizontal_flip", "crop"])."""
-    names = [names] if isinstance(names, str) else list(names)
+def build_augmentation(*names: str) -> Transform:
+    """A transform made of the named ones, in that order, such as build_augmentation("hflip", "crop")."""
     for name in names:
         if name not in AUGMENTATIONS:
             raise ValueError(f"unknown augmentation {name!r}; choose from {list(AUGMENTATIONS)}")

@@ -22,7 +22,7 @@ def read_runs(runs: Path | str) -> list[dict]:
 
 
 def read_leaderboard(runs: Path | str) -> list[dict]:
-    """The rows of `read_runs` that are a system's evaluation, best Jaccard first, with its `published` figure or None."""
+    """The rows of `read_runs` that are a system's evaluation, best Jaccard first; `published`: its figure or None."""
     rows = [row for row in read_runs(runs) if "system" in row and "jaccard" in row]
     rows = [{**row, "published": PUBLISHED_JACCARD.get(row["system"])} for row in rows]
     return sorted(rows, key=lambda row: -row["jaccard"])

@@ -1,5 +1,7 @@
 """The first half of every system: a network that names the class of each pixel of one frame (U-Net's recipe)."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,22 +14,22 @@ from vidseg_utils.evaluation.masks import confusion_matrix, jaccard_of
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.loop import FitConfig
+from vidseg_utils.training.config import FitConfig
 from vidseg_utils.training.losses import build_loss
 
 
 def train_segmenter(
     workspace: Workspace,
     *,
-    run: str = "unet",
+    run: Path | None = None,
     model: str = "unet",
     loss: str = "cross_entropy",
     epochs: int | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Train a segmenter on the labelled frames of the training split, or load it if its run is finished.
 
-    run: name of the run folder; model: "unet" or "deeplabv3"; loss: see `training.losses`; epochs: the profile's
-    unless given. The best epoch by validation Jaccard is kept. Returns the model and its history, a row an epoch.
+    run: the run folder, by default that of "unet"; model: "unet" or "deeplabv3"; loss: see `training.losses`;
+    epochs: the profile's unless given. The best epoch by validation Jaccard is kept. Returns the model and its history, a row an epoch.
     """
     profile = workspace.profile
     config = {"n_classes": N_CLASSES}
@@ -57,13 +59,13 @@ def train_segmenter(
         channels_last=True,
     )
     return train_or_load(
-        workspace.run(run),
         build_model(model, **config),
         train,
         val,
         step=step,
         validate=score_segmenter,
         config=fit_config,
+        run=run or workspace.run("unet"),
         description={
             "model": {"name": model, "config": config},
             "task": "segmentation",
@@ -85,7 +87,7 @@ def score_segmenter(model: nn.Module, loader: DataLoader, device: torch.device) 
 def segmentation_confusion(
     model: nn.Module, loader: DataLoader, device: torch.device, *, losses: list[Tensor] | None = None
 ) -> Tensor:
-    """(49, 49) counts of pixels over all frames of the loader, row = truth. Each frame's cross-entropy goes to `losses`."""
+    """(49, 49) counts of pixels over all frames of the loader, row = truth; `losses` collects each frame's loss."""
     confusion = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
     for batch in loader:
         logits, mask = model(to_float(batch["frame"].to(device))), batch["mask"].to(device)

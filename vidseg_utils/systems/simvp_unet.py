@@ -1,5 +1,7 @@
 """Predict the frames, then segment the last one: SimVP (Gao et al., CVPR 2022) followed by U-Net."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model, train_or_load
-from vidseg_utils.training.loop import FitConfig
+from vidseg_utils.training.config import FitConfig
 
 LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
 
@@ -22,16 +24,16 @@ LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss look
 def train_simvp(
     workspace: Workspace,
     *,
-    run: str = "simvp",
+    run: Path | None = None,
     loss_frames: str = "all",
     epochs: int | None = None,
     unlabeled: bool = True,
 ) -> tuple[nn.Module, list[dict]]:
     """Train SimVP from frames 0..10 to frames 11..21 with MSE, or load it if its run is finished.
 
-    run: name of the run folder; loss_frames: "all" future frames or only the "last"; epochs: the profile's unless
-    given; unlabeled: train on the unlabelled videos too (frames need no labels). The best epoch by validation MSE of
-    frame 21 is kept. Returns the model and its history, a row an epoch.
+    run: the run folder, by default that of "simvp"; loss_frames: "all" future frames or only the "last"; epochs: the
+    profile's unless given; unlabeled: train on the unlabelled videos too (frames need no labels). The best epoch by
+    validation MSE of frame 21 is kept. Returns the model and its history, a row an epoch.
     """
     if loss_frames not in LOSS_FRAMES:
         raise ValueError(f"unknown loss_frames {loss_frames!r}; choose from {list(LOSS_FRAMES)}")
@@ -65,13 +67,13 @@ def train_simvp(
         channels_last=True,
     )
     return train_or_load(
-        workspace.run(run),
         build_model("simvp", **config),
         ConcatDataset([ClipDataset(workspace.split(split), masks=False) for split in sources]),
         ClipDataset(workspace.split("val"), masks=False),
         step=step,
         validate=score_prediction,
         config=fit_config,
+        run=run or workspace.run("simvp"),
         description={
             "model": {"name": "simvp", "config": config},
             "task": "frame prediction",

@@ -11,52 +11,73 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import set_seed
 
 from vidseg_utils.paths import read_json, runs_dir, write_json
 from vidseg_utils.profiles import Profile, get_profile
+from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.visualisation.style import figure_png, use_style
 
 
 @dataclass(frozen=True)
 class Session:
-    """What `setup` settled: every size, where this run's results go, and where tensors live."""
+    """What `setup` settled: the profile's sizes, the data root and the device (in `workspace`), and the run folder."""
 
-    profile: Profile
+    workspace: Workspace
     run_folder: Path
-    device: torch.device
+
+    @property
+    def profile(self) -> Profile:
+        """Every size."""
+        return self.workspace.profile
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors live."""
+        return self.workspace.device
 
 
-def run_name(notebook: str, profile: str) -> str:
-    """The name of a notebook's own run folder at a profile, such as "02_unet_segmentation-cpu"."""
-    return f"{notebook}-{profile}"
+def run_folder(notebook: str, profile: str, run: str = "auto") -> Path:
+    """A notebook's run folder: RUNS/02_unet_segmentation-cpu, or RUNS/`run` where one is named.
+
+    Raises ValueError for a `run` that is more than a folder's name.
+    """
+    usual = f"{notebook}-{profile}"
+    if run != "auto" and (not run or Path(run).name != run or run.startswith(".")):
+        raise ValueError(f"run {run!r} is no plain folder name; give one such as {usual!r}")
+    return runs_dir() / (usual if run == "auto" else run)
 
 
 def setup(
-    profile: str = "auto", *, notebook: str, run: str = "auto", drive: bool = False, **sizes: int | str | None
+    profile: str = "auto",
+    *,
+    notebook: str,
+    run: str = "auto",
+    data_root: str = "auto",
+    drive: bool = False,
+    **sizes: int | str | None,
 ) -> Session:
-    """Settle a notebook's profile, seeds, run folder and look, and print them in one line.
+    """Settle a notebook's profile, data, seeds, run folder and look, and print them in one line.
 
     profile: smoke, cpu, gpu, or "auto" for $VIDSEG_PROFILE (cpu where that is not set)
     notebook: the notebook's stem, such as "02_unet_segmentation"; run: the run folder's name, "auto" for the usual one
+    data_root: a data set in the course layout, "auto" for the profile's own generated one
     drive: in Colab, keep data and runs on Google Drive, which asks for leave; elsewhere without effect
     sizes: single sizes of the profile to replace, such as unet_epochs=3; None keeps the profile's own
-    Raises ValueError for an unknown profile or size.
+    Raises ValueError for an unknown profile or size, or a run that is no folder name.
     """
     if drive and "google.colab" in sys.modules:
         _mount_drive()
     chosen = get_profile(profile, **{name: value for name, value in sizes.items() if value is not None})
-    if run != "auto" and (Path(run).name != run or run.startswith(".")):
-        raise ValueError(f"run {run!r} is no plain folder name; give one such as {run_name(notebook, 'cpu')!r}")
-    folder = runs_dir() / (run_name(notebook, chosen.name) if run == "auto" else run)
+    workspace = Workspace.of(chosen, root=None if data_root == "auto" else data_root)
+    folder = run_folder(notebook, chosen.name, run)
     folder.mkdir(parents=True, exist_ok=True)
     set_seed(chosen.seed)
     use_style()
     _small_pictures()
-    device = PartialState().device  # as the training loop will choose it
-    print(f"profile {chosen.name}: {chosen.height}x{chosen.width} pixels, seed {chosen.seed}, on {device}")
-    return Session(chosen, folder, device)
+    size = f"{chosen.height}x{chosen.width} pixels"
+    print(f"profile {chosen.name}: {size}, seed {chosen.seed}, on {workspace.device.type}; run {folder.name}")
+    return Session(workspace, folder)
 
 
 def _mount_drive() -> None:

@@ -90,7 +90,7 @@ def open_split(
     root = Path(root)
     if not (1 <= height <= HEIGHT and 1 <= width <= WIDTH):
         raise ValueError(f"working size {height}x{width} is impossible; choose at most {HEIGHT}x{WIDTH}")
-    videos, found, direct = _find_source(root, split)
+    videos, found, direct = find_source(root, split)
     if direct and (height, width) == (HEIGHT, WIDTH):
         return direct
     if direct:
@@ -104,7 +104,7 @@ def open_split(
         source, n_videos, n_frames = fingerprint(videos, found), len(videos), videos[0].n_frames
         skipped = {f.path.name: f"{f.kind} ({f.detail})" for f in found if isinstance(f, Fault)}
     name = f"{split}_{height}x{width}"
-    folder = _writable_folder(root) / name
+    folder = writable_folder(root) / name
     cache = _load(root, split, root / CACHES / name, source) or _load(root, split, folder, source)
     if cache is None:
         with locked(folder):
@@ -171,7 +171,7 @@ def fill_cache(
     return open_split(root, split, progress=progress)
 
 
-def _find_source(root: Path, split: str) -> tuple[list[Video], list[Fault | Note], SplitCache | None]:
+def find_source(root: Path, split: str) -> tuple[list[Video], list[Fault | Note], SplitCache | None]:
     """Image folders where there are any, else the cache that was filled directly."""
     try:
         videos, found = scan_split(root, split)
@@ -202,8 +202,8 @@ def _direct_folder(root: Path, split: str) -> Path:
     return root / CACHES / f"{split}_{HEIGHT}x{WIDTH}"
 
 
-def _writable_folder(root: Path) -> Path:
-    """Inside the data set; for one that is read-only, beside our own data, under a name made from its place."""
+def writable_folder(root: Path) -> Path:
+    """For what we add to a data set: inside it or, if it is read-only, in our own data folder, named after its place."""
     if os.access(root, os.W_OK) and root.stat().st_mode & 0o222:  # root may write anywhere; then the mode decides
         return root / CACHES
     place = root.resolve()

@@ -77,6 +77,6 @@ def read_bytes(path: Path, *, missing: str, unreadable: str, limit_bytes: int = 
     except FileNotFoundError:
         raise Fault(missing, path, "no such file") from None
     except PermissionError:
-        raise Fault("no read permission", path, f"mode {path.parent.stat().st_mode & 0o777:o} on its folder") from None
+        raise Fault("no read permission", path, "make it readable, such as with chmod u+r") from None
     except OSError as error:
         raise Fault(unreadable, path, error.strerror or str(error)) from None

@@ -1,0 +1,152 @@
+"""The checker names every dirty file and its kind of fault, and counts exactly the videos that the cache leaves out."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vidseg_utils.data.cache import fill_cache, open_split
+from vidseg_utils.data.check import check_root
+
+
+def _dirty(root, made):
+    """Fifteen labelled videos, one kind of dirt each; returns {kind of fault or note: file}."""
+    made.split(root, "train", range(15))
+    folder = [root / "train" / f"video_{n}" for n in range(15)]
+    masks = made.masks(1)
+    (folder[1] / "image_7.png").unlink()
+    (folder[2] / "image_3.png").write_bytes((folder[2] / "image_3.png").read_bytes()[:300])
+    Image.new("RGB", (480, 320)).save(folder[3] / "image_0.png")
+    Image.new("L", (240, 160)).save(folder[4] / "image_0.png")
+    (folder[5] / "mask.npy").unlink()
+    np.save(folder[6] / "mask.npy", masks[:20])
+    np.save(folder[7] / "mask.npy", masks.astype(np.int32))
+    np.save(folder[8] / "mask.npy", np.array([None]), allow_pickle=True)
+    (folder[9] / "image_21.png").write_bytes(b"")
+    (folder[10] / "image_4.png").unlink()
+    (folder[10] / "image_4.png").mkdir()
+    (folder[11] / "annotation.json").write_text('{"object_property": 3}')
+    masks[4, 0, :9] = 77
+    np.save(folder[12] / "mask.npy", masks)
+    masks = made.masks(1)
+    masks[9][masks[9] == 2] = 30
+    np.save(folder[13] / "mask.npy", masks)
+    (folder[14] / "thumbs.db").write_bytes(b"x")
+    (root / "train" / "video_99").write_text("a file")
+    for name in ("video_50", "video_050"):
+        (root / "train" / name).mkdir()
+    made.split(root, "val", [0])
+    return {
+        "missing image": "train/video_1/image_7.png",
+        "unreadable image": "train/video_2/image_3.png",
+        "wrong image size": "train/video_3/image_0.png",
+        "image not RGB": "train/video_4/image_0.png",
+        "missing mask": "train/video_5/mask.npy",
+        "too few mask frames": "train/video_6/mask.npy",
+        "wrong mask dtype": "train/video_7/mask.npy",
+        "pickled mask": "train/video_8/mask.npy",
+        "empty file": "train/video_9/image_21.png",
+        "not a regular file": "train/video_10/image_4.png",
+        "unreadable annotation": "train/video_11/annotation.json",
+        "not a folder": "train/video_99",
+        "duplicate video number": "train/video_050",
+        "mask values above 48": "train/video_12/mask.npy",
+        "flickering mask": "train/video_13/mask.npy",
+        "unknown name": "train/video_14/thumbs.db",
+        "number in two splits": "val/video_0",
+    }
+
+
+def test_every_kind_of_dirt_is_named_with_its_file(tmp_path, made):
+    expected = _dirty(tmp_path, made)
+    report = check_root(tmp_path, progress=False)
+    found = report.to_json()
+    by_kind = {kind: [one["file"] for one in files] for kind, files in (found["faults"] | found["notes"]).items()}
+    for kind, file in expected.items():
+        assert file in by_kind.pop(kind), kind
+    assert not by_kind  # and nothing else
+    assert not report.sound
+    for kind, file in expected.items():
+        assert kind in report.table()
+        assert file in report.table()
+    assert json.loads((tmp_path / "check_report.json").read_text()) == found
+
+
+def test_the_cache_leaves_out_what_the_checker_counts(tmp_path, made):
+    _dirty(tmp_path, made)
+    report = check_root(tmp_path, progress=False)
+    cache = open_split(tmp_path, "train", progress=False)
+    assert cache.numbers.tolist() == [0, 11, 12, 13, 14]
+    assert len(cache.skipped) == report.skipped["train"] == 13
+    assert (report.videos["train"], report.videos["val"], report.skipped["val"]) == (18, 1, 0)
+
+
+def test_a_sound_set_is_sound(small_root):
+    report = check_root(small_root, progress=False)
+    assert report.sound
+    assert not report.notes
+    assert report.table().endswith(f"sound ({small_root / 'check_report.json'})")
+    assert report.videos == {"train": 3, "val": 2, "unlabeled": 2, "hidden": 2}
+
+
+def test_many_files_of_one_kind_are_cut_in_the_table_and_whole_in_the_report(tmp_path, made):
+    made.split(tmp_path, "unlabeled", [1])
+    for path in (tmp_path / "unlabeled" / "video_1").iterdir():
+        path.unlink()
+    report = check_root(tmp_path, progress=False)
+    assert report.table(files_per_kind=3).count("image_") == 3
+    assert "… and 19 more, all in" in report.table(files_per_kind=3)
+    assert len(report.to_json()["faults"]["missing image"]) == 22
+
+
+def test_a_missing_root_and_a_folder_without_splits_are_one_line(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no data at"):
+        check_root(tmp_path / "absent")
+    with pytest.raises(ValueError, match="holds none of the folders train, val, unlabeled, hidden"):
+        check_root(tmp_path)
+
+
+def test_an_empty_split_is_a_fault(tmp_path):
+    (tmp_path / "val").mkdir()
+    report = check_root(tmp_path, progress=False)
+    assert [fault.kind for fault in report.faults] == ["empty split"]
+
+
+def test_a_file_without_read_permission_is_a_fault(tmp_path, made, monkeypatch):
+    """Played by the reader, because a superuser may read everything."""
+    made.split(tmp_path, "unlabeled", [1, 2])
+    real = type(tmp_path).read_bytes
+
+    def refuse(path):
+        if path.name == "image_5.png" and path.parent.name == "video_2":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    report = check_root(tmp_path, progress=False)
+    assert [(f.kind, f.path.parent.name) for f in report.faults] == [("no read permission", "video_2")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_reported_and_does_not_hang(tmp_path, made):
+    made.split(tmp_path, "unlabeled", [1])
+    path = tmp_path / "unlabeled" / "video_1" / "image_5.png"
+    path.unlink()
+    os.mkfifo(path)
+    assert [f.kind for f in check_root(tmp_path, progress=False).faults] == ["not a regular file"]
+
+
+def test_a_set_filled_directly_is_counted(tmp_path, made):
+    fill_cache(tmp_path, "val", [(4, made.frames(4), made.masks(4))], key="x", progress=False)
+    report = check_root(tmp_path, progress=False)
+    assert report.sound
+    assert report.videos == {"val": 1}
+
+
+@pytest.mark.real_data
+def test_the_real_sample_is_sound(real_sample, home):
+    report = check_root(real_sample, progress=False)
+    assert report.sound, report.table()
+    assert home in report.path.parents

@@ -29,7 +29,8 @@ def train_segmenter(
     """Train a segmenter on the labelled frames of the training split, or load it if its run is finished.
 
     run: the run folder, by default that of "unet"; model: "unet" or "deeplabv3"; loss: see `training.losses`;
-    epochs: the profile's unless given. The best epoch by validation Jaccard is kept. Returns the model and its history, a row an epoch.
+    epochs: the profile's unless given. The best epoch by validation Jaccard is kept. Returns the model and its
+    history, a row an epoch.
     """
     profile = workspace.profile
     config = {"n_classes": N_CLASSES}

@@ -1,0 +1,73 @@
+"""The command line: wrong input is one clear line and a non-zero exit, with nothing left behind; help has examples."""
+
+import subprocess
+import sys
+
+import pytest
+
+from vidseg_utils.running import cli
+
+
+@pytest.fixture
+def vidseg(monkeypatch, capsys, tmp_path):
+    """Run a command line in this process: (exit code, what it printed, its errors)."""
+    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vidseg", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "unett"), "unknown system 'unett'; choose from"),
+        (("train", "unet_copy_last", "--profile", "tpu"), "unknown profile 'tpu'; choose from"),
+        (("evaluate", "copy_last", "--root", "nowhere"), "nowhere"),
+        (("evaluate", "simvp_unet", "--profile", "smoke"), "vidseg train simvp_unet --profile smoke"),
+        (("data", "check", "nowhere"), "nowhere"),
+        (("report",), "no evaluated system"),
+        (("train",), "Missing argument"),
+        (("systems", "--colour"), "No such option"),
+    ],
+)
+def test_wrong_input_is_one_line_and_a_non_zero_exit(vidseg, tmp_path, arguments, message):
+    code, _, errors = vidseg(*arguments)
+    assert code in (1, 2)
+    assert errors.count("\n") == 1, errors
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["vidseg", "train", "unett", "--debug"])
+    with pytest.raises(ValueError, match="unknown system"):
+        cli.main()
+
+
+def test_every_command_has_help_with_an_example(vidseg):
+    commands = [*cli.app.registered_commands, *cli.data_app.registered_commands]
+    assert len(commands) >= 11
+    assert all(command.epilog.startswith("Example: vidseg ") for command in commands)
+    code, text, _ = vidseg("evaluate", "--help")
+    assert code == 0
+    assert "Example: vidseg evaluate" in text
+
+
+def test_systems_are_listed_with_what_is_trained(vidseg):
+    code, text, _ = vidseg("systems")
+    assert code == 0
+    assert "simvp (not trained), unet (not trained)" in text
+
+
+def test_the_installed_command_is_this_one():
+    script = "import sys; sys.argv = ['vidseg', '--help']; from vidseg_utils.running.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0
+    assert "segmentation mask" in result.stdout

@@ -1,0 +1,97 @@
+"""A system keeps its promise: past frames (or masks) in, one mask out; wrong input gets one clear error."""
+
+import pytest
+import torch
+
+from vidseg_utils.models import build_model
+from vidseg_utils.profiles import get_profile
+from vidseg_utils.systems import SYSTEMS, Workspace, build_system
+from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
+from vidseg_utils.systems.simvp_unet import CopyLastFrame, SimVPUnet
+
+
+def tiny_unet():
+    torch.manual_seed(0)
+    return build_model("unet", base_channels=4).eval()
+
+
+def tiny_simvp():
+    torch.manual_seed(0)
+    return build_model("simvp", in_shape=(11, 3, 16, 24), hid_s=4, hid_t=8, n_s=2, n_t=2, groups=2).eval()
+
+
+def past_frames(batch=2):
+    return torch.rand(batch, 11, 3, 16, 24, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    "system",
+    [UnetCopyLast(segmenter=tiny_unet()), SimVPUnet(tiny_simvp(), tiny_unet())],
+    ids=lambda system: system.name,
+)
+def test_frames_in_one_mask_of_class_ids_out(system):
+    mask = system.predict(past_frames())
+    assert mask.shape == (2, 16, 24)
+    assert mask.dtype == torch.uint8
+    assert mask.max() < 49
+    torch.testing.assert_close(mask, system.predict(past_frames()))  # the same again
+    torch.testing.assert_close(mask[:1], system.predict(past_frames()[:1]))  # a clip's answer is its own
+
+
+def test_copy_last_hands_back_the_last_mask():
+    masks = torch.randint(0, 49, (2, 11, 16, 24))
+    torch.testing.assert_close(CopyLast().predict(masks), masks[:, -1].to(torch.uint8))
+
+
+def test_unet_copy_last_is_the_segmentation_of_frame_10():
+    system = UnetCopyLast(segmenter=tiny_unet())
+    expected = system.segmenter(past_frames()[:, -1]).argmax(dim=1).to(torch.uint8)
+    torch.testing.assert_close(system.predict(past_frames()), expected)
+
+
+def test_simvp_unet_segments_the_frame_that_was_predicted():
+    class Predictor(torch.nn.Module):
+        def forward(self, past):
+            return past.flip(1)  # frame 21 is frame 0
+
+    system = SimVPUnet(Predictor(), tiny_unet())
+    expected = system.segmenter(past_frames()[:, 0]).argmax(dim=1).to(torch.uint8)
+    torch.testing.assert_close(system.predict(past_frames()), expected)
+
+
+def test_copying_the_last_frame_repeats_it():
+    past = past_frames()
+    torch.testing.assert_close(CopyLastFrame()(past)[:, 7], past[:, -1])
+
+
+@pytest.mark.parametrize(
+    ("past", "message"),
+    [
+        (torch.rand(1, 10, 3, 16, 24), r"expected \(B, 11, 3, H, W\)"),
+        (torch.zeros(1, 10, 16, 24, dtype=torch.long), r"expected \(B, 11, H, W\)"),
+        (torch.rand(1, 11, 16, 24), "expected float frames"),
+        (torch.zeros(1, 11, 3, 16, 24, dtype=torch.uint8), "expected float frames"),
+        (torch.rand(1, 11, 3, 16, 24), "copy_last has no segmenter"),
+    ],
+)
+def test_a_past_of_the_wrong_kind_is_refused(past, message):
+    with pytest.raises(ValueError, match=message):
+        CopyLast().predict(past)
+
+
+def test_a_system_of_frames_refuses_masks():
+    with pytest.raises(ValueError, match="simvp_unet forecasts from frames"):
+        SimVPUnet(tiny_simvp(), tiny_unet()).predict(torch.zeros(1, 11, 16, 24, dtype=torch.long))
+
+
+def test_unknown_and_untrained_systems_are_refused_with_the_cure(tmp_path):
+    workspace = Workspace.of(get_profile("smoke"), root=tmp_path, runs=tmp_path)
+    with pytest.raises(ValueError, match=r"unknown system 'unett'; choose from .*'copy_last'"):
+        build_system("unett", workspace=workspace)
+    with pytest.raises(ValueError, match=r"vidseg train simvp_unet --profile smoke"):
+        build_system("simvp_unet", workspace=workspace)
+
+
+def test_names_of_the_registry_are_those_of_the_classes():
+    assert {"copy_last", "unet_copy_last", "simvp_unet"} <= set(SYSTEMS)
+    assert all(system.name == name for name, system in SYSTEMS.items())

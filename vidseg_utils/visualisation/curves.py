@@ -29,13 +29,15 @@ def training_curves(
     for number, key in enumerate(keys):
         if key not in known or x not in known:
             raise ValueError(f"the history has no {key!r} against {x!r}; choose from {known}")
-        points = [(row[x], row[key]) for row in history if row.get(key) is not None]
+        rows = [row for row in history if row.get(key) is not None]
+        places, values = [row[x] for row in rows], [row[key] for row in rows]
         label, colour = key.replace("_", " "), CYCLE[number]
-        if key == best:
-            at, value = max(points, key=lambda point: point[1])
+        if key == best and values:
+            value = max(values)
+            at = places[values.index(value)]
             label += f" (best {value:.3f}, {x} {at})"
             ax.plot(at, value, "o", color=colour, markerfacecolor="none", markersize=10)
-        ax.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=label)
+        ax.plot(places, values, color=colour, marker="o", markersize=3, label=label)
     if log:
         ax.set_yscale("log")
     ax.xaxis.get_major_locator().set_params(integer=True)

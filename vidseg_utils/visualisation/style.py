@@ -57,16 +57,22 @@ def class_colour(class_id: int) -> tuple[float, float, float]:
     return tuple(float(v) / 255 for v in PALETTE[class_id])
 
 
-def figure_png(figure: Figure, *, colours: int = 256) -> bytes:
-    """The figure at 100 dpi as PNG of at most `colours` colours, a third of the size of a full-colour one."""
+def figure_png(figure: Figure) -> bytes:
+    """The figure at 100 dpi as PNG of at most 256 colours, a third of the size of a full-colour one."""
+    return _png(_drawn(figure), colours=256)
+
+
+def _drawn(figure: Figure) -> Image.Image:
     full = io.BytesIO()
     figure.savefig(full, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
-    small = io.BytesIO()
-    picture = Image.open(full).convert("RGB")
-    picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        small, format="png", optimize=True
-    )
-    return small.getvalue()
+    return Image.open(full).convert("RGB")
+
+
+def _png(picture: Image.Image, *, colours: int) -> bytes:
+    file = io.BytesIO()
+    few = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(file, format="png", optimize=True)
+    return file.getvalue()
 
 
 def save_figure(figure: Figure, name: str) -> Path:
@@ -76,12 +82,15 @@ def save_figure(figure: Figure, name: str) -> Path:
     """
     if not name or Path(name).name != name or name.endswith(".png"):
         raise ValueError(f"figure name {name!r} is no plain name; give one such as '02_overlays'")
+    picture = _drawn(figure)
     for colours in (256, 128, 64, 32):
-        png = figure_png(figure, colours=colours)
+        png = _png(picture, colours=colours)
         if len(png) <= MAX_FIGURE_BYTES:
             break
     else:
-        raise ValueError(f"figure {name!r} takes {len(png) // 1000} kB, more than 150 kB; make it smaller")
+        raise ValueError(
+            f"figure {name!r} takes {len(png) // 1000} kB, more than {MAX_FIGURE_BYTES // 1000} kB; make it smaller"
+        )
     path = figures_dir() / f"{name}.png"
     with replacing(path) as temporary:
         temporary.write_bytes(png)

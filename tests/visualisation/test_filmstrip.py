@@ -1,0 +1,65 @@
+"""Proves that strips show the frames they name, and that a movie file is written whole or not at all."""
+
+import imageio.v3 as imageio
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from vidseg_utils.visualisation.filmstrip import clip_pictures, filmstrip, write_movie
+from vidseg_utils.visualisation.overlays import mask_picture, overlay
+
+
+@pytest.fixture
+def frames():
+    return np.arange(22, dtype=np.uint8)[:, None, None, None] * np.full((1, 3, 16, 24), 10, dtype=np.uint8)
+
+
+@pytest.fixture
+def masks():
+    masks = np.zeros((22, 16, 24), dtype=np.uint8)
+    masks[:, 4:9, 5:12] = 7
+    return masks
+
+
+def test_clip_pictures_overlays_what_it_is_given(frames, masks):
+    assert (clip_pictures(frames)[3] == 30).all()
+    assert (clip_pictures(None, masks)[3] == mask_picture(masks[3])).all()
+    assert (clip_pictures(frames, masks, opacity=0.3)[3] == overlay(frames[3], masks[3], 0.3)).all()
+    with pytest.raises(ValueError, match="nothing to draw"):
+        clip_pictures()
+
+
+def test_a_strip_spreads_its_frames_and_marks_the_future(frames, masks):
+    axes = filmstrip({"frames": clip_pictures(frames), "masks": clip_pictures(None, masks)}, columns=4)
+    assert axes.shape == (2, 4)
+    assert [ax.get_title() for ax in axes[0]] == ["frame 0", "frame 7", "frame 14", "frame 21"]
+    assert len({ax.title.get_color() for ax in axes[0]}) == 2
+    assert [int(ax.images[0].get_array()[0, 0, 0]) for ax in axes[0]] == [0, 70, 140, 210]
+    plt.close(axes[0, 0].figure)
+
+
+def test_a_short_clip_of_the_future_numbers_its_frames_from_where_it_begins(frames):
+    axes = filmstrip({"predicted": clip_pictures(frames[11:13])}, first_frame=11)
+    assert [ax.get_title() for ax in axes[0]] == ["frame 11", "frame 12"]
+    plt.close(axes[0, 0].figure)
+
+
+def test_rows_of_different_length_are_refused(frames):
+    with pytest.raises(ValueError, match="must have one length; got {'a': 22, 'b': 3}"):
+        filmstrip({"a": clip_pictures(frames), "b": clip_pictures(frames[:3])})
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_a_movie_can_be_read_again(frames, masks, tmp_path, suffix):
+    path = write_movie(tmp_path / f"clip{suffix}", clip_pictures(frames, masks)[:, :15])
+    back = imageio.imread(path, index=None, plugin="pyav" if suffix == ".mp4" else "pillow")
+    assert back.shape[:1] == (22,) and abs(int(back[21, 0, 0, 0]) - 210) < 12
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_movie_that_cannot_be_written_leaves_nothing(frames, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot write '.avi'; choose from \['.gif', '.mp4'\]"):
+        write_movie(tmp_path / "clip.avi", clip_pictures(frames))
+    with pytest.raises(ValueError, match=r"expected uint8 \(T, H, W, 3\)"):
+        write_movie(tmp_path / "clip.gif", frames)
+    assert not list(tmp_path.iterdir())

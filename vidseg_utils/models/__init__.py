@@ -1,10 +1,8 @@
 """The models by name: `build_model("unet", base_channels=16)`."""
 
-import inspect
-
 from torch import nn
 
-from vidseg_utils.models.blocks import check_choice, parameter_count
+from vidseg_utils.models.blocks import check_choice, check_settings, parameter_count
 from vidseg_utils.models.simvp import SimVP, rollout
 from vidseg_utils.models.unet import UNet
 
@@ -21,9 +19,7 @@ def build_model(name: str, **config) -> nn.Module:
     a value that it cannot be built with.
     """
     check_choice("model", name, MODELS)
-    known = list(inspect.signature(MODELS[name]).parameters)
-    if unknown := [key for key in config if key not in known]:
-        raise ValueError(f"model {name!r} has no setting {unknown[0]!r}; it has {known}")
+    check_settings(f"model {name!r}", MODELS[name], config)
     return MODELS[name](**config)
 
 

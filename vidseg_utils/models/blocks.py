@@ -3,6 +3,9 @@
 A model checks what it is given before any convolution sees it, and its message names the cure (style rule 14).
 """
 
+import inspect
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from torch import nn
@@ -74,6 +77,13 @@ def check_choice(kind: str, value: str, choices: dict | tuple) -> None:
     """Raise ValueError, such as "unknown cell 'lstm'; choose from […]", unless `value` is one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"unknown {kind} {value!r}; choose from {sorted(choices)}")
+
+
+def check_settings(kind: str, build: Callable, settings: dict) -> None:
+    """Raise ValueError, such as "model 'unet' has no setting …; it has […]", for a key that `build` does not take."""
+    known = list(inspect.signature(build).parameters)
+    if unknown := [key for key in settings if key not in known]:
+        raise ValueError(f"{kind} has no setting {unknown[0]!r}; it has {known}")
 
 
 def parameter_count(model: nn.Module) -> int:

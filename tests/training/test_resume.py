@@ -1,0 +1,126 @@
+"""Proves that a fit killed at any moment and started again ends with the same files as one that never was.
+
+The processes are really killed (SIGKILL), in the middle of an epoch, between epochs, and before every rename of a file.
+"""
+
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+TOY = Path(__file__).with_name("toy_fit.py")
+toy_fit = runpy.run_path(str(TOY))["toy_fit"]
+KILLED = -9
+FILES = [".lock", "config.json", "history.jsonl", "weights.safetensors"]
+
+# 4 batches an epoch, 3 epochs; what kills, and at which call
+MOMENTS = {
+    "in the first epoch": {"step": 2},
+    "in the middle of the second epoch": {"step": 7},
+    "while the first epoch is validated": {"validate": 1},
+    "in the third epoch": {"step": 11},
+}
+SETTINGS = {
+    "plateau": {"scheduler": "plateau"},
+    "onecycle": {"scheduler": "onecycle", "optimiser": "adamw", "weight_decay": 0.01},
+    "cosine, two batches a step": {"scheduler": "cosine", "accumulation_steps": 3, "clip_norm": 0.5},
+    "no schedule": {"scheduler": "none", "channels_last": False},
+}
+RENAMES = 20  # of a whole run: config, 5 or 6 an epoch, history, config
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As many threads as in the killed processes: sums come out differently with more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """{(settings, moment): run folder}: every scenario played in a process that was killed; resume only copies."""
+    folder = tmp_path_factory.mktemp("killed")
+    keys = [(name, moment) for name in SETTINGS for moment in MOMENTS]
+    keys += [("plateau", f"rename {number}") for number in range(1, RENAMES + 1)]
+    scenarios = [
+        {
+            "run": str(folder / str(number)),
+            "settings": SETTINGS[name],
+            **(MOMENTS.get(moment) or {"replace": int(moment.split()[1])}),
+        }
+        for number, (name, moment) in enumerate(keys)
+    ]
+    done = subprocess.run([sys.executable, TOY, json.dumps(scenarios)], capture_output=True, text=True, timeout=300)
+    codes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(codes) == len(scenarios), done.stderr
+    assert set(codes[: len(SETTINGS) * len(MOMENTS)]) == {KILLED}, done.stderr
+    assert codes.count(KILLED) >= len(SETTINGS) * len(MOMENTS) + 17, done.stderr
+    return {key: Path(scenario["run"]) for key, scenario in zip(keys, scenarios, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """settings -> run folder of a run that was never interrupted."""
+    folders = {}
+
+    def run(name):
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp("whole") / "run"
+            toy_fit(folders[name], **SETTINGS[name])
+        return folders[name]
+
+    return run
+
+
+def assert_same_run(one, other):
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in other.iterdir()) == FILES
+    assert (one / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
+    assert (one / "config.json").read_bytes() == (other / "config.json").read_bytes()
+    histories = [
+        [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()] for run in (one, other)
+    ]
+    for history in histories:
+        assert all(epoch.pop("seconds") >= 0 for epoch in history)
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_resume_equals_uninterrupted(killed, whole, tmp_path, settings, moment):
+    run = shutil.copytree(killed[settings, moment], tmp_path / "run")
+    toy_fit(run, **SETTINGS[settings])
+    assert_same_run(run, whole(settings))
+
+
+@pytest.mark.parametrize("number", range(1, RENAMES + 1))
+def test_no_rename_is_a_moment_at_which_anything_is_lost(killed, whole, tmp_path, number):
+    run = shutil.copytree(killed["plateau", f"rename {number}"], tmp_path / "run")
+    toy_fit(run, **SETTINGS["plateau"])
+    assert_same_run(run, whole("plateau"))
+
+
+def test_only_the_interrupted_epoch_is_done_again(killed, tmp_path):
+    run = shutil.copytree(killed["no schedule", "in the third epoch"], tmp_path / "run")
+    batches = []
+
+    def counting(model, batch):
+        batches.append(batch)
+        return model(batch[0]).mean()
+
+    toy_fit(run, step=counting, **SETTINGS["no schedule"])
+    assert len(batches) == 4
+
+
+def test_the_whole_run_is_reproducible_and_another_seed_gives_another(tmp_path, whole):
+    toy_fit(tmp_path / "again", **SETTINGS["onecycle"])
+    assert_same_run(tmp_path / "again", whole("onecycle"))
+    toy_fit(tmp_path / "other", **SETTINGS["onecycle"], seed=1)
+    files = [run / "weights.safetensors" for run in (tmp_path / "other", whole("onecycle"))]
+    assert files[0].read_bytes() != files[1].read_bytes()

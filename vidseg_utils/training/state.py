@@ -1,0 +1,103 @@
+"""What is kept of a training on disk: weights (safetensors), and the state after the last whole epoch.
+
+`RUN/last/epoch_N/` is written under another name and renamed, and only then is the one before it removed; so there is
+always a sound one, whenever the process is killed.
+"""
+
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vidseg_utils.paths import read_json, replacing, write_json
+from vidseg_utils.training.config import FitConfig
+from vidseg_utils.training.run_folder import LAST, WEIGHTS, write_history
+
+STATE, PROGRESS = "state.pt", "progress.json"
+
+
+def write_weights(path: Path, model: nn.Module) -> None:
+    """Write the weights (and BatchNorm statistics) of `model`, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def read_weights(path: Path, model: nn.Module, *, device: str | torch.device = "cpu") -> None:
+    """Put a file's weights into `model`. Raises ValueError naming the file if it is missing, damaged or another's."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: the run has no trained weights yet; train it first")
+    try:
+        tensors = load_file(path, device=str(device))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and train again") from None
+    own = model.state_dict()
+    wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+    wrong += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
+    wrong += [
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit this {type(model).__name__}: {min(wrong)} ({len(wrong)} such tensors of {len(own)}); "
+            "build the model with the settings that it was trained with"
+        )
+    model.load_state_dict(tensors)
+
+
+class Progress:
+    """The epochs so far, kept on disk after each, with the best weights and the state of the `parts` (optimiser, …)."""
+
+    def __init__(self, run: Path, model: nn.Module, config: FitConfig, *, parts: dict[str, Any]):
+        self.run, self.model, self.config, self.parts = run, model, config, parts
+        self.history: list[dict[str, Any]] = []
+
+    def resume(self) -> None:
+        """Go back to the state after the last whole epoch, if one is kept.
+
+        Raises ValueError naming what is damaged, and the cure.
+        """
+        folders = sorted((self.run / LAST).glob("epoch_*"))
+        if not folders:
+            return
+        folder = folders[-1]
+        read_weights(folder / WEIGHTS, self.model)
+        try:
+            states = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+            for name, part in self.parts.items():
+                part.load_state_dict(states[name])
+            self.history = read_json(folder / PROGRESS)["history"]
+        except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"{folder} is damaged ({reason}); delete {self.run / LAST} to train anew") from None
+
+    def is_best(self) -> bool:
+        """Whether no earlier epoch is as good as the last."""
+        *earlier, last = [epoch[self.config.monitor] for epoch in self.history]
+        return all(self.config.is_better(last, other) for other in earlier)
+
+    def add(self, epoch: dict[str, Any], *, write: bool) -> None:
+        """Take in one more epoch, and keep it on disk if `write` (one process does, for all)."""
+        self.history.append(epoch)
+        if not write:
+            return
+        # In this order: a process that is killed in between does this epoch again, and ends with the same files.
+        if self.is_best():
+            write_weights(self.run / WEIGHTS, self.model)
+        folder = self.run / LAST / f"epoch_{len(self.history):05d}"
+        with replacing(folder) as temporary:
+            temporary.mkdir(parents=True)
+            write_weights(temporary / WEIGHTS, self.model)
+            torch.save({name: part.state_dict() for name, part in self.parts.items()}, temporary / STATE)
+            write_json(temporary / PROGRESS, {"history": self.history})
+        write_history(self.run, self.history)
+        for other in folder.parent.iterdir():
+            if other != folder:
+                shutil.rmtree(other)

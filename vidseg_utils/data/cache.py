@@ -203,7 +203,7 @@ def _direct_folder(root: Path, split: str) -> Path:
 
 
 def writable_folder(root: Path) -> Path:
-    """For what we add to a data set: inside it or, if it is read-only, in our own data folder, named after its place."""
+    """For what we add to a data set: inside it or, if it is read-only, in our data folder, named after its place."""
     if os.access(root, os.W_OK) and root.stat().st_mode & 0o222:  # root may write anywhere; then the mode decides
         return root / CACHES
     place = root.resolve()

@@ -1,0 +1,160 @@
+"""Unpack the course archive (a zip file, or one on Google Drive) without trusting it.
+
+An archive with a path that climbs out, a link, or a bomb is refused whole, before anything is written. Only files of
+the course layout are taken, whatever folder they stand in; a damaged entry is reported and left out.
+"""
+
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from vidseg_utils.data.layout import ANNOTATION, MASKS, SPLITS
+from vidseg_utils.paths import replacing, write_json
+
+REPORT = "import_report.json"
+MAX_ENTRY_BYTES = 1 << 26  # our largest file is a mask of 0.8 MB
+MAX_TOTAL_BYTES = 100 << 30  # the full set is 14 GB
+MAX_ENTRIES = 2_000_000  # the full set has 0.4 million
+MAX_RATIO = 150  # unpacked over packed, of the whole; PNG files hardly shrink, a mask of background does by 1000
+SMALL_BYTES = 1 << 28  # below this total no ratio can hurt
+
+_WANTED = re.compile(
+    rf"(?:.*/)?({'|'.join(SPLITS)})/(video_[0-9]{{1,9}})/(image_[0-9]{{1,9}}\.png|{re.escape(MASKS)}|{re.escape(ANNOTATION)})"
+)
+_DRIVE_ID = re.compile(r"[A-Za-z0-9_-]{20,}")
+
+
+@dataclass
+class ArchiveReport:
+    """What became of an archive's entries."""
+
+    archive: str
+    out: Path
+    unpacked: int = 0
+    already_there: int = 0
+    not_ours: int = 0  # files that are no part of the course layout
+    damaged: dict[str, str] = field(default_factory=dict)  # entry -> what is wrong with it
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.out}: {self.unpacked} files unpacked, {self.already_there} were already there, "
+            f"{self.not_ours} are no part of a data set, {len(self.damaged)} are damaged and left out"
+        ]
+        lines += [f"    {name}: {reason}" for name, reason in list(self.damaged.items())[:20]]
+        if len(self.damaged) > 20:
+            lines.append(f"    … and {len(self.damaged) - 20} more, all in {self.out / REPORT}")
+        return "\n".join(lines)
+
+
+def import_archive(archive: Path | str, out: Path | str, *, progress: bool = True) -> ArchiveReport:
+    """Unpack a zip file (or the Google Drive id of one) into the course layout under `out`; a second call resumes.
+
+    Raises FileNotFoundError for a missing file, ValueError for an archive that is refused or is none, OSError for a
+    full disk. The report is also written to OUT/import_report.json. What was downloaded stays as OUT/.ID.zip.
+    """
+    out = Path(out)
+    path = _locate(archive, out, progress=progress)
+    try:
+        opened = zipfile.ZipFile(path)
+    except Exception as error:  # zipfile promises no set of exceptions for a damaged file
+        raise ValueError(f"{path} is not a zip archive that can be read: {error}") from None
+    with opened:
+        entries = [info for info in opened.infolist() if not info.is_dir()]
+        refuse_if_dangerous(opened.infolist(), path)
+        report = ArchiveReport(str(archive), out)
+        todo = _plan(entries, out, report)
+        need_bytes = sum(info.file_size for info, _ in todo)
+        out.mkdir(parents=True, exist_ok=True)
+        if need_bytes > (free_bytes := shutil.disk_usage(out).free):
+            raise OSError(f"{out} needs {need_bytes / 1e9:.2f} GB and has {free_bytes / 1e9:.2f} GB free")
+        for info, target in tqdm(todo, desc="unpacking", unit="file", disable=not progress):
+            _unpack(opened, info, target, report)
+    write_json(
+        out / REPORT,
+        {"archive": report.archive, "unpacked": report.unpacked, "already_there": report.already_there,
+         "not_ours": report.not_ours, "damaged": report.damaged},
+    )  # fmt: skip
+    return report
+
+
+def _locate(archive: Path | str, out: Path, *, progress: bool) -> Path:
+    path = Path(archive)
+    if path.is_file():
+        return path
+    if not isinstance(archive, str) or not _DRIVE_ID.fullmatch(archive):
+        raise FileNotFoundError(f"no file {archive}, and that is not the id of a file on Google Drive either")
+    import gdown
+
+    path = out / f".{archive}.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if gdown.download(id=archive, output=str(path), quiet=not progress, resume=True) is None:
+            raise OSError("nothing was sent")
+    except Exception as error:  # gdown's own errors, those of its HTTP library, and the disk's
+        reason = " ".join(str(error).split())
+        raise OSError(f"could not fetch {archive} from Google Drive (a second try resumes): {reason}") from None
+    return path
+
+
+def refuse_if_dangerous(entries: list[zipfile.ZipInfo], archive: Path) -> None:
+    """Raises ValueError that names the entry and what it would do."""
+    total_bytes = 0
+    for info in entries:
+        name = info.filename.replace("\\", "/")
+        printable = ascii(info.filename)
+        if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
+            raise ValueError(f"{archive} is refused: its entry {printable} would be written outside the folder")
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise ValueError(f"{archive} is refused: its entry {printable} is a link or a device")
+        if info.file_size > MAX_ENTRY_BYTES:
+            raise ValueError(f"{archive} is refused: its entry {printable} has {info.file_size} bytes")
+        total_bytes += info.file_size
+    if len(entries) > MAX_ENTRIES:
+        raise ValueError(f"{archive} is refused: it has {len(entries)} entries, more than {MAX_ENTRIES}")
+    if total_bytes > MAX_TOTAL_BYTES:
+        raise ValueError(f"{archive} is refused: it would unpack to {total_bytes / 1e9:.0f} GB")
+    if total_bytes > SMALL_BYTES and total_bytes > MAX_RATIO * archive.stat().st_size:
+        raise ValueError(
+            f"{archive} is refused: it would unpack to {total_bytes / archive.stat().st_size:.0f} times its size"
+        )
+
+
+def _plan(entries: list[zipfile.ZipInfo], out: Path, report: ArchiveReport) -> list[tuple[zipfile.ZipInfo, Path]]:
+    """The entries to unpack and where to; files appear whole, so one of the right size is done."""
+    todo, taken = [], set()
+    for info in entries:
+        match = _WANTED.fullmatch(info.filename.replace("\\", "/"))
+        if match is None:
+            report.not_ours += 1
+            continue
+        target = out.joinpath(*match.groups())
+        if target in taken:
+            report.damaged[info.filename] = f"a second entry for {'/'.join(match.groups())}; the first was taken"
+        elif target.is_file() and target.stat().st_size == info.file_size:
+            report.already_there += 1
+        else:
+            todo.append((info, target))
+        taken.add(target)
+    return todo
+
+
+def _unpack(opened: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, report: ArchiveReport) -> None:
+    try:
+        content = opened.read(info)  # at most MAX_ENTRY_BYTES; tests the checksum
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, OSError) as error:
+        # RuntimeError: encrypted; NotImplementedError: an unknown compression
+        report.damaged[info.filename] = str(error) or type(error).__name__
+        return
+    if len(content) != info.file_size:
+        report.damaged[info.filename] = f"{len(content)} bytes instead of {info.file_size}"
+        return
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)
+    report.unpacked += 1

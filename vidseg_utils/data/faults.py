@@ -14,6 +14,7 @@ KINDS = {
     "unreadable image": SKIPPED,
     "wrong image size": SKIPPED,
     "image not RGB": SKIPPED,
+    "image not greyscale": SKIPPED,
     "duplicate frame number": SKIPPED,
     "missing mask": SKIPPED,
     "unreadable mask": SKIPPED,

@@ -18,26 +18,33 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGB with alpha"}
 
 
-def read_png(path: Path, *, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8. Raises Fault that says what is wrong with the file."""
+def read_png(path: Path, *, height: int, width: int, greyscale: bool = False) -> np.ndarray:
+    """(height, width, 3) uint8 RGB, or (height, width) uint8 if `greyscale`. Raises Fault that says what is wrong."""
     content = read_bytes(path, missing="missing image", unreadable="unreadable image")
     _check_chunks(content, path)
-    found_width, found_height, depth, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", content[16:29])
+    found_width, found_height, depth, colour_type = struct.unpack(">IIBB", content[16:26])
     if (found_height, found_width) != (height, width):
         detail = f"{found_height}x{found_width} (height x width); expected {height}x{width}"
         raise Fault("wrong image size", path, detail)
-    if colour_type != 2 or depth != 8:
-        name = _COLOUR_TYPES.get(colour_type, f"colour type {colour_type}")
-        raise Fault("image not RGB", path, f"{depth}-bit {name}; convert it to 8-bit RGB")
+    wanted, shape = ("greyscale", (height, width)) if greyscale else ("RGB", (height, width, 3))
+    if (found := _COLOUR_TYPES.get(colour_type)) != wanted or depth != 8:
+        raise Fault(f"image not {wanted}", path, f"{depth}-bit {found or colour_type}; convert it to 8-bit {wanted}")
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             pixels = np.asarray(image)
     except Exception as error:  # Pillow promises no set of exceptions for a damaged file
         raise Fault("unreadable image", path, f"{type(error).__name__}: {error}") from None
-    if pixels.shape != (height, width, 3) or pixels.dtype != np.uint8:
-        kind = f"decoded to {pixels.shape} {pixels.dtype}, interlace method {interlaced}"
-        raise Fault("unreadable image", path, kind)
+    if pixels.shape != shape or pixels.dtype != np.uint8:
+        raise Fault("unreadable image", path, f"decoded to {pixels.shape} {pixels.dtype}")
     return pixels
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """(height, width) that the file's header gives. Raises Fault for a file that is damaged."""
+    content = read_bytes(path, missing="missing image", unreadable="unreadable image")
+    _check_chunks(content, path)
+    width, height = struct.unpack(">II", content[16:24])
+    return height, width
 
 
 def _check_chunks(content: bytes, path: Path) -> None:

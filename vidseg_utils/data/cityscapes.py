@@ -1,0 +1,121 @@
+"""Cityscapes sequences: street scenes of 30 frames, of which one, the 20th, has a label.
+
+Cordts et al., The Cityscapes Dataset (CVPR 2016). Ids are turned into its 19 training classes and a 20th for the rest.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from vidseg_utils.data.faults import Fault
+from vidseg_utils.data.png import png_size, read_png
+from vidseg_utils.data.resize import area_scale, nearest_scale
+from vidseg_utils.data.transforms import augment
+
+logger = logging.getLogger(__name__)
+CLASS_NAMES = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
+    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle", "everything else",
+)  # fmt: skip
+TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)  # label ids of classes 0..18
+N_CITYSCAPES_CLASSES = 20
+CLASS_OF_ID = np.full(256, N_CITYSCAPES_CLASSES - 1, dtype=np.uint8)
+CLASS_OF_ID[list(TRAIN_IDS)] = np.arange(len(TRAIN_IDS))
+
+_LABEL = re.compile(r"(.+_[0-9]+)_([0-9]+)_gtFine_labelIds\.png")
+
+
+@dataclass(frozen=True)
+class _Snippet:
+    label: Path
+    frames: dict[int, Path]  # by distance from the labelled frame: -19..10 in the full set
+
+
+class CityscapesSequences(Dataset):
+    """Sequences around the labelled frames: dict(frames: (T, 3, H, W) uint8, mask: (H, W) uint8 0..19, index: int).
+
+    `index` is the labelled frame's place in the sequence: T-1, or random where `random_place` is True. `step` takes
+    every step-th frame; `size` (height, width) scales down. A transform gets all frames and the mask together.
+    Snippets with too few frames are left out, counted in one logged line.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: str,
+        length: int = 5,
+        *,
+        step: int = 1,
+        random_place: bool = False,
+        size: tuple[int, int] | None = None,
+        transform: Callable | None = None,
+    ):
+        if length < 1 or step < 1:
+            raise ValueError(f"length {length} and step {step} must be at least 1")
+        self.length, self.step, self.random_place, self.size, self.transform = (
+            length,
+            step,
+            random_place,
+            size,
+            transform,
+        )
+        snippets = _list_snippets(Path(root), split)
+        self.items = [(snippet, places) for snippet in snippets if (places := self._places(snippet))]
+        if not self.items:
+            raise ValueError(f"no labelled frame of {Path(root) / 'gtFine' / split} has a sequence of {length} frames")
+        if len(self.items) < len(snippets):
+            left_out = len(snippets) - len(self.items)
+            logger.warning(
+                "%s/%s: left out %d of %d snippets with too few frames", root, split, left_out, len(snippets)
+            )
+
+    def _places(self, snippet: _Snippet) -> list[int]:
+        """Places of the labelled frame for which every frame of the sequence is there."""
+        candidates = range(self.length) if self.random_place else [self.length - 1]
+        return [p for p in candidates if all((t - p) * self.step in snippet.frames for t in range(self.length))]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
+        snippet, places = self.items[index]
+        place = places[int(torch.randint(len(places), ()))] if len(places) > 1 else places[0]
+        height, width = png_size(snippet.label)
+        label_ids = read_png(snippet.label, height=height, width=width, greyscale=True)
+        paths = [snippet.frames[(t - place) * self.step] for t in range(self.length)]
+        frames = np.stack([read_png(path, height=height, width=width).transpose(2, 0, 1) for path in paths])
+        mask = CLASS_OF_ID[label_ids]
+        if self.size is not None:
+            frames = area_scale(frames, height=self.size[0], width=self.size[1])
+            mask = nearest_scale(mask[None], height=self.size[0], width=self.size[1])[0]
+        frames, mask = torch.from_numpy(frames), torch.from_numpy(mask)
+        if self.transform is not None:
+            frames, mask = augment(self.transform, frames, mask)
+        return {"frames": frames, "mask": mask, "index": place}
+
+
+def _list_snippets(root: Path, split: str) -> list[_Snippet]:
+    labels, pictures = root / "gtFine" / split, root / "leftImg8bit_sequence" / split
+    for folder in (labels, pictures):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is missing; gtFine and leftImg8bit_sequence stand side by side")
+    snippets = []
+    for label in sorted(labels.glob("*/*_gtFine_labelIds.png")):
+        match = _LABEL.fullmatch(label.name)
+        if match is None:
+            raise Fault("unreadable image", label, "expected CITY_SEQ_FRAME_gtFine_labelIds.png")
+        sequence, digits = match[1], match[2]
+        frames = {}
+        for distance in range(-19, 11):
+            number = int(digits) + distance
+            path = pictures / label.parent.name / f"{sequence}_{number:0{len(digits)}d}_leftImg8bit.png"
+            if number >= 0 and path.is_file():
+                frames[distance] = path
+        snippets.append(_Snippet(label, frames))
+    return snippets

@@ -126,7 +126,8 @@ def fit(
             try:
                 _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator)
             finally:
-                accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives the model its own forward back
+                accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+                vars(model).pop("forward", None)  # autocast was put there: the model gets its class's own back
             if accelerator.is_main_process:
                 finish(run)
             accelerator.wait_for_everyone()

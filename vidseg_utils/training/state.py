@@ -28,14 +28,14 @@ def write_weights(path: Path, model: nn.Module) -> None:
         save_file(tensors, temporary)
 
 
-def read_weights(path: Path, model: nn.Module, *, device: str | torch.device = "cpu") -> None:
+def read_weights(path: Path, model: nn.Module, *, cure: str = "delete it and train again") -> None:
     """Put a file's weights into `model`. Raises ValueError naming the file if it is missing, damaged or another's."""
     if not path.is_file():
         raise ValueError(f"{path} is missing: the run has no trained weights yet; train it first")
     try:
-        tensors = load_file(path, device=str(device))
+        tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and train again") from None
+        raise ValueError(f"{path} is damaged ({error}); {cure}") from None
     own = model.state_dict()
     wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
     wrong += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
@@ -67,16 +67,18 @@ class Progress:
         folders = sorted((self.run / LAST).glob("epoch_*"))
         if not folders:
             return
-        folder = folders[-1]
-        read_weights(folder / WEIGHTS, self.model)
+        folder, cure = folders[-1], f"delete {self.run / LAST} to train anew"
+        read_weights(folder / WEIGHTS, self.model, cure=cure)
+        path = folder / STATE
         try:
-            states = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+            states = torch.load(path, map_location="cpu", weights_only=True)
             for name, part in self.parts.items():
                 part.load_state_dict(states[name])
-            self.history = read_json(folder / PROGRESS)["history"]
+            path = folder / PROGRESS
+            self.history = read_json(path)["history"]
         except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(f"{folder} is damaged ({reason}); delete {self.run / LAST} to train anew") from None
+            raise ValueError(f"{path} is damaged ({reason}); {cure}") from None
 
     def is_best(self) -> bool:
         """Whether no earlier epoch is as good as the last."""

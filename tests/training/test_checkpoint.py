@@ -1,0 +1,133 @@
+"""Proves that a model comes back from its run folder as it was, and that each kind of damage has one clear line."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+from vidseg_utils.models import build_model
+from vidseg_utils.training.checkpoint import load_model, save_model, train_or_load
+from vidseg_utils.training.loop import FitConfig
+
+TOY = runpy.run_path(str(Path(__file__).with_name("toy_fit.py")))
+CONFIG = {"n_classes": 2, "base_channels": 2}
+
+
+@pytest.fixture
+def run(tmp_path):
+    torch.manual_seed(0)
+    save_model(tmp_path / "run", build_model("unet", **CONFIG), name="unet", config=CONFIG)
+    return tmp_path / "run"
+
+
+def test_a_saved_model_comes_back_bit_for_bit_in_eval_mode(tmp_path):
+    model = build_model("unet", **CONFIG).to(memory_format=torch.channels_last)
+    model(torch.rand(2, 3, 16, 16))
+    save_model(tmp_path, model, name="unet", config=CONFIG)
+    loaded = load_model(tmp_path)
+    assert not loaded.training
+    images = torch.rand(1, 3, 16, 16)
+    assert torch.equal(loaded.to(memory_format=torch.channels_last)(images), model.eval()(images))
+
+
+def test_saving_keeps_what_else_the_config_tells(run):
+    (run / "config.json").write_text(json.dumps({"note": "kept", "model": {}}))
+    save_model(run, build_model("unet", **CONFIG), name="unet", config=CONFIG)
+    assert json.loads((run / "config.json").read_text()) == {
+        "note": "kept",
+        "model": {"name": "unet", "config": CONFIG},
+    }
+
+
+def test_train_or_load_trains_once_and_load_model_finds_the_same(tmp_path):
+    description = {"model": {"name": "unet", "config": CONFIG}}
+    steps = []
+
+    def step(model, batch):
+        steps.append(1)
+        return TOY["toy_step"](model, batch)
+
+    models = []
+    for _ in range(2):
+        torch.manual_seed(len(models))
+        model, history = train_or_load(
+            build_model("unet", **CONFIG),
+            TOY["Noisy"](4),
+            TOY["Noisy"](2),
+            step=step,
+            validate=TOY["toy_validate"],
+            config=FitConfig(epochs=2, batch_size=4, monitor="accuracy", mode="max"),
+            run=tmp_path,
+            description=description,
+        )
+        assert len(history) == 2
+        assert not model.training
+        models.append(model)
+    assert len(steps) == 2
+    images = torch.rand(1, 3, 12, 8)
+    answers = [model.to(memory_format=torch.contiguous_format)(images) for model in (*models, load_model(tmp_path))]
+    assert torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[2])
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "weights.safetensors").unlink(), r"weights\.safetensors is missing: .*train it first"),
+        (lambda run: truncate(run / "weights.safetensors"), r"weights\.safetensors is damaged"),
+        (lambda run: (run / "weights.safetensors").write_bytes(b""), r"weights\.safetensors is damaged"),
+        (lambda run: (run / "weights.safetensors").write_bytes(b"\xff" * 4096), r"weights\.safetensors is damaged"),
+        (lambda run: (run / "config.json").unlink(), r"config\.json does not say which model the run holds; train"),
+        (lambda run: truncate(run / "config.json"), r"config\.json does not say which model .*is not valid JSON"),
+        (lambda run: (run / "config.json").write_text("[1]"), r"config\.json does not say which model .*JSON list"),
+        (
+            lambda run: (run / "config.json").write_text('{"model": {"name": "yolo", "config": {}}}'),
+            r"config\.json describes a model that cannot be built: unknown model 'yolo'",
+        ),
+        (
+            lambda run: (run / "config.json").write_text('{"model": {"name": "unet", "config": {"n_classes": "x"}}}'),
+            r"config\.json describes a model that cannot be built: n_classes must be",
+        ),
+        (
+            lambda run: (run / "config.json").write_text('{"model": {"name": "unet", "config": {"base_channels": 4}}}'),
+            r"weights\.safetensors does not fit this UNet: .* is \(.*\) instead of \(.*build the model with ",
+        ),
+        (
+            lambda run: save_model(run, torch.nn.Conv2d(3, 2, 1), name="unet", config=CONFIG),
+            r"weights\.safetensors does not fit this UNet: bias is unknown",
+        ),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else "",
+)
+def test_each_kind_of_damage_is_one_clear_line(run, damage, message):
+    damage(run)
+    with pytest.raises(ValueError, match=message) as error:
+        load_model(run)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no run folder .*nowhere; train it first"):
+        load_model(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "state.pt", "progress.json"])
+def test_a_damaged_state_of_an_unfinished_run_names_the_cure(tmp_path, file):
+    def stop(model, loader, device):
+        if (tmp_path / "run" / "last").exists():
+            raise KeyboardInterrupt
+        return TOY["toy_validate"](model, loader, device)
+
+    with pytest.raises(KeyboardInterrupt):
+        TOY["toy_fit"](tmp_path / "run", validate=stop)
+    (path,) = (tmp_path / "run" / "last").glob(f"*/{file}")
+    truncate(path)
+    with pytest.raises(ValueError, match=rf"{file} is damaged .*; delete .*last to train anew"):
+        TOY["toy_fit"](tmp_path / "run")

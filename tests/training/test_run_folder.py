@@ -1,0 +1,95 @@
+"""Proves that a run folder has one writer at a time, belongs to one set of settings, and tells of its damage."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from vidseg_utils.training.run_folder import claim, finish, is_finished, locked, read_history, write_history
+
+HOLD = """
+import sys
+from pathlib import Path
+from vidseg_utils.training.run_folder import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_in_use_by_another_process_is_refused_until_that_one_is_gone(tmp_path):
+    run = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=r"run folder .*run is in use by another process; wait"), locked(run):
+            pass
+        other.kill()  # a killed process holds nothing
+    with locked(run):
+        pass
+
+
+def test_what_a_killed_writer_left_is_cleared_away_but_nothing_else(tmp_path):
+    names = [".weights.0123abcd.tmp.safetensors", ".history.0123abcd.tmp.jsonl", ".config.0123abcd.tmp.json"]
+    kept = [".metrics.0123abcd.tmp.json", "metrics.json", "notes.txt"]
+    for name in names + kept:
+        (tmp_path / name).touch()
+    with locked(tmp_path):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, ".lock"}
+
+
+def test_the_same_settings_are_accepted_again_whatever_json_makes_of_them(tmp_path):
+    settings = {"model": {"config": {"in_shape": (11, 3, 8, 8)}}, "fit": {"clip_norm": None}}
+    claim(tmp_path, settings, defaults={})
+    claim(tmp_path, settings, defaults={})
+    assert not is_finished(tmp_path)
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    claim(tmp_path, {"fit": {"seed": 0, "epochs": 3}, "data": "a"}, defaults={})
+    with pytest.raises(ValueError) as error:
+        claim(tmp_path, {"fit": {"seed": 1, "epochs": 3}, "more": True}, defaults={})
+    message = str(error.value)
+    assert 'was begun with other settings (data: "a" there, nothing here; fit.seed: 0 there, 1 here; ' in message
+    assert "more: nothing there, true here)" in message
+
+
+def test_a_setting_that_came_later_counts_with_its_default(tmp_path):
+    claim(tmp_path, {"fit": {"seed": 0}}, defaults={})
+    claim(tmp_path, {"fit": {"seed": 0, "new": 5}}, defaults={"fit": {"seed": 9, "new": 5}})
+    with pytest.raises(ValueError, match=r"fit\.new: 5 there, 6 here"):
+        claim(tmp_path, {"fit": {"seed": 0, "new": 6}}, defaults={"fit": {"seed": 9, "new": 5}})
+
+
+def test_a_run_is_finished_only_with_its_weights(tmp_path):
+    claim(tmp_path, {"fit": {}}, defaults={})
+    (tmp_path / "last").mkdir()
+    finish(tmp_path)
+    assert not (tmp_path / "last").exists()
+    assert not is_finished(tmp_path)
+    (tmp_path / "weights.safetensors").touch()
+    assert is_finished(tmp_path)
+
+
+def test_a_damaged_config_names_the_file(tmp_path):
+    (tmp_path / "config.json").write_text("{oops")
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
+        claim(tmp_path, {}, defaults={})
+
+
+def test_history_comes_back_and_a_last_line_cut_short_is_left_out(tmp_path):
+    history = [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}]
+    write_history(tmp_path, history)
+    assert read_history(tmp_path) == history
+    path = tmp_path / "history.jsonl"
+    path.write_text(path.read_text()[:-9])
+    assert read_history(tmp_path) == history[:1]
+
+
+def test_damage_inside_the_history_names_the_line(tmp_path):
+    (tmp_path / "history.jsonl").write_text(json.dumps({"epoch": 1}) + '\n{"epo\n' + json.dumps({"epoch": 3}) + "\n")
+    with pytest.raises(ValueError, match=r"history\.jsonl, line 2 is not valid JSON"):
+        read_history(tmp_path)

@@ -1,0 +1,224 @@
+"""What happens then: a scene played with rigid bodies (MuJoCo), 128 video frames long.
+
+Every video has its own seed, so any one of them can be made alone and comes out the same. A simulation that breaks
+CLEVRER's rules is drawn again from the same seed's stream.
+"""
+
+import functools
+import itertools
+import math
+
+import mujoco
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from vidseg_utils.data.annotation import OBJECT_RADIUS, VIDEO_FRAMES, Collision, Trajectory
+from vidseg_utils.data.camera import project
+from vidseg_utils.data.synthetic.scene import (
+    COLLISIONS,
+    SECONDS_PER_FRAME,
+    PhysicsSettings,
+    Scene,
+    sample_scene,
+)
+
+COARSE_STEPS, FINE_STEPS = 4, 14  # physics steps a video frame: while objects glide, and while two are close
+CONTACT_FREQUENCY = 250.0  # radians a second: a bounce lasts about 12 ms and dents 0.01 units
+UPRIGHT = math.cos(math.radians(20))  # an axis that leans further has tipped
+LASTING_FRAMES = 3  # without touching, after which a pair that touches again has collided twice
+HALF_WIDTH = {"cube": 2**0.5 * OBJECT_RADIUS, "sphere": OBJECT_RADIUS, "cylinder": OBJECT_RADIUS}  # the widest
+GEOMS = {
+    "cube": 'type="box" size="{r} {r} {r}"',
+    "sphere": 'type="sphere" size="{r}"',
+    "cylinder": 'type="cylinder" size="{r} {r}"',
+}
+# MuJoCo's cylinder stands along its z, CLEVRER's along its own y
+OWN_AXES = {"cube": np.eye(3), "sphere": np.eye(3), "cylinder": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
+_TURN = np.linspace(0, 2 * np.pi, 17)[:-1, None]
+_CIRCLE = np.concatenate([np.cos(_TURN), 0 * _TURN, np.sin(_TURN)], axis=1)
+_UP = np.array([0.0, 1.0, 0.0])
+OUTLINES = {  # points of each shape whose pictures span its picture; a sphere's are its circle across the line of sight
+    "cube": OBJECT_RADIUS * np.array(list(itertools.product((-1.0, 1.0), repeat=3))),
+    "cylinder": OBJECT_RADIUS * np.concatenate([_CIRCLE + _UP, _CIRCLE - _UP]),
+    "sphere": OBJECT_RADIUS * _CIRCLE[:, [1, 0, 2]] @ Rotation.from_euler("y", 30, degrees=True).as_matrix().T,
+}
+
+
+class BrokenRuleError(Exception):
+    """A simulation that CLEVRER would not have kept; its message says why."""
+
+
+@functools.lru_cache(maxsize=256)
+def _model(shapes: tuple[str, ...], settings: PhysicsSettings) -> mujoco.MjModel:
+    """A floor and one free body a shape; geom 0 is the floor, geom n + 1 is object n."""
+    damping = _contact_damping(settings.restitution)
+    bodies, pairs = [], []
+    for n, shape in enumerate(shapes):
+        geom = GEOMS[shape].format(r=OBJECT_RADIUS)
+        bodies.append(f'<body><freejoint/><geom name="g{n}" {geom} mass="1" contype="0" conaffinity="0"/></body>')
+        friction = settings.sphere_friction if shape == "sphere" else settings.sliding_friction
+        pairs.append(_pair("floor", f"g{n}", friction, 'solref="0.03 1"'))
+        for other in range(n):
+            bounce = f'solref="{-(CONTACT_FREQUENCY**2)} {-damping}" solimp="0.99 0.99 0.01"'
+            pairs.append(_pair(f"g{other}", f"g{n}", settings.contact_friction, bounce))
+    return mujoco.MjModel.from_xml_string(
+        f'<mujoco><option cone="elliptic" gravity="0 0 {-settings.gravity}"/><worldbody>'
+        '<geom name="floor" type="plane" size="0 0 1" contype="0" conaffinity="0"/>'
+        f"{''.join(bodies)}</worldbody><contact>{''.join(pairs)}</contact></mujoco>"
+    )
+
+
+def _pair(first: str, second: str, friction: float, stiffness: str) -> str:
+    contact = f'condim="3" friction="{friction} {friction} 0 0 0"' if friction > 0 else 'condim="1"'
+    return f'<pair geom1="{first}" geom2="{second}" {contact} {stiffness}/>'
+
+
+@functools.lru_cache(maxsize=64)
+def _contact_damping(restitution: float) -> float:
+    """Damping (1 / s) of a unit spring of CONTACT_FREQUENCY whose bounce returns `restitution` of the speed.
+
+    The contact ends when its force is 0, before the dent has gone (Schwager and Poeschel, 2007, eq. 20).
+    """
+    low, high = 0.0, 0.999  # of critical
+    for _ in range(50):
+        ratio = (low + high) / 2
+        omega = math.sqrt(1 - ratio**2)
+        returned = math.exp(-ratio / omega * (math.pi - math.atan2(2 * ratio * omega, omega**2 - ratio**2)))
+        low, high = (ratio, high) if returned > restitution else (low, ratio)
+    return 2 * ratio * CONTACT_FREQUENCY
+
+
+def objects_in_view(shapes: tuple[str, ...], positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Whether any of an object falls inside the picture (hidden or not).
+
+    positions: (T, N, 3); rotations: (T, N, 3, 3) as in Trajectory -> (T, N) bool
+    """
+    inside = np.zeros(positions.shape[:2], dtype=bool)
+    for n, shape in enumerate(shapes):
+        turn = np.broadcast_to(np.eye(3), rotations[:, n].shape) if shape == "sphere" else rotations[:, n]
+        pixels = project(positions[:, n, None] + OUTLINES[shape] @ turn.transpose(0, 2, 1), height=1, width=1)
+        low, high = pixels[..., :2].min(axis=1), pixels[..., :2].max(axis=1)
+        inside[:, n] = ((high > 0) & (low < 1) & (pixels[..., 2].min(axis=1) > 0)[:, None]).all(axis=1)
+    return inside
+
+
+def simulate(scene: Scene, settings: PhysicsSettings | None = None) -> Trajectory:
+    """Play `scene` for 128 video frames. Raises BrokenRuleError when it does what CLEVRER's videos never do."""
+    settings = settings or PhysicsSettings()
+    run = _Run(scene, settings)
+    for frame in range(VIDEO_FRAMES):
+        run.record(frame)
+        if frame + 1 < VIDEO_FRAMES:
+            run.advance(frame)
+    return run.trajectory()
+
+
+def simulate_video(seed: int, number: int, *, settings: PhysicsSettings | None = None) -> Trajectory:
+    """Video `number` of the world `seed`: the first simulation of its own random stream that keeps the rules."""
+    settings = settings or PhysicsSettings()
+    rng = np.random.default_rng(np.random.SeedSequence([seed, number]))
+    while True:
+        try:
+            return simulate(sample_scene(rng, settings), settings)
+        except BrokenRuleError:
+            continue
+
+
+class _Run:
+    """One simulation under way."""
+
+    def __init__(self, scene: Scene, settings: PhysicsSettings):
+        self.scene, self.settings = scene, settings
+        self.model = _model(scene.shapes, settings)
+        self.data = mujoco.MjData(self.model)
+        self.count = count = len(scene.class_ids)
+        self.poses = self.data.qpos.reshape(count, 7)  # position, quaternion: views of the simulator's memory
+        self.speeds = self.data.qvel.reshape(count, 6)  # linear in the world's axes, angular in the body's own
+        self.poses[:, :2], self.poses[:, 2] = scene.positions, OBJECT_RADIUS
+        self.poses[:, 3], self.poses[:, 6] = np.cos(scene.yaws / 2), np.sin(scene.yaws / 2)
+        self.speeds[:, :2] = scene.velocities
+        self.forces = self.data.xfrc_applied[1:]  # (N, 6)
+        self.inertia = self.model.body_inertia[1:, :1]  # a cube's and a sphere's is the same about every axis
+        self.standing = np.flatnonzero([shape != "sphere" for shape in scene.shapes])
+        self.pairs = np.triu_indices(count, 1)
+        reach = np.array([HALF_WIDTH[shape] for shape in scene.shapes])
+        self.reach = reach[self.pairs[0]] + reach[self.pairs[1]] + 0.01
+        self.last_contact: dict[tuple[int, int], int] = {}
+        self.collisions: list[Collision] = []
+        self.positions = np.zeros((VIDEO_FRAMES, count, 3))
+        self.rotations = np.zeros((VIDEO_FRAMES, count, 3, 3))
+        self.velocities = np.zeros((VIDEO_FRAMES, count, 3))
+        self.angular_velocities = np.zeros((VIDEO_FRAMES, count, 3))
+        mujoco.mj_forward(self.model, self.data)
+
+    def record(self, frame: int) -> None:
+        """Keep the state of a frame, unless it breaks a rule."""
+        mujoco.mj_kinematics(self.model, self.data)
+        rotations = self.data.xmat[1:].reshape(-1, 3, 3)
+        self.positions[frame], self.rotations[frame] = self.poses[:, :3], rotations
+        self.velocities[frame] = self.speeds[:, :3]
+        self.angular_velocities[frame] = np.einsum("nij,nj->ni", rotations, self.speeds[:, 3:])
+        uprightness = rotations[self.standing, 2, 2]
+        if len(uprightness) and uprightness.min() < UPRIGHT:
+            raise BrokenRuleError("an object tips over")
+        if self.poses[:, 2].max() > OBJECT_RADIUS + 0.1:
+            raise BrokenRuleError("an object leaves the floor")
+
+    def advance(self, frame: int) -> None:
+        """Play one video frame: large steps while all objects are far from each other, small ones otherwise."""
+        settings, velocity, spin = self.settings, self.speeds[:, :3], self.angular_velocities[frame]
+        speed = np.linalg.norm(velocity, axis=1, keepdims=True)
+        self.forces[:, :3] = -(settings.linear_drag + settings.quadratic_drag * speed) * velocity
+        self.forces[:, 3:] = -settings.angular_drag * self.inertia * spin
+        if not self._may_touch(velocity):
+            self.model.opt.timestep = SECONDS_PER_FRAME / COARSE_STEPS
+            mujoco.mj_step(self.model, self.data, nstep=COARSE_STEPS)
+            return
+        self.model.opt.timestep = SECONDS_PER_FRAME / FINE_STEPS
+        for _ in range(FINE_STEPS):
+            mujoco.mj_step(self.model, self.data)
+            geoms = self.data.contact.geom
+            for place in np.flatnonzero(geoms.min(axis=1)) if len(geoms) else ():
+                self.note_contact(frame, geoms[place] - 1, self.data.contact.pos[place])
+
+    def _may_touch(self, velocity: np.ndarray) -> bool:
+        """Whether any two objects, going straight, come within reach of each other during the next frame."""
+        first, second = self.pairs
+        apart = (self.poses[first, :3] - self.poses[second, :3]) * [1, 1, 0]
+        closing = (velocity[first] - velocity[second]) * [1, 1, 0]
+        along = -np.einsum("pd,pd->p", apart, closing) / np.maximum(np.einsum("pd,pd->p", closing, closing), 1e-12)
+        nearest = apart + np.clip(along, 0, SECONDS_PER_FRAME)[:, None] * closing
+        return bool((np.einsum("pd,pd->p", nearest, nearest) < self.reach**2).any())
+
+    def note_contact(self, frame: int, objects: np.ndarray, location: np.ndarray) -> None:
+        """Record the first contact of a pair, and that it goes on; a second one breaks the rules."""
+        pair = (int(objects.min()), int(objects.max()))
+        if frame == 0:
+            raise BrokenRuleError("two objects touch at the start")
+        if pair not in self.last_contact:
+            self.collisions.append(Collision(frame, pair, tuple(location.tolist())))
+            if len(self.collisions) > COLLISIONS[1]:
+                raise BrokenRuleError("too many collisions")
+        elif frame > self.last_contact[pair] + LASTING_FRAMES:
+            raise BrokenRuleError("a pair collides again")
+        self.last_contact[pair] = frame
+
+    def trajectory(self) -> Trajectory:
+        """What was recorded, in CLEVRER's conventions. Raises BrokenRuleError when too little happened."""
+        if len(self.collisions) < COLLISIONS[0]:
+            raise BrokenRuleError("too few collisions")
+        asleep = np.linalg.norm(self.velocities, axis=-1) < 1e-3
+        if (asleep & (self.positions[..., 2] > OBJECT_RADIUS + 0.02)).any():
+            raise BrokenRuleError("an object rests in the air")
+        axes = np.stack([OWN_AXES[shape] for shape in self.scene.shapes])
+        rotations = self.rotations @ axes
+        in_view = objects_in_view(self.scene.shapes, self.positions, rotations)
+        return Trajectory(
+            self.scene.class_ids,
+            self.positions,
+            rotations,
+            self.velocities,
+            self.angular_velocities,
+            in_view,
+            tuple(self.collisions),
+        )

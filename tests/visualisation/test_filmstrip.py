@@ -45,7 +45,7 @@ def test_a_short_clip_of_the_future_numbers_its_frames_from_where_it_begins(fram
 
 
 def test_rows_of_different_length_are_refused(frames):
-    with pytest.raises(ValueError, match="must have one length; got {'a': 22, 'b': 3}"):
+    with pytest.raises(ValueError, match=r"must have one length; got {'a': 22, 'b': 3}"):
         filmstrip({"a": clip_pictures(frames), "b": clip_pictures(frames[:3])})
 
 

@@ -63,8 +63,8 @@ def _kernel_config(folder: str) -> Config:
 def _failure(source: Path, executed: Path, error: Exception) -> str:
     """Which cell of the source failed, and how."""
     cells = [cell for cell in read_notebook(executed).cells if not {_INJECTED, _ERROR_MARKER} & set(_tags(cell))]
-    statuses = [cell.metadata.get("papermill", {}).get("status") for cell in cells]
-    number = next((place for place, status in enumerate(statuses, 1) if status in ("failed", "running")), 0)
+    begun = [cell.metadata.get("papermill", {}).get("start_time") is not None for cell in cells]
+    number = max((place for place, it_began in enumerate(begun, 1) if it_began), default=0)
     if isinstance(error, papermill.PapermillExecutionError):
         reason = f"{error.ename}: {error.evalue}"
     else:

@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 
-from vidseg_utils.paths import read_json, runs_dir, write_json
+from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.profiles import Profile, get_profile
+from vidseg_utils.running.run_folder import run_folder
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.visualisation.style import figure_png, use_style
+
+DRIVE = Path("/content/drive/MyDrive/vidseg")  # where data and runs lie if Google Drive is asked for
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,6 @@ class Session:
     def device(self) -> torch.device:
         """Where tensors live."""
         return self.workspace.device
-
-
-def run_folder(notebook: str, profile: str, run: str = "auto") -> Path:
-    """A notebook's run folder: RUNS/02_unet_segmentation-cpu, or RUNS/`run` where one is named.
-
-    Raises ValueError for a `run` that is more than a folder's name.
-    """
-    usual = f"{notebook}-{profile}"
-    if run != "auto" and (not run or Path(run).name != run or run.startswith(".")):
-        raise ValueError(f"run {run!r} is no plain folder name; give one such as {usual!r}")
-    return runs_dir() / (usual if run == "auto" else run)
 
 
 def setup(
@@ -84,7 +76,7 @@ def _mount_drive() -> None:
     from google.colab import drive
 
     drive.mount("/content/drive")
-    os.environ["VIDSEG_HOME"] = "/content/drive/MyDrive/vidseg"
+    os.environ["VIDSEG_HOME"] = str(DRIVE)
 
 
 def _small_pictures() -> None:

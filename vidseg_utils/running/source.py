@@ -43,7 +43,7 @@ def read_notebook(path: Path | str) -> nbformat.NotebookNode:
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
-    except (nbformat.ValidationError, nbformat.reader.NotJSONError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, nbformat.ValidationError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a notebook: {str(error).splitlines()[0]}") from None
     return notebook
 

@@ -17,7 +17,7 @@ import yaml
 
 from vidseg_utils.paths import read_json
 from vidseg_utils.profiles import get_profile
-from vidseg_utils.running.notebook import run_folder
+from vidseg_utils.running.run_folder import run_folder
 from vidseg_utils.running.source import checked_parameters, find_notebooks
 
 _KEYS = ("notebook", "parameters", "grid", "runs", "slurm")

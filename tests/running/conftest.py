@@ -1,0 +1,39 @@
+"""Tiny notebooks to run: a parameters cell, and cells that need nothing but Python."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+PARAMETERS = """
+PROFILE: str = "auto"  # profile
+RUN: str = "auto"  # run folder
+EPOCHS: int = 2  # epochs
+RATE: float = 1e-3  # learning rate
+LOSS: str = "mse"  # loss
+FLIP: bool = False  # mirror
+SIZES: list[int] = [1, 2]  # sizes
+"""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Data, runs and figures of a test lie in a folder of their own."""
+    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("VIDSEG_PROFILE", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def make_notebook(tmp_path):
+    """make_notebook("name", "code", …) -> path of a notebook with a title, the parameters cell and these code cells."""
+
+    def make(name: str, *sources: str, parameters: str = PARAMETERS):
+        cells = [new_markdown_cell("# Title"), new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+        notebook = new_notebook(cells=cells + [new_code_cell(source) for source in sources], metadata=metadata)
+        path = tmp_path / f"{name}.ipynb"
+        nbformat.write(notebook, path)
+        return path
+
+    return make

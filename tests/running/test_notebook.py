@@ -1,0 +1,97 @@
+"""Proves that a notebook's set-up is repeatable, metrics are merged whole, and sources shown as they are."""
+
+import os
+import random
+import sys
+import types
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from vidseg_utils.paths import read_json
+from vidseg_utils.running.notebook import record, setup, show_source
+from vidseg_utils.running.run_folder import run_folder
+
+
+@pytest.fixture(autouse=True)
+def _own_style():
+    with plt.rc_context():
+        yield
+
+
+def test_setup_settles_profile_folder_and_seeds(home, capsys):
+    session = setup("smoke", notebook="02_unet")
+    first = random.random(), np.random.rand(), torch.rand(1).item()
+    setup("smoke", notebook="02_unet")
+    assert first == (random.random(), np.random.rand(), torch.rand(1).item())
+    assert session.run_folder == home / "runs" / "02_unet-smoke" and session.run_folder.is_dir()
+    assert session.profile.name == "smoke" and session.workspace.root == home / "data" / "smoke"
+    assert capsys.readouterr().out.startswith("profile smoke: 40x60 pixels, seed 0, on ")
+
+
+def test_auto_reads_the_environment_and_sizes_can_be_replaced(home, monkeypatch):
+    monkeypatch.setenv("VIDSEG_PROFILE", "smoke")
+    session = setup(notebook="n", unet_epochs=7, train=None)
+    assert (session.profile.name, session.profile.unet_epochs, session.profile.train) == ("smoke", 7, 4)
+    with pytest.raises(ValueError, match="unknown size 'epoch'"):
+        setup(notebook="n", epoch=3)
+
+
+def test_another_data_set_and_a_named_run_are_taken(home, tmp_path):
+    session = setup("smoke", notebook="n", run="trial", data_root=str(tmp_path / "mine"))
+    assert session.run_folder == home / "runs" / "trial" and session.workspace.root == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden"])
+def test_a_run_that_is_no_folder_name_is_refused(home, name):
+    with pytest.raises(ValueError, match="is no plain folder name; give one such as 'n-smoke'"):
+        run_folder("n", "smoke", name)
+
+
+def test_drive_is_mounted_in_colab_and_only_on_request(home, monkeypatch):
+    mounted = []
+    colab = types.ModuleType("google.colab")
+    colab.drive = types.SimpleNamespace(mount=mounted.append)
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    setup("smoke", notebook="n", drive=True)
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    setup("smoke", notebook="n")
+    assert mounted == [] and os.environ["VIDSEG_HOME"] == str(home)
+    monkeypatch.setattr("vidseg_utils.running.notebook.DRIVE", home / "drive")
+    setup("smoke", notebook="n", drive=True)
+    assert mounted == ["/content/drive"] and (home / "drive" / "runs" / "n-smoke").is_dir()
+
+
+def test_metrics_are_merged_and_numbers_of_every_kind_are_plain(tmp_path):
+    record(tmp_path, {"jaccard": torch.tensor(0.5), "old": 1, "iou": np.array([0.25, np.nan])})
+    path = record(tmp_path, {"old": np.int64(2), "by": {"shape": (1.0, float("nan"))}, "note": "x"})
+    assert read_json(path) == {"jaccard": 0.5, "old": 2, "iou": [0.25, None], "by": {"shape": [1.0, None]}, "note": "x"}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(float("inf"), "metric by.x is inf"), ({1}, "metric by.x is a set"), (np.array([1, np.inf]), r"metric by.x\[1\]")],
+)
+def test_a_metric_that_json_cannot_hold_is_named_and_the_file_stays(tmp_path, value, message):
+    record(tmp_path, {"jaccard": 0.5})
+    with pytest.raises(ValueError, match=message):
+        record(tmp_path, {"jaccard": 0.6, "by": {"x": value}})
+    assert read_json(tmp_path / "metrics.json") == {"jaccard": 0.5}
+
+
+def test_sources_are_shown_as_python_and_the_same_every_time():
+    shown = show_source(run_folder)
+    assert repr(shown).startswith("def run_folder(") and repr(shown) == repr(show_source(run_folder))
+    assert shown._repr_markdown_() == f"```python\n{shown!r}\n```"
+    method = show_source(torch.nn.ReLU.forward)
+    assert repr(method).startswith("def forward("), "dedented"
+
+
+def test_a_thing_without_source_is_refused():
+    with pytest.raises(ValueError, match="has no source to show"):
+        show_source(len)
+    with pytest.raises(ValueError, match="has no source to show"):
+        show_source(3)

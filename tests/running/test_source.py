@@ -1,0 +1,79 @@
+"""Proves that notebooks are found by number, and that parameters which do not fit are refused before anything runs."""
+
+import pytest
+
+from vidseg_utils.running import source
+from vidseg_utils.running.source import checked_parameters, find_notebooks, known_parameters, read_notebook
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    for name in ("01_data", "02_unet", "03_simvp", "04_table", "05_ablations", "11_masks"):
+        (tmp_path / f"{name}.ipynb").touch()
+    monkeypatch.setattr(source, "notebooks_dir", lambda: tmp_path)
+    return tmp_path
+
+
+def test_without_names_the_five_core_notebooks_come_in_order(shelf):
+    assert [path.stem[:2] for path in find_notebooks()] == ["01", "02", "03", "04", "05"]
+
+
+@pytest.mark.parametrize("name", ["11", "11_masks", "11_masks.ipynb"])
+def test_a_notebook_has_a_number_a_name_and_a_path(shelf, name):
+    assert find_notebooks([name]) == [shelf / "11_masks.ipynb"]
+
+
+def test_a_path_elsewhere_is_taken_as_it_is(shelf, make_notebook):
+    path = make_notebook("mine")
+    assert find_notebooks([str(path)]) == [path]
+
+
+@pytest.mark.parametrize("name", ["06", "0", "missing.ipynb", ""])
+def test_an_unknown_notebook_names_those_there_are(shelf, name):
+    with pytest.raises(ValueError, match=r"no notebook .*choose from \['01_data', "):
+        find_notebooks([name])
+
+
+def test_parameters_are_known_with_type_and_default(make_notebook):
+    known = known_parameters(make_notebook("n"))
+    assert known["EPOCHS"] == (int, 2) and known["RATE"] == (float, 1e-3) and known["SIZES"] == (list, [1, 2])
+
+
+def test_untyped_parameters_take_the_type_of_their_default(make_notebook):
+    path = make_notebook("n", parameters="EPOCHS = 3\nNOTE = None")
+    assert known_parameters(path) == {"EPOCHS": (int, 3), "NOTE": (None, None)}
+
+
+def test_a_default_that_is_computed_is_refused(make_notebook):
+    with pytest.raises(ValueError, match="the default of STEPS is no literal: EPOCHS \\* 2"):
+        known_parameters(make_notebook("n", parameters="EPOCHS: int = 3\nSTEPS: int = EPOCHS * 2"))
+
+
+def test_an_unknown_parameter_is_refused_with_the_known_ones(make_notebook):
+    with pytest.raises(ValueError, match=r"n has no parameter 'EPOCH'; choose from \['EPOCHS', 'FLIP'"):
+        checked_parameters(make_notebook("n"), {"EPOCH": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("EPOCHS", "3"), ("EPOCHS", 2.5), ("EPOCHS", True), ("LOSS", False), ("FLIP", 1), ("RATE", "fast"), ("SIZES", 3)],
+)
+def test_a_value_of_the_wrong_type_is_refused(make_notebook, name, value):
+    with pytest.raises(ValueError, match=rf"n: parameter {name} takes \w+, not {type(value).__name__}"):
+        checked_parameters(make_notebook("n"), {name: value})
+
+
+def test_numbers_that_yaml_reads_as_text_or_whole_become_floats(make_notebook):
+    path = make_notebook("n")
+    assert checked_parameters(path, {"RATE": "1e-4"}) == {"RATE": 1e-4}
+    assert type(checked_parameters(path, {"RATE": 1})["RATE"]) is float
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', '{"nbformat": 4}', "\x00\xff"])
+def test_a_file_that_is_no_notebook_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "broken.ipynb"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"broken\.ipynb is not a notebook"):
+        read_notebook(path)
+    with pytest.raises(ValueError, match=r"absent\.ipynb is no notebook file"):
+        read_notebook(tmp_path / "absent.ipynb")

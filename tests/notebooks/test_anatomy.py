@@ -1,0 +1,212 @@
+"""Proves that every notebook is built as the template shows: parts in their places, small, portable, saved as it ran.
+
+The checks are held against a sound notebook with one thing broken, so that each is known to notice.
+"""
+
+import ast
+import copy
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from vidseg_utils.running.source import known_parameters
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+COLAB = "https://colab.research.google.com/github/vidseg/vidseg/blob/main/notebooks/"
+WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
+OWN_PATH = re.compile(r"(?<![\w.])/(home|root|Users|tmp|work|opt|var|mnt)/|[A-Z]:\\\\")
+MAX_BYTES, MAX_LINES, MAX_SETUP_LINES = 500_000, 25, 12
+
+lessons = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+solutions = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def is_tagged(cell, tag):
+    return tag in cell.metadata.get("tags", [])
+
+
+def texts(notebook):
+    """Everything in the notebook that a reader could read."""
+    for cell in notebook.cells:
+        yield cell.source
+        for output in cell.get("outputs", []):
+            yield output.get("text", "")
+            yield from (value for key, value in output.get("data", {}).items() if key.startswith("text/"))
+
+
+def portable_faults(path, notebook):
+    """What no notebook may have, the solutions included."""
+    if path.stat().st_size > MAX_BYTES:
+        yield f"{path.stat().st_size // 1000} kB, more than {MAX_BYTES // 1000}"
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        yield "the kernel is not python3"
+    for cell in code_cells(notebook):
+        first = cell.source.strip().splitlines()[0] if cell.source.strip() else "(empty cell)"
+        if not cell.source.strip() or len(cell.source.splitlines()) > MAX_LINES:
+            yield f"{len(cell.source.splitlines())} lines of code in `{first}`"
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"`{first}` ended in {output.ename}"
+            if output.get("name") == "stderr":
+                yield f"`{first}` wrote to stderr"
+            if set(WIDGETS) & set(output.get("data", {})):
+                yield f"`{first}` saved a widget"
+    if "widgets" in notebook.metadata or "papermill" in notebook.metadata:
+        yield "widget state or papermill's notes in the metadata"
+    for text in texts(notebook):
+        if found := OWN_PATH.search(text):
+            yield f"a path of one machine: {text[found.start() : found.start() + 40]!r}"
+
+
+def parameter_faults(path, notebook):
+    """Exactly one parameters cell: literals, UPPER_CASE, typed, commented, and readable for papermill."""
+    cells = [cell for cell in code_cells(notebook) if is_tagged(cell, "parameters")]
+    if len(cells) != 1:
+        yield f"{len(cells)} cells tagged parameters"
+        return
+    names = []
+    for statement in ast.parse(cells[0].source).body:
+        line = cells[0].source.splitlines()[statement.lineno - 1]
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            yield f"no typed assignment: `{line}`"
+            continue
+        names.append(statement.target.id)
+        if not names[-1].isupper():
+            yield f"parameter {names[-1]} is not UPPER_CASE"
+        if "#" not in line:
+            yield f"parameter {names[-1]} has no comment"
+        try:
+            ast.literal_eval(statement.value)
+        except ValueError:
+            yield f"parameter {names[-1]} is no literal"
+            return
+    if sorted(known_parameters(path)) != sorted(names):
+        yield f"papermill reads {sorted(known_parameters(path))}, the cell says {sorted(names)}"
+    if "PROFILE" not in names or "RUN" not in names:
+        yield "no PROFILE or no RUN among the parameters"
+
+
+def anatomy_faults(path, notebook):
+    """The parts of a lesson, in their places."""
+    title, code = notebook.cells[0], code_cells(notebook)
+    if title.cell_type != "markdown" or not re.match(r"# \d\d · \S", title.source):
+        yield "does not begin with `# 02 · Its title`"
+    for part in (BADGE, f"{COLAB}{path.name}", "uestion", "You will see", "Reads", "Writes", "T4"):
+        if part not in title.source:
+            yield f"the first cell says nothing of {part!r}"
+    if len(re.findall(r"^\d\. ", title.source, flags=re.MULTILINE)) != 3:
+        yield "the first cell does not announce three things"
+    if "google.colab" not in code[0].source or len(code[0].source.splitlines()) > MAX_SETUP_LINES:
+        yield f"the first code cell is no set-up of at most {MAX_SETUP_LINES} lines"
+    if notebook.metadata.get("accelerator") != "GPU":
+        yield "does not ask for a GPU in Colab"
+    if "record(" not in code[-1].source:
+        yield "the last code cell does not record metrics"
+    end = "\n".join(cell.source for cell in notebook.cells[-2:] if cell.cell_type == "markdown")
+    if "learned" not in end or "Exercises" not in end:
+        yield "does not end with what was learned and exercises"
+    elif len(re.findall(r"^\d\. ", end.split("Exercises")[1], flags=re.MULTILINE)) != 3:
+        yield "has not three exercises"
+
+
+def saved_faults(path, notebook):
+    """It was run from top to bottom and saved with its outputs; the checked cells have something to check."""
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"was not run from top to bottom: {counts}"
+    if not any("image/png" in output.get("data", {}) for cell in code_cells(notebook) for output in cell.outputs):
+        yield "shows no picture"
+    checked = [cell for cell in code_cells(notebook) if is_tagged(cell, "nbval-check-output")]
+    if not checked or not all(cell.outputs for cell in checked):
+        yield "has no checked cell, or one without output"
+
+
+CHECKS = (portable_faults, parameter_faults, anatomy_faults, saved_faults)
+
+
+def faults(path, checks=CHECKS):
+    notebook = nbformat.read(path, as_version=4)
+    return [fault for check in checks for fault in check(path, notebook)]
+
+
+@pytest.mark.parametrize("path", [NOTEBOOKS / "template.ipynb", *lessons], ids=lambda path: path.stem)
+def test_a_lesson_has_all_its_parts(path):
+    assert faults(path) == []
+
+
+@pytest.mark.parametrize("path", solutions, ids=lambda path: path.stem)
+def test_a_solution_is_portable_and_belongs_to_a_lesson(path):
+    assert faults(path, (portable_faults,)) == []
+    assert path.name in {lesson.name for lesson in lessons}
+
+
+@pytest.mark.parametrize("path", lessons, ids=lambda path: path.stem)
+def test_a_lesson_has_solutions(path):
+    assert path.name in {solution.name for solution in solutions}
+
+
+@pytest.fixture
+def sound(tmp_path):
+    return nbformat.read(NOTEBOOKS / "template.ipynb", as_version=4)
+
+
+def set_parameters(notebook, source):
+    next(cell for cell in notebook.cells if is_tagged(cell, "parameters")).source = source
+
+
+def add_output(notebook, **output):
+    code_cells(notebook)[3].outputs.append(new_output(**output))
+
+
+GOOD = 'PROFILE: str = "auto"  # one\nRUN: str = "auto"  # two\n'
+BREAKAGES = {
+    "25 lines": (lambda n: code_cells(n)[3].update(source="x = 1\n" * 26), "26 lines of code"),
+    "error": (lambda n: add_output(n, output_type="error", ename="KeyError", evalue="", traceback=[]), "in KeyError"),
+    "stderr": (lambda n: add_output(n, output_type="stream", name="stderr", text="!"), "wrote to stderr"),
+    "widget": (lambda n: add_output(n, output_type="display_data", data={WIDGETS[0]: {}}), "saved a widget"),
+    "state": (lambda n: n.metadata.update(widgets={WIDGETS[1]: {"state": {}}}), "widget state"),
+    "size": (lambda n: add_output(n, output_type="stream", name="stdout", text="x" * 600_000), "kB, more than"),
+    "path": (lambda n: n.cells[4].update(source="see /home/anna/data"), "a path of one machine"),
+    "two cells": (lambda n: n.cells[-2].metadata.update(tags=["parameters"]), "2 cells tagged parameters"),
+    "computed": (lambda n: set_parameters(n, GOOD + "N: int = 2 * 3  # n"), "N is no literal"),
+    "untyped": (lambda n: set_parameters(n, GOOD + "N = 2  # n"), "no typed assignment: `N = 2"),
+    "lower case": (lambda n: set_parameters(n, GOOD + "n: int = 2  # n"), "n is not UPPER_CASE"),
+    "no comment": (lambda n: set_parameters(n, GOOD + "N: int = 2"), "N has no comment"),
+    "union": (lambda n: set_parameters(n, GOOD + "N: int | None = 2  # n"), "papermill reads"),
+    "no profile": (lambda n: set_parameters(n, "N: int = 2  # n"), "no PROFILE"),
+    "badge": (lambda n: n.cells[0].update(source=n.cells[0].source.replace("template", "other")), "template.ipynb"),
+    "title": (lambda n: n.cells.insert(0, new_markdown_cell("hello")), "does not begin with"),
+    "set-up": (lambda n: n.cells.insert(1, new_code_cell("import os")), "no set-up of at most 12"),
+    "gpu": (lambda n: n.metadata.pop("accelerator"), "does not ask for a GPU"),
+    "record": (lambda n: n.cells.append(new_code_cell("print(1)")), "does not record"),
+    "end": (lambda n: n.cells.pop(), "does not end with"),
+    "order": (lambda n: code_cells(n)[2].update(execution_count=9), "was not run from top to bottom"),
+    "checked": (lambda n: [c.update(outputs=[]) for c in code_cells(n)], "has no checked cell, or one without"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_each_fault_is_noticed(sound, tmp_path, name):
+    breakage, message = BREAKAGES[name]
+    broken = copy.deepcopy(sound)
+    breakage(broken)
+    path = tmp_path / "template.ipynb"
+    nbformat.write(broken, path)
+    assert any(message in fault for fault in faults(path)), faults(path)
+
+
+def test_an_empty_notebook_is_not_sound(tmp_path):
+    path = tmp_path / "template.ipynb"
+    nbformat.write(new_notebook(), path)
+    assert [list(check(path, nbformat.read(path, 4))) for check in (parameter_faults, saved_faults)] == [
+        ["0 cells tagged parameters"],
+        ["shows no picture", "has no checked cell, or one without output"],
+    ]

@@ -251,11 +251,14 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted; start the same command again to go on")
     except Exception as error:
+        from vidseg_utils.running.batch import NotebookFailed
+
         if debug:
             raise
         # a usage error of the command line knows its own text and exit code, whatever typer builds on
         text = error.format_message() if hasattr(error, "format_message") else str(error)
-        if not isinstance(error, (ValueError, OSError)) and not hasattr(error, "format_message"):
+        expected = isinstance(error, (ValueError, OSError, NotebookFailed)) or hasattr(error, "format_message")
+        if not expected:
             text = f"{type(error).__name__}: {text} (--debug shows where)"
         print("error: " + " ".join(text.split()), file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))

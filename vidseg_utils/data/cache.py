@@ -25,8 +25,11 @@ from vidseg_utils.data.cache_writer import (
     VERSION,
     CacheWriter,
     annotation_path,
+    begun_with,
     locked,
     no_room_is_one_line,
+    partial_folder,
+    read_journal,
 )
 from vidseg_utils.data.faults import Fault, Note
 from vidseg_utils.data.layout import ANNOTATION, FRAMES, HEIGHT, LABELLED, PAST, SPLITS, WIDTH, Video, scan_split
@@ -169,6 +172,15 @@ def fill_cache(
             if number not in done:
                 writer.append(number, frames, masks, annotation=annotation[0] if annotation else None)
     return open_split(root, split, progress=progress)
+
+
+def filled_numbers(root: Path | str, split: str, *, key: str) -> list[int]:
+    """Numbers of the videos that `filling` with that key wrote so far, finished or not."""
+    folder = _direct_folder(Path(root), split)
+    for place in (partial_folder(folder), folder):
+        if (begun_with(place) or {}).get("source") == DIRECT + key:
+            return list(read_journal(place))
+    return []
 
 
 def find_source(root: Path, split: str) -> tuple[list[Video], list[Fault | Note], SplitCache | None]:

@@ -6,12 +6,14 @@ Everything goes to a `.partial` folder that takes its real name only when it is 
 
 import contextlib
 import errno
+import io
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from filelock import FileLock
@@ -21,6 +23,7 @@ from vidseg_utils.paths import read_json, write_json
 
 META = "meta.json"
 FRAMES_FILE, MASKS_FILE, ANNOTATIONS = "frames.npy", "masks.npy", "annotations"
+BEGUN, JOURNAL = "begun.json", "journal.txt"  # what the cache is of; a line for each video that is wholly there
 VERSION = 1
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up, file too large
 
@@ -28,6 +31,29 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up,
 def annotation_path(folder: Path, number: int) -> Path:
     """Where the cache `folder` keeps the annotation of a video that never was on disk as images."""
     return folder / ANNOTATIONS / f"annotation_{number:05d}.json"
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where the cache `folder` is before it is whole."""
+    return folder.parent / f".{folder.name}.partial"
+
+
+def begun_with(folder: Path) -> dict | None:
+    """What the cache in `folder`, whole or partial, is of; None where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return read_json(folder / BEGUN)
+    return None
+
+
+def read_journal(folder: Path) -> dict[int, str]:
+    """Number -> name of the videos that are wholly in the cache `folder`; a line that was cut off does not count."""
+    journal = {}
+    with contextlib.suppress(OSError, ValueError):
+        for line in (folder / JOURNAL).read_text(encoding="utf-8").splitlines(keepends=True):
+            number, _, name = line.strip().partition(" ")
+            if line.endswith("\n") and number.isdigit() and name:
+                journal[int(number)] = name
+    return journal
 
 
 @contextlib.contextmanager
@@ -47,7 +73,7 @@ class CacheWriter:
 
     def __init__(self, folder: Path, *, split: str, frame_shape: tuple[int, ...], labelled: bool, source: str,
                  resume: bool = False):  # fmt: skip
-        self.folder, self.partial = folder, folder.parent / f".{folder.name}.partial"
+        self.folder, self.partial = folder, partial_folder(folder)
         self.frame_shape = frame_shape  # (T, 3, H, W)
         self.mask_shape = (frame_shape[0], *frame_shape[2:])
         self.meta = {"version": VERSION, "split": split, "frame_shape": list(frame_shape), "labelled": labelled,
@@ -59,33 +85,33 @@ class CacheWriter:
         if not self.numbers:
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir(parents=True)
-            (self.partial / "begun.json").write_text(json.dumps(self.meta))
-        self._journal = (self.partial / "journal.txt").open("a", encoding="utf-8")
+            (self.partial / BEGUN).write_text(json.dumps(self.meta))
+        self._journal = (self.partial / JOURNAL).open("a", encoding="utf-8")
         self._files = {FRAMES_FILE: self._open(FRAMES_FILE, self.frame_shape)}
         if labelled:
             self._files[MASKS_FILE] = self._open(MASKS_FILE, self.mask_shape)
 
     def _take_over(self) -> None:
-        if not self.partial.exists() and (self.folder / "journal.txt").exists():
-            with contextlib.suppress(FileNotFoundError):
-                if json.loads((self.folder / "begun.json").read_text()) == self.meta:
-                    self.folder.replace(self.partial)  # a finished cache is continued too
-        try:
-            if json.loads((self.partial / "begun.json").read_text()) != self.meta:
-                return
-            lines = (self.partial / "journal.txt").read_text(encoding="utf-8").splitlines(keepends=True)
-        except (OSError, ValueError):
-            return
-        for line in lines:
-            number, _, name = line.strip().partition(" ")
-            if line.endswith("\n") and number.isdigit():
-                self.numbers.append(int(number))
-                self.names.append(name)
-        (self.partial / "journal.txt").write_text(
-            "".join(f"{n} {name}\n" for n, name in zip(self.numbers, self.names, strict=True)), encoding="utf-8"
-        )
+        if not self.partial.exists() and begun_with(self.folder) == self.meta:
+            self.folder.replace(self.partial)  # a finished cache is continued too
+        if begun_with(self.partial) == self.meta:
+            journal = read_journal(self.partial)
+            kept = list(journal.items())[: self._n_whole()]
+            self.numbers, self.names = [number for number, _ in kept], [name for _, name in kept]
+            lines = [f"{number} {name}\n" for number, name in kept]
+            (self.partial / JOURNAL).write_text("".join(lines), encoding="utf-8")
 
-    def _open(self, name: str, shape: tuple[int, ...]):
+    def _n_whole(self) -> int:
+        """Videos whose arrays are wholly in the partial folder."""
+        shapes = {FRAMES_FILE: self.frame_shape} | ({MASKS_FILE: self.mask_shape} if self.meta["labelled"] else {})
+        counts = []
+        for name, shape in shapes.items():
+            path = self.partial / name
+            size_bytes = path.stat().st_size if path.exists() else 0
+            counts.append(max(0, size_bytes - _write_header(io.BytesIO(), 0, shape)) // int(np.prod(shape)))
+        return min(counts)
+
+    def _open(self, name: str, shape: tuple[int, ...]) -> BinaryIO:
         path = self.partial / name
         file = path.open("r+b" if path.exists() else "w+b")
         _write_header(file, len(self.numbers), shape)
@@ -153,10 +179,11 @@ class CacheWriter:
         shutil.rmtree(self.partial, ignore_errors=True)
 
 
-def _write_header(file, n_videos: int, shape: tuple[int, ...]) -> None:
-    """numpy pads its header so that the first axis can grow: a new header overwrites the old one exactly."""
+def _write_header(file: BinaryIO, n_videos: int, shape: tuple[int, ...]) -> int:
+    """numpy pads its header so that the first axis can grow: a new one replaces the old exactly. Returns its length."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (n_videos, *shape)}
     np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
 
 
 @contextlib.contextmanager

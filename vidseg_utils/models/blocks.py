@@ -27,14 +27,15 @@ class DoubleConv(nn.Sequential):
         )
 
 
-def pad_to_multiple(images: torch.Tensor, *, multiple: int) -> torch.Tensor:
-    """Repeat the last row and column until height and width are multiples of `multiple`.
+def pad_to_multiple(images: torch.Tensor, *, multiple: int, at_least: int = 1) -> torch.Tensor:
+    """Repeat the last row and column until height and width are multiples of `multiple`, and `at_least` so large.
 
     images: (..., C, H, W) float
     returns: (..., C, H', W'), the images in its upper left corner; crop with `[..., :H, :W]`
     """
     height, width = images.shape[-2:]
-    below, right = -height % multiple, -width % multiple
+    below, right = (max(size, at_least) - size for size in (height, width))
+    below, right = below + -(height + below) % multiple, right + -(width + right) % multiple
     if not below and not right:
         return images
     leading = images.shape[:-3]

@@ -1,0 +1,141 @@
+"""Proves that the recurrent U-Net is the published one, by its counts, and that its state carries all it remembers."""
+
+import itertools
+
+import pytest
+import torch
+
+from vidseg_utils.models import build_model, parameter_count
+from vidseg_utils.models.recurrent_blocks import GRUCell, RNNCell
+from vidseg_utils.models.recurrent_unet import BLOCKS, CELLS, SIZES
+
+COUNTS = {  # published, with 20 classes; None: no figure, the same rules
+    ("vanilla", "none"): (125_732, 507_940, 1_958_996),
+    ("vanilla", "rnn"): (222_724, 900_100, 3_508_180),
+    ("vanilla", "gru"): (416_372, 1_683_700, 6_605_204),
+    ("resnet", "rnn"): (229_908, 923_860, 3_598_356),
+    ("resnet", "gru"): (423_556, 1_707_460, 6_695_380),
+    ("convnext", "rnn"): (None, 760_420, 2_933_588),
+    ("convnext", "gru"): (None, 1_544_020, 6_030_612),
+}
+PUBLISHED = [
+    (block, cell, size, count)
+    for (block, cell), counts in COUNTS.items()
+    for size, count in zip(SIZES, counts, strict=True)
+    if count
+]
+
+
+def small(block="vanilla", cell="gru", **settings):
+    torch.manual_seed(0)
+    return build_model("recurrent_unet", block=block, cell=cell, n_classes=5, **settings).eval()
+
+
+@pytest.mark.parametrize(("block", "cell", "size", "count"), PUBLISHED)
+def test_parameter_count_is_the_published_one(block, cell, size, count):
+    with torch.device("meta"):
+        assert parameter_count(build_model("recurrent_unet", block=block, size=size, cell=cell)) == count
+
+
+@pytest.mark.parametrize(("block", "cell", "size"), [*itertools.product(BLOCKS, CELLS, SIZES)])
+def test_all_27_combinations_segment_every_frame(block, cell, size):
+    with torch.device("meta"):
+        model = build_model("recurrent_unet", block=block, size=size, cell=cell)
+        logits, state = model(torch.rand(2, 3, 3, 33, 64))
+    assert logits.shape == (2, 3, 20, 33, 64)
+    assert [part.shape[1] for part in state] == (list(SIZES[size]) if cell != "none" else [])
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (37, 50)])
+def test_logits_are_as_large_as_the_frames(block, size):
+    logits, _ = small(block)(torch.rand(1, 2, 3, *size))
+    assert logits.shape == (1, 2, 5, *size)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_video_in_pieces_or_frame_by_frame_is_the_video_at_once(block, cell):
+    model = small(block, cell)
+    frames = torch.rand(2, 5, 3, 18, 22)
+    whole, last = model(frames)
+    for lengths in ((2, 3), (1, 1, 1, 1, 1)):
+        state, pieces = None, []
+        for piece in frames.split(lengths, dim=1):
+            logits, state = model(piece, state)
+            pieces.append(logits)
+        torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=1e-4, atol=1e-5)
+        for one, other in zip(state, last, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_memory_reaches_forward_but_never_back(cell):
+    model = small(cell=cell)
+    frames = torch.rand(1, 3, 3, 16, 16)
+    other = frames.clone()
+    other[:, 1] = torch.rand(1, 3, 16, 16)
+    one, two = model(frames)[0], model(other)[0]
+    torch.testing.assert_close(one[:, 0], two[:, 0])
+    assert (one[:, 2] - two[:, 2]).abs().max() > 1e-4
+
+
+def test_without_a_cell_every_frame_stands_alone():
+    model = small(cell="none")
+    frames = torch.rand(1, 3, 3, 16, 16)
+    logits, state = model(frames)
+    assert state == ()
+    torch.testing.assert_close(logits[:, 2:], model(frames[:, 2:])[0])
+
+
+def test_videos_of_a_batch_do_not_see_each_other():
+    model = small()
+    frames = torch.rand(3, 2, 3, 16, 16)
+    torch.testing.assert_close(model(frames)[0][1:2], model(frames[1:2])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_rnn_cell_is_its_formula():
+    cell = RNNCell(4)
+    x, state = torch.rand(2, 3, 4, 5, 6), torch.rand(2, 4, 5, 6)
+    states, last = cell(x, state)
+    for t in range(3):
+        state = torch.relu(cell.of_input(x[:, t]) + cell.of_state(state))
+        torch.testing.assert_close(states[:, t], state)
+    torch.testing.assert_close(last, state)
+
+
+def test_the_gru_cell_is_its_formula_with_concatenation():
+    cell = GRUCell(4)
+    x, state = torch.rand(2, 3, 4, 5, 6), torch.rand(2, 4, 5, 6)
+    states, last = cell(x, state)
+    for t in range(3):
+        update, reset = torch.sigmoid(cell.gates(torch.cat([x[:, t], state], dim=1))).chunk(2, dim=1)
+        candidate = torch.tanh(cell.candidate(torch.cat([x[:, t], reset * state], dim=1)))
+        state = (1 - update) * state + update * candidate
+        torch.testing.assert_close(states[:, t], state, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(last, state, rtol=1e-4, atol=1e-5)
+
+
+def test_a_state_of_other_videos_is_refused():
+    model = small()
+    _, state = model(torch.rand(2, 1, 3, 16, 16))
+    for frames in (torch.rand(1, 1, 3, 16, 16), torch.rand(2, 1, 3, 32, 16)):
+        with pytest.raises(ValueError, match=r"belongs to other videos or another model.*start anew with state=None"):
+            model(frames, state)
+    with pytest.raises(ValueError, match="belongs to other videos or another model"):
+        small(cell="none")(torch.rand(2, 1, 3, 16, 16), state)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"block": "dense"}, r"unknown block 'dense'; choose from \['convnext', 'resnet', 'vanilla'\]"),
+        ({"cell": "lstm"}, r"unknown cell 'lstm'; choose from \['gru', 'none', 'rnn'\]"),
+        ({"size": "huge"}, r"unknown size 'huge'; choose from \['original', 'small_deep', 'small_shallow'\]"),
+        ({"n_classes": 0}, "n_classes must be"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build_model("recurrent_unet", **wrong)

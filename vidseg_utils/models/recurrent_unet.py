@@ -1,0 +1,114 @@
+"""Recurrent U-Net: segments a video frame by frame and remembers, with a recurrent cell at the end of every level.
+
+The state is explicit: a video can be given whole, in pieces, or live one frame at a time, with the same result.
+"""
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from vidseg_utils.models.blocks import (
+    check_choice,
+    check_images,
+    check_positive,
+    fold_frames,
+    pad_to_multiple,
+    unfold_frames,
+)
+from vidseg_utils.models.recurrent_blocks import (
+    ConvNeXtDown,
+    ConvNeXtFirst,
+    ConvNeXtUp,
+    Down,
+    GRUCell,
+    ResNetBlock,
+    ResNetFirst,
+    RNNCell,
+    Up,
+    VanillaBlock,
+)
+
+State = tuple[torch.Tensor, ...]  # one map (B, c, h, w) a level; empty without cells
+
+BLOCKS = {  # name: (first, down, up)
+    "vanilla": (VanillaBlock, partial(Down, block=VanillaBlock), partial(Up, block=VanillaBlock)),
+    "resnet": (ResNetFirst, partial(Down, block=ResNetBlock), partial(Up, block=ResNetBlock)),
+    "convnext": (ConvNeXtFirst, ConvNeXtDown, ConvNeXtUp),
+}
+CELLS = {"none": None, "rnn": RNNCell, "gru": GRUCell}
+SIZES = {"small_shallow": (16, 32, 64), "small_deep": (16, 32, 64, 128), "original": (64, 128, 256)}  # channels
+SMALLEST_MAP = 4  # pixels a side at the deepest level: a 7x7 convolution reflects 3 of them
+
+
+class RecurrentUNet(nn.Module):
+    """Segments every frame of a video, knowing those before: (B, T, C, H, W) -> (B, T, K, H, W), and the new state.
+
+    block: "vanilla", "resnet" or "convnext"; size: "small_shallow", "small_deep" or "original"
+    cell: "none" (frame by frame without memory), "rnn" or "gru"
+    A level's output is its cell's state: it goes on to the next level and, as the skip, to the decoder.
+    With 20 classes from 125,732 parameters (vanilla, small_shallow, none) to 6,695,380 (resnet, original, gru).
+    Any height and width: frames are padded and logits cropped back.
+    """
+
+    def __init__(
+        self,
+        block: str = "vanilla",
+        size: str = "small_shallow",
+        cell: str = "none",
+        in_channels: int = 3,
+        n_classes: int = 20,
+    ) -> None:
+        super().__init__()
+        check_choice("block", block, BLOCKS)
+        check_choice("size", size, SIZES)
+        check_choice("cell", cell, CELLS)
+        check_positive(in_channels=in_channels, n_classes=n_classes)
+        self.in_channels = in_channels
+        self.channels = SIZES[size]
+        self.multiple = 2 ** (len(self.channels) - 1)
+        first, down, up = BLOCKS[block]
+        self.encoder = nn.ModuleList([first(in_channels, self.channels[0]), *map(down, self.channels[:-1])])
+        self.cells = nn.ModuleList(map(CELLS[cell], self.channels) if CELLS[cell] else [])
+        self.decoder = nn.ModuleList(map(up, reversed(self.channels[:-1])))
+        self.head = nn.Conv2d(self.channels[0], n_classes, kernel_size=3, padding=1)
+
+    def forward(self, frames: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
+        """Segment.
+
+        frames: (B, T, C, H, W) float in [0, 1], the next T frames of B videos
+        state: what the call for the frames before gave; None at the start (zeros)
+        returns: (B, T, K, H, W) logits, and the state after the last frame
+        Raises ValueError for other axes or channels, and for a state of another batch, size or model.
+        """
+        check_images(frames, channels=self.in_channels, video=True)
+        n_frames, (height, width) = frames.shape[1], frames.shape[-2:]
+        x = pad_to_multiple(fold_frames(frames), multiple=self.multiple, at_least=SMALLEST_MAP * self.multiple)
+        old = self._checked(state, x, n_videos=len(frames))
+        skips, new = [], []
+        for level, layers in enumerate(self.encoder):
+            x = layers(x)  # (B*T, c, h, w)
+            if self.cells:
+                states, last = self.cells[level](unfold_frames(x, n_frames=n_frames), old[level])
+                x = fold_frames(states)
+                new.append(last)
+            skips.append(x)
+        skips.pop()  # the deepest state is where the decoder starts
+        for layers in self.decoder:
+            x = layers(x, skips.pop())
+        logits = self.head(x)[..., :height, :width]
+        return unfold_frames(logits, n_frames=n_frames), tuple(new)
+
+    def _checked(self, state: State | None, x: torch.Tensor, *, n_videos: int) -> State:
+        """The state, or zeros; for padded frames x of `n_videos` videos."""
+        height, width = x.shape[-2:]
+        shapes = [(n_videos, c, height >> level, width >> level) for level, c in enumerate(self.channels)]
+        shapes = shapes if self.cells else []
+        if state is None:
+            return tuple(x.new_zeros(shape) for shape in shapes)
+        if [tuple(part.shape) for part in state] != shapes:
+            raise ValueError(
+                f"this state belongs to other videos or another model: expected maps {shapes}, "
+                f"got {[tuple(part.shape) for part in state]}; start anew with state=None"
+            )
+        return tuple(state)

@@ -24,13 +24,21 @@ from vidseg_utils.data.synthetic.scene import (
 
 COARSE_STEPS, FINE_STEPS = 4, 14  # physics steps a video frame: while objects glide, and while two are close
 CONTACT_FREQUENCY = 250.0  # radians a second: a bounce lasts about 12 ms and dents 0.01 units
+FLOOR_SECONDS = 0.03  # in which the floor gives; less than four large steps makes objects rock by themselves
+ROCKING_DAMPING = 10.0  # 1 / s, of what stands
 UPRIGHT = math.cos(math.radians(20))  # an axis that leans further has tipped
 LASTING_FRAMES = 3  # without touching, after which a pair that touches again has collided twice
 HALF_WIDTH = {"cube": 2**0.5 * OBJECT_RADIUS, "sphere": OBJECT_RADIUS, "cylinder": OBJECT_RADIUS}  # the widest
-GEOMS = {
-    "cube": 'type="box" size="{r} {r} {r}"',
-    "sphere": 'type="sphere" size="{r}"',
-    "cylinder": 'type="cylinder" size="{r} {r}"',
+INSCRIBED = OBJECT_RADIUS / 2**0.5  # half the side of the square in a cylinder's rim
+GEOMS = {  # of each shape: what touches the floor, and what touches other objects
+    "cube": ('type="box" size="{r} {r} {r}"',) * 2,
+    "sphere": ('type="sphere" size="{r}"',) * 2,
+    "cylinder": ('type="box" size="{s} {s} {r}"', 'type="sphere" size="{r}"'),
+}
+INERTIA = {  # of mass 1
+    "cube": (2 / 3 * OBJECT_RADIUS**2,) * 3,
+    "sphere": (2 / 5 * OBJECT_RADIUS**2,) * 3,
+    "cylinder": (7 / 12 * OBJECT_RADIUS**2, 7 / 12 * OBJECT_RADIUS**2, OBJECT_RADIUS**2 / 2),
 }
 # MuJoCo's cylinder stands along its z, CLEVRER's along its own y
 OWN_AXES = {"cube": np.eye(3), "sphere": np.eye(3), "cylinder": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
@@ -50,22 +58,34 @@ class BrokenRuleError(Exception):
 
 @functools.lru_cache(maxsize=256)
 def _model(shapes: tuple[str, ...], settings: PhysicsSettings) -> mujoco.MjModel:
-    """A floor and one free body a shape; geom 0 is the floor, geom n + 1 is object n."""
-    damping = _contact_damping(settings.restitution)
+    """A floor and one free body a shape, of mass 1; body 0 is the world, body n + 1 is object n.
+
+    A cylinder stands on the square in its rim and meets others as a ball: upright, that is the same contact. MuJoCo's
+    own cylinders rock by themselves, fall through the floor, and gain energy from corners of boxes.
+    """
+    bounce = f'solref="{-(CONTACT_FREQUENCY**2)} {-_contact_damping(settings.restitution)}" solimp="0.99 0.99 0.01"'
     bodies, pairs = [], []
     for n, shape in enumerate(shapes):
-        geom = GEOMS[shape].format(r=OBJECT_RADIUS)
-        bodies.append(f'<body><freejoint/><geom name="g{n}" {geom} mass="1" contype="0" conaffinity="0"/></body>')
+        foot, side = (geom.format(r=OBJECT_RADIUS, s=INSCRIBED) for geom in GEOMS[shape])
+        bodies.append(
+            f'<body><freejoint/><inertial pos="0 0 0" mass="1" diaginertia="{" ".join(map(str, INERTIA[shape]))}"/>'
+            f'<geom name="foot{n}" {foot} contype="0" conaffinity="0"/>'
+            f'<geom name="side{n}" {side} contype="0" conaffinity="0"/></body>'
+        )
         friction = settings.sphere_friction if shape == "sphere" else settings.sliding_friction
-        pairs.append(_pair("floor", f"g{n}", friction, 'solref="0.03 1"'))
-        for other in range(n):
-            bounce = f'solref="{-(CONTACT_FREQUENCY**2)} {-damping}" solimp="0.99 0.99 0.01"'
-            pairs.append(_pair(f"g{other}", f"g{n}", settings.contact_friction, bounce))
-    return mujoco.MjModel.from_xml_string(
+        pairs.append(_pair("floor", f"foot{n}", friction, f'solref="{FLOOR_SECONDS} 1"'))
+        pairs += [_pair(f"side{m}", f"side{n}", settings.contact_friction, bounce) for m in range(n)]
+    model = mujoco.MjModel.from_xml_string(
         f'<mujoco><option cone="elliptic" gravity="0 0 {-settings.gravity}"/><worldbody>'
         '<geom name="floor" type="plane" size="0 0 1" contype="0" conaffinity="0"/>'
         f"{''.join(bodies)}</worldbody><contact>{''.join(pairs)}</contact></mujoco>"
     )
+    damping = model.dof_damping.reshape(len(shapes), 6)  # linear, then about the body's own x, y and z (upright)
+    damping[:, :3] = settings.linear_drag  # the mass is 1
+    damping[:, 3:5] = [[settings.angular_drag if shape == "sphere" else ROCKING_DAMPING] for shape in shapes]
+    damping[:, 5] = settings.angular_drag
+    damping[:, 3:] *= model.body_inertia[1:]
+    return model
 
 
 def _pair(first: str, second: str, friction: float, stiffness: str) -> str:
@@ -138,11 +158,12 @@ class _Run:
         self.poses[:, 3], self.poses[:, 6] = np.cos(scene.yaws / 2), np.sin(scene.yaws / 2)
         self.speeds[:, :2] = scene.velocities
         self.forces = self.data.xfrc_applied[1:]  # (N, 6)
-        self.inertia = self.model.body_inertia[1:, :1]  # a cube's and a sphere's is the same about every axis
+        self.bodies = self.model.geom_bodyid
         self.standing = np.flatnonzero([shape != "sphere" for shape in scene.shapes])
         self.pairs = np.triu_indices(count, 1)
         reach = np.array([HALF_WIDTH[shape] for shape in scene.shapes])
         self.reach = reach[self.pairs[0]] + reach[self.pairs[1]] + 0.01
+        self.apart_until = 0  # the frame before which no two objects can touch
         self.last_contact: dict[tuple[int, int], int] = {}
         self.collisions: list[Collision] = []
         self.positions = np.zeros((VIDEO_FRAMES, count, 3))
@@ -166,28 +187,33 @@ class _Run:
 
     def advance(self, frame: int) -> None:
         """Play one video frame: large steps while all objects are far from each other, small ones otherwise."""
-        settings, velocity, spin = self.settings, self.speeds[:, :3], self.angular_velocities[frame]
-        speed = np.linalg.norm(velocity, axis=1, keepdims=True)
-        self.forces[:, :3] = -(settings.linear_drag + settings.quadratic_drag * speed) * velocity
-        self.forces[:, 3:] = -settings.angular_drag * self.inertia * spin
-        if not self._may_touch(velocity):
+        velocity = self.velocities[frame]
+        speed = np.sqrt(np.einsum("nd,nd->n", velocity, velocity))[:, None]
+        self.forces[:, :3] = -self.settings.quadratic_drag * speed * velocity
+        if frame < self.apart_until or not self._may_touch(frame):
             self.model.opt.timestep = SECONDS_PER_FRAME / COARSE_STEPS
             mujoco.mj_step(self.model, self.data, nstep=COARSE_STEPS)
             return
         self.model.opt.timestep = SECONDS_PER_FRAME / FINE_STEPS
         for _ in range(FINE_STEPS):
             mujoco.mj_step(self.model, self.data)
-            geoms = self.data.contact.geom
-            for place in np.flatnonzero(geoms.min(axis=1)) if len(geoms) else ():
-                self.note_contact(frame, geoms[place] - 1, self.data.contact.pos[place])
+            bodies = self.bodies[self.data.contact.geom]
+            for place in np.flatnonzero(bodies.min(axis=1)) if len(bodies) else ():
+                self.note_contact(frame, bodies[place] - 1, self.data.contact.pos[place])
 
-    def _may_touch(self, velocity: np.ndarray) -> bool:
+    def _may_touch(self, frame: int) -> bool:
         """Whether any two objects, going straight, come within reach of each other during the next frame."""
         first, second = self.pairs
-        apart = (self.poses[first, :3] - self.poses[second, :3]) * [1, 1, 0]
-        closing = (velocity[first] - velocity[second]) * [1, 1, 0]
-        along = -np.einsum("pd,pd->p", apart, closing) / np.maximum(np.einsum("pd,pd->p", closing, closing), 1e-12)
-        nearest = apart + np.clip(along, 0, SECONDS_PER_FRAME)[:, None] * closing
+        apart = (self.positions[frame, first] - self.positions[frame, second])[:, :2]
+        closing = (self.velocities[frame, first] - self.velocities[frame, second])[:, :2]
+        distance_squared, closing_squared = np.einsum("kpd,kpd->kp", *([np.stack([apart, closing])] * 2))
+        # gliding objects only get slower, so nobody needs to look again for a while
+        slack = (np.sqrt(distance_squared) - self.reach) / (np.sqrt(closing_squared) + 1e-6)
+        self.apart_until = frame + int(slack.min() / SECONDS_PER_FRAME)
+        if self.apart_until > frame:
+            return False
+        until_nearest = -np.einsum("pd,pd->p", apart, closing) / (closing_squared + 1e-12)
+        nearest = apart + np.clip(until_nearest, 0, SECONDS_PER_FRAME)[:, None] * closing
         return bool((np.einsum("pd,pd->p", nearest, nearest) < self.reach**2).any())
 
     def note_contact(self, frame: int, objects: np.ndarray, location: np.ndarray) -> None:

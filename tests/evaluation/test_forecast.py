@@ -1,0 +1,114 @@
+"""The one evaluation: whole-split scores, floor and ceiling beside them, a submission checked before it is written."""
+
+import numpy as np
+import pytest
+import torch
+
+from vidseg_utils.data.cache import fill_cache, open_split
+from vidseg_utils.evaluation.forecast import evaluate_system, predict_split, save_submission
+from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
+from vidseg_utils.evaluation.masks import jaccard
+from vidseg_utils.profiles import get_profile
+from vidseg_utils.systems import Workspace
+from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.copy_last import CopyLast
+
+
+class FromFrames(Forecaster):
+    """Answers with the class id that the mean brightness of frame 10 encodes, everywhere."""
+
+    name = "from_frames"
+
+    @classmethod
+    def train(cls, workspace):
+        raise AssertionError("not called")
+
+    @classmethod
+    def load(cls, workspace):
+        raise AssertionError("not called")
+
+    def forecast_frames(self, frames):
+        answer = (frames[:, -1].mean(dim=(1, 2, 3)) * 255).round()
+        return answer[:, None, None].expand(-1, *frames.shape[-2:])
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Three videos of a still, a moving and a late object; the brightness is the number of the video."""
+    videos = []
+    for number in range(3):
+        masks = np.zeros((22, 160, 240), dtype=np.uint8)
+        masks[:, 10:40, 10:40] = 1
+        masks[:11, 60:90, 10:40] = masks[11:, 60:90, 100:130] = 2
+        masks[15:, 110:140, 200:230] = 3
+        videos.append((number, np.full((22, 3, 160, 240), number, dtype=np.uint8), masks))
+    fill_cache(tmp_path, "val", videos, key="test")
+    fill_cache(tmp_path, "hidden", [(number, frames[:11], None) for number, frames, _ in videos], key="test")
+    return tmp_path
+
+
+def test_copy_last_scores_the_floor(root):
+    split = open_split(root, "val")
+    result = evaluate_system(CopyLast(), split, true_masks=True, batch_size=2, progress=False)
+    expected = jaccard(torch.tensor(split.masks[:, 10]), torch.tensor(split.masks[:, -1]))
+    assert result.metrics["jaccard"] == result.metrics["floor_jaccard"] == pytest.approx(expected)
+    assert result.metrics["floor_jaccard"] < result.metrics["ceiling_jaccard"] < 1
+    assert result.metrics["recall_still"] == 1
+    assert result.metrics["recall_moving"] == 0
+    assert result.metrics["videos"] == 3
+    np.testing.assert_array_equal(result.predictions, split.masks[:, 10])
+
+
+def test_predictions_stay_in_number_order_and_grow_to_the_size_of_the_course(root):
+    answer = predict_split(FromFrames(), open_split(root, "hidden", height=40, width=60), batch_size=2, progress=False)
+    assert answer.shape == (3, 160, 240)
+    assert answer.dtype == torch.uint8
+    assert answer[:, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_a_split_without_masks_cannot_be_scored(root):
+    with pytest.raises(ValueError, match="cannot be scored"):
+        evaluate_system(FromFrames(), open_split(root, "hidden"), progress=False)
+
+
+def test_an_evaluation_is_found_on_the_leaderboard(root, tmp_path):
+    runs, workspace = tmp_path / "runs", Workspace.of(get_profile("smoke"), root=root)
+    result = evaluate_system(FromFrames(), open_split(root, "val"), progress=False)
+    result.save(runs / "a-smoke", system="from_frames", workspace=workspace, split="val", true_masks=False)
+    (runs / "not_evaluated").mkdir()
+    (row,) = read_leaderboard(runs)
+    assert row["run"] == "a-smoke"
+    assert row["jaccard"] == result.metrics["jaccard"]
+    kept = np.load(runs / "a-smoke" / "predictions.npz", allow_pickle=False)
+    np.testing.assert_array_equal(kept["masks"], result.predictions)
+    table = leaderboard_table([row])
+    assert "ceiling" in table
+    assert f"{row['jaccard']:.3f}" in table
+
+
+def test_a_damaged_run_is_named(tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "metrics.json").write_text("{")
+    with pytest.raises(ValueError, match=r"broken.metrics\.json"):
+        read_leaderboard(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (torch.zeros(2, 160, 240, dtype=torch.uint8), r"shape \(3, 160, 240\)"),
+        (torch.zeros(3, 80, 120, dtype=torch.uint8), r"shape \(3, 160, 240\)"),
+        (torch.zeros(3, 160, 240), "torch.float32"),
+        (torch.full((3, 160, 240), 49, dtype=torch.uint8), "holds 49"),
+    ],
+)
+def test_a_wrong_submission_is_refused_and_not_written(tmp_path, masks, message):
+    with pytest.raises(ValueError, match=message):
+        save_submission(tmp_path / "masks.pt", masks, videos=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_submission_comes_back_as_it_was(tmp_path):
+    masks = torch.randint(0, 49, (3, 160, 240), dtype=torch.uint8)
+    save_submission(tmp_path / "masks.pt", masks, videos=3)
+    torch.testing.assert_close(torch.load(tmp_path / "masks.pt", weights_only=True), masks)

@@ -65,7 +65,7 @@ def import_archive(archive: Path | str, out: Path | str, *, progress: bool = Tru
     except Exception as error:  # zipfile promises no set of exceptions for a damaged file
         raise ValueError(f"{path} is not a zip archive that can be read: {error}") from None
     with opened:
-        entries = [info for info in opened.infolist() if not info.is_dir()]
+        entries = [info for info in opened.infolist() if not info.filename.endswith("/")]
         refuse_if_dangerous(opened.infolist(), path)
         report = ArchiveReport(str(archive), out)
         todo = _plan(entries, out, report)

@@ -12,7 +12,10 @@ from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data.faults import Fault, read_bytes
 
 _MAGIC = b"\x93NUMPY"
-_HEADER = re.compile(rb"\{'descr': '([^']{1,20})', 'fortran_order': (True|False), 'shape': \(([0-9, ]{0,99})\), \} *\n")
+_HEADER = re.compile(
+    rb"\{'descr': '([!-&(-~]{1,20})', "  # printable, no quote
+    rb"'fortran_order': (True|False), 'shape': \(([0-9, ]{0,99})\), \} *\n"
+)
 
 
 def read_mask_file(path: Path, *, shape: tuple[int, int, int]) -> np.ndarray:

@@ -1,0 +1,115 @@
+"""How fast clips load: from the cache, decoded by Pillow and by torchvision, and how fast this machine copies memory.
+
+    python benchmarks/clip_loading.py                     # 64 synthetic clips of 22 frames, 160x240
+    python benchmarks/clip_loading.py --root data/gpu     # a data set of yours
+
+One table, all rows in one run on the same clips: milliseconds a clip, and GB/s of frames.
+"""
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torchvision.io import decode_image
+
+from vidseg_utils.data.cache import SplitCache, open_split
+from vidseg_utils.data.datasets import ClipDataset, collate
+from vidseg_utils.data.layout import FRAMES, HEIGHT, PAST, WIDTH, list_videos, read_frames, write_video
+
+BATCH_SIZE = 8
+
+
+def make_data(root: Path, n_videos: int) -> None:
+    """Noise on a gradient, so that the PNG files are about as large as real ones; the cost of decoding follows that."""
+    rng = np.random.default_rng(0)
+    floor = np.linspace(90, 150, HEIGHT)[:, None] * np.ones((3, 1, WIDTH))
+    for number in range(n_videos):
+        still = floor + rng.normal(0, 0.7, (3, HEIGHT, WIDTH))
+        frames = np.clip(still + rng.normal(0, 0.3, (FRAMES, 3, HEIGHT, WIDTH)), 0, 255).astype(np.uint8)
+        write_video(root / "unlabeled" / f"video_{number}", frames)
+
+
+def copy_epoch(source: np.ndarray, target: np.ndarray, order: np.ndarray) -> None:
+    """The yardstick: the clips copied, in that order, into the places of one batch that is there already."""
+    for place, index in enumerate(order):
+        target[place % len(target)] = source[index]
+
+
+def clip_epoch(batches: Iterable[dict[str, torch.Tensor]]) -> int:
+    """A shuffled epoch as training sees it: batches split into 11 frames in, 11 frames out."""
+    return sum(len(batch["frames"][:, :PAST]) + len(batch["frames"][:, PAST:]) for batch in batches)
+
+
+def decode_with_torchvision(folder: Path) -> torch.Tensor:
+    """(22, 3, H, W) uint8 by torchvision's own PNG decoder."""
+    return torch.stack([decode_image(str(folder / f"image_{t}.png")) for t in range(FRAMES)])
+
+
+def one_by_one(clips: ClipDataset | np.ndarray, order: np.ndarray) -> None:
+    """Each clip read, and dropped."""
+    for index in order:
+        np.array(clips[index]) if isinstance(clips, np.ndarray) else clips[index]
+
+
+def measure(cache: SplitCache, folders: list[Path], *, repeats: int) -> dict[str, float]:
+    """What -> milliseconds a clip, the best of `repeats` rounds over all rows; a round before warms the page cache."""
+    n_clips, clips = len(cache), ClipDataset(cache, masks=False)
+    order = np.random.default_rng(0).permutation(n_clips)
+    source = np.array(cache.frames)  # in memory
+    target = np.empty_like(source[:BATCH_SIZE])
+    loader = DataLoader(clips, batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)
+    some = folders[: max(2, n_clips // 16)]  # decoding is slow
+    videos = list_videos(cache.root, cache.split)[: len(some)]
+    actions: dict[str, tuple[int, Callable[[], object]]] = {
+        "memory copy, into a batch that is there": (n_clips, lambda: copy_epoch(source, target, order)),
+        "memory copy, clip by clip, into new memory": (n_clips, lambda: one_by_one(source, order)),
+        "cache, clip by clip": (n_clips, lambda: one_by_one(clips, order)),
+        f"cache, shuffled epoch in batches of {BATCH_SIZE}": (n_clips, lambda: clip_epoch(loader)),
+        "PNG by Pillow, checked (fills the cache)": (len(some), lambda: [read_frames(v) for v in videos]),
+        "PNG by torchvision": (len(some), lambda: [decode_with_torchvision(f) for f in some]),
+    }
+    best = dict.fromkeys(actions, float("inf"))
+    for round_ in range(repeats + 1):
+        for name, (count, action) in actions.items():
+            start = time.perf_counter()
+            action()
+            if round_:
+                best[name] = min(best[name], 1000 * (time.perf_counter() - start) / count)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, help="data set in the course layout (default: made for the occasion)")
+    parser.add_argument("--split", default="unlabeled")
+    parser.add_argument("--videos", type=int, default=64, help="clips to make when there is no --root")
+    parser.add_argument("--repeats", type=int, default=10)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    # torchvision's decoders are announced to move to another package; until then they are worth a row
+    warnings.filterwarnings(
+        "ignore", message="The image decoding and encoding capabilities", category=DeprecationWarning
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        root = arguments.root or Path(folder)
+        if arguments.root is None:
+            make_data(root, arguments.videos)
+        cache = open_split(root, arguments.split)
+        folders = [video.folder for video in list_videos(root, arguments.split)]
+        rows = measure(cache, folders, repeats=arguments.repeats)
+    clip_bytes = cache.frames[0].nbytes
+    print(f"{len(cache)} clips of {clip_bytes / 1e6:.2f} MB, {cache.frames.shape[1:]} uint8, one thread")
+    copy_ms = next(iter(rows.values()))
+    print(f"{'':48}{'ms a clip':>10}{'GB/s':>8}{'of memory copy':>16}")
+    for name, ms in rows.items():
+        print(f"{name:48}{ms:10.3f}{clip_bytes / ms / 1e6:8.2f}{copy_ms / ms:15.0%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Mutated images, masks, annotations and archives: each is read right or refused in one clear line; never a traceback
+of another kind, a hang, a wrong shape, a value that is no class, or a file outside the folder.
+
+A short run by default; `VIDSEG_FUZZ=20000 pytest tests/data/test_dirt_fuzz.py` runs that many of each kind.
+"""
+
+import io
+import json
+import os
+import random
+import shutil
+import struct
+import time
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+
+from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.data.annotation import Trajectory, read_annotation, write_annotation
+from vidseg_utils.data.archive import import_archive
+from vidseg_utils.data.faults import Fault
+from vidseg_utils.data.mask_file import read_mask_file
+from vidseg_utils.data.png import read_png, write_png
+
+CASES = int(os.environ.get("VIDSEG_FUZZ", "0"))
+SECONDS_PER_CASE = 5.0  # a hang, even on a busy machine
+
+
+def mutate(content: bytes, rng: random.Random, *, first: int = 0, last: int | None = None) -> bytes:
+    """One to four small accidents, anywhere or between two places."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        end = len(data) if last is None else min(last, len(data))
+        if end <= first:
+            break
+        place, length = rng.randrange(first, end), rng.choice((1, 1, 2, 4, 16, 300))
+        kind = rng.randrange(7)
+        if kind == 0:
+            data[place] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            data[place] = rng.choice((0, 1, 10, 32, 48, 57, 127, 128, 255))
+        elif kind == 2:
+            data[place : place + length] = rng.randbytes(length)
+        elif kind == 3:
+            del data[place : place + length]
+        elif kind == 4:
+            data[place:place] = rng.choice((bytes(length), data[place : place + length], rng.randbytes(length)))
+        elif kind == 5:
+            data[place : place + 4] = struct.pack(rng.choice("<>") + "I", rng.choice((0, 1, 255, 1 << 16, 2**32 - 1)))
+        else:
+            del data[place:]
+    return bytes(data)
+
+
+def _timed(action):
+    start = time.perf_counter()
+    try:
+        return action()
+    except ValueError as error:  # Fault is one
+        assert "\n" not in str(error)
+        return None
+    finally:
+        assert time.perf_counter() - start < SECONDS_PER_CASE
+
+
+def test_images(tmp_path):
+    path = tmp_path / "image_0.png"
+    pixels = np.zeros((160, 240, 3), np.uint8)
+    pixels[40:90, 30:200] = (173, 35, 35)
+    write_png(path, pixels)
+    good, rng, unlike = path.read_bytes(), random.Random(0), 0
+    for case in range(CASES or 400):
+        bad = mutate(good, rng)
+        if case % 2:
+            bad = _with_right_checksums(mutate(good, rng, last=80 if case % 4 == 1 else None))
+        path.write_bytes(bad)
+        read = _timed(lambda: read_png(path, height=160, width=240))
+        if read is not None:
+            assert read.shape == (160, 240, 3)
+            assert read.dtype == np.uint8
+            unlike += case % 2 == 0 and not np.array_equal(read, pixels)
+    assert unlike == 0  # without mended checksums, what is read is what was written
+
+
+def _with_right_checksums(content: bytes) -> bytes:
+    """Let a damaged PNG through the first door, to try the decoder behind it."""
+    out, place = bytearray(content[:8]), 8
+    while place + 8 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        chunk = content[place + 4 : place + 8 + length]
+        out += struct.pack(">I", max(0, len(chunk) - 4)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        place += 12 + length
+    return bytes(out)
+
+
+def test_masks(tmp_path):
+    path, buffer = tmp_path / "mask.npy", io.BytesIO()
+    np.save(buffer, np.full((22, 160, 240), 10, np.uint8))
+    good, rng = buffer.getvalue(), random.Random(1)
+    for case in range(CASES or 300):
+        path.write_bytes(mutate(good, rng, last=128 if case % 4 else None))
+        masks = _timed(lambda: read_mask_file(path, shape=(22, 160, 240)))
+        if masks is not None:
+            assert masks.shape == (22, 160, 240)
+            assert masks.dtype == np.uint8
+            assert ((masks < N_CLASSES) | (masks == 255)).all()
+
+
+@pytest.fixture(scope="module")
+def annotation(tmp_path_factory) -> bytes:
+    """Two objects, nine frames, one collision."""
+    path, rng = tmp_path_factory.mktemp("annotation") / "annotation.json", np.random.default_rng(0)
+    vectors = [rng.normal(size=(9, 2, 3)) for _ in range(3)]
+    rotations = np.broadcast_to(np.eye(3), (9, 2, 3, 3))
+    trajectory = Trajectory(np.array([3, 40], np.uint8), vectors[0], rotations, *vectors[1:], np.ones((9, 2), bool))
+    write_annotation(path, trajectory, scene_index=0, video_filename="video_00000.mp4")
+    value = json.loads(path.read_text())
+    value["collision"] = [{"object_ids": [0, 1], "frame_id": 4, "location": [0.1, 0.2, 0.2]}]
+    return json.dumps(value).encode()
+
+
+STRANGE = (None, True, -1, 0, 3, 10**400, 1e308, float("nan"), float("inf"), "", "red", "cube", "\ud800", [], {}, [[]],
+           [1, 2], [None] * 3, [1e999] * 3, {"objects": []}, "9" * 5000)  # fmt: skip
+
+
+def _mutate_value(value, rng):
+    """Replace, drop or double something deep inside a JSON value."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.9:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = rng.choice(list(keys))
+        action = rng.random()
+        if action < 0.05:
+            del value[key]
+        elif action < 0.08 and isinstance(value, list):
+            value.append(value[key])
+        elif action < 0.1 and isinstance(value, dict):
+            value[rng.choice(("x", "object_id", "shape"))] = value.pop(key)
+        else:
+            value[key] = _mutate_value(value[key], rng)
+        return value
+    return rng.choice(STRANGE)
+
+
+def test_annotations(tmp_path, annotation):
+    path, rng = tmp_path / "annotation.json", random.Random(2)
+    for case in range(CASES or 500):
+        if case % 2:
+            path.write_bytes(mutate(annotation, rng))
+        else:
+            path.write_text(json.dumps(_mutate_value(json.loads(annotation), rng)))
+        trajectory = _timed(lambda: read_annotation(path))
+        if trajectory is not None:
+            ids, frames = trajectory.class_ids.tolist(), len(trajectory.positions)
+            assert all(1 <= id_ < N_CLASSES for id_ in ids)
+            assert trajectory.positions.shape == trajectory.velocities.shape == (frames, len(ids), 3)
+            assert trajectory.rotations.shape == (frames, len(ids), 3, 3)
+            assert np.isfinite(trajectory.positions).all()
+            assert np.isfinite(trajectory.rotations).all()
+            for collision in trajectory.collisions:
+                assert len(collision.objects) == 2
+                assert len(collision.location) == 3
+
+
+def test_a_very_deep_annotation_is_refused(tmp_path):
+    path = tmp_path / "annotation.json"
+    path.write_text('{"collision":' * 100_000)
+    with pytest.raises(ValueError, match=r"annotation\.json"):
+        read_annotation(path)
+
+
+def test_archives(tmp_path):
+    buffer, contents = io.BytesIO(), {b"0" * 300, b"mask" * 200, bytes(range(256)) * 4}
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for n, content in enumerate(sorted(contents)):
+            file.writestr(f"set/train/video_{n}/image_{n}.png", content)
+            file.writestr(f"set/train/video_{n}/mask.npy", content, compress_type=zipfile.ZIP_STORED)
+    good, rng = buffer.getvalue(), random.Random(3)
+    directory = good.index(b"PK\x01\x02")
+    box = tmp_path / "box"
+    for case in range(CASES or 300):
+        box.mkdir()
+        (box / "a.zip").write_bytes(mutate(good, rng, first=directory if case % 2 else 0))
+        _timed(lambda: import_archive(box / "a.zip", box / "out", progress=False))
+        assert {p.name for p in box.iterdir()} <= {"a.zip", "out"}
+        for written in (box / "out").rglob("*.*"):
+            if written.is_file() and written.name != "import_report.json":
+                assert written.read_bytes() in contents
+        shutil.rmtree(box)
+
+
+def test_faults_survive_a_process_boundary():
+    import pickle
+
+    fault = pickle.loads(pickle.dumps(Fault("empty file", "a/b.png", "0 bytes")))
+    assert (fault.kind, str(fault)) == ("empty file", "a/b.png: empty file (0 bytes)")

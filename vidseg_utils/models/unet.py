@@ -67,4 +67,4 @@ class UNet(nn.Module):
         x4 = self.down3(x3)  # (B, 8c, H'/8, W'/8)
         x5 = self.down4(x4)  # (B, 16c, H'/16, W'/16)
         x = self.up4(self.up3(self.up2(self.up1(x5, x4), x3), x2), x1)  # (B, c, H', W')
-        return self.head(x)[..., :height, :width]
+        return self.head(x[..., :height, :width])  # (B, K, H, W)

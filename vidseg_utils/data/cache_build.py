@@ -1,10 +1,12 @@
 """Fill a cache from image folders (decoded on all cores) or from a larger cache, and tell when it is out of date."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from vidseg_utils.data.resize import area_scale, nearest_scale
 # number, name, and (frames, masks) or the fault that makes the video unusable
 Loaded = tuple[int, str, tuple[np.ndarray, np.ndarray | None] | Fault]
 
+_name = attrgetter("name")
+
 
 def fingerprint(videos: list[Video], found: list[Fault | Note]) -> str:
     """A digest of the name, size, time and mode of every file that the cache is made from."""
@@ -29,11 +33,12 @@ def fingerprint(videos: list[Video], found: list[Fault | Note]) -> str:
     for video in videos:
         digest.update(f"{video.name}\n".encode())
         try:
-            for path in sorted(video.folder.iterdir()):
-                if path.name.startswith("image_") or path.name == MASKS:
-                    status = path.stat()
-                    line = f"{path.name} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
-                    digest.update(line.encode(errors="surrogateescape"))
+            with os.scandir(video.folder) as entries:  # the full set has 0.3 million files
+                wanted = sorted((e for e in entries if e.name.startswith("image_") or e.name == MASKS), key=_name)
+            for entry in wanted:
+                status = entry.stat()
+                line = f"{entry.name} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
+                digest.update(line.encode(errors="surrogateescape"))
         except OSError as error:  # no permission, or a link to nowhere: that too is a state of the disk
             digest.update(f"{type(error).__name__}\n".encode())
     return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""Proves in a real browser, in a real JupyterLab, that moving a slider changes the picture; needs Chromium."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from vidseg_utils.running.execute import execute
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run")
+FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+TOKEN = "a-token-of-this-test"
+SECONDS = 120  # until something is taken for hung; a slow machine needs 20 for JupyterLab's first page
+
+CLIP = """
+import numpy as np
+from vidseg_utils.visualisation.widgets import explore_clip
+frames = np.full((6, 3, 40, 60), 120, dtype=np.uint8)
+masks = np.zeros((6, 40, 60), dtype=np.uint8)
+for t in range(6):
+    masks[t, 10:25, 5 + 6 * t : 20 + 6 * t] = 7
+explore_clip(frames, masks)
+"""
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the slider is not tried in a browser")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Address of a JupyterLab over a folder with `live.ipynb`, never run, and `saved.ipynb`, executed by our runner."""
+    folder = tmp_path_factory.mktemp("lab")
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = new_notebook(cells=[new_code_cell(CLIP.strip())], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "live.ipynb")
+    execute(folder / "live.ipynb", folder / "saved.ipynb", parameters={}, progress=False)
+    own = {f"JUPYTER_{name}_DIR": str(folder / ".jupyter" / name) for name in ("CONFIG", "RUNTIME")}
+    own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".jupyter"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".jupyter")}
+    options = ["--no-browser", "--allow-root", "--ServerApp.port=0", f"--IdentityProvider.token={TOKEN}"]
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *options]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            command, env=os.environ | own, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
+    try:
+        yield _address(folder, server)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)  # whatever it left: its own group only
+        server.wait()
+
+
+def _address(folder, server):
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        for path in (folder / ".jupyter" / "RUNTIME").glob("jpserver-*.json"):
+            with contextlib.suppress(json.JSONDecodeError):  # half written
+                return json.loads(path.read_text())["url"]
+        time.sleep(0.2)
+    pytest.fail("JupyterLab did not start:\n" + (folder / "server.log").read_text()[-2000:])
+
+
+@pytest.fixture(scope="module")
+def page():
+    with playwright.sync_playwright() as starter:
+        browser = starter.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.set_default_timeout(SECONDS * 1000)
+        yield page
+        browser.close()
+
+
+def open_notebook(page, lab, name):
+    page.goto(f"{lab}lab/workspaces/{name}/tree/{name}.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+
+
+def run_first_cell(page):
+    """Press Shift+Enter until it counts: JupyterLab drops the key while its kernel is still connecting."""
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+    prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first
+    end = time.monotonic() + SECONDS
+    while prompt.inner_text().strip() in ("", "[ ]:"):
+        assert time.monotonic() < end, "the cell did not start"
+        page.locator(".jp-CodeCell .cm-content").first.click()
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_timeout(2000)
+
+
+def pixels(image):
+    """The decoded picture, as the browser shows it."""
+    return image.evaluate(
+        """async image => {
+            await image.decode();
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data).join();
+        }"""
+    )
+
+
+def wait_for_other(image, before):
+    end = time.monotonic() + SECONDS
+    while (now := pixels(image)) == before:
+        assert time.monotonic() < end, "the picture did not change"
+        time.sleep(0.2)
+    return now
+
+
+def test_a_saved_notebook_shows_the_still_picture_and_no_slider(page, lab):
+    open_notebook(page, lab, "saved")
+    image = page.locator(".jp-OutputArea .jp-RenderedImage img")
+    assert len(pixels(image)) > 1000
+    assert page.locator(".noUi-handle").count() == 0
+
+
+def test_moving_a_slider_changes_the_picture_and_moving_it_back_restores_it(page, lab):
+    open_notebook(page, lab, "live")
+    run_first_cell(page)
+    image = page.locator("img.widget-image")
+    image.wait_for()
+    first = pixels(image)
+    frame, opacity = page.locator(".noUi-handle").nth(0), page.locator(".noUi-handle").nth(1)
+
+    frame.focus()
+    page.keyboard.press("ArrowRight")
+    second = wait_for_other(image, first)
+    opacity.focus()
+    page.keyboard.press("ArrowRight")
+    wait_for_other(image, second)
+
+    opacity.focus()
+    page.keyboard.press("ArrowLeft")
+    end = time.monotonic() + SECONDS
+    while pixels(image) != second and time.monotonic() < end:
+        time.sleep(0.2)
+    assert pixels(image) == second
+    if folder := os.environ.get("VIDSEG_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/slider.png")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vidseg_utils.data.layout import FRAMES, HEIGHT, LABELLED, PAST, WIDTH, write_video
 
@@ -56,6 +57,15 @@ def small_root(tmp_path_factory) -> Path:
     write_split(root, "unlabeled", (2000, 2001), pattern="video_{:05d}")
     write_split(root, "hidden", (15000, 15001))
     return root
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread():
+    """Small tensors gain nothing from more, and on a busy machine threads that wait for each other lose a lot."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture

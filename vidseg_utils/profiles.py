@@ -22,6 +22,7 @@ class Profile:
     width: int
     # U-Net
     unet_base_channels: int
+    unet_head: str  # "flat" scores 49 classes apart, as published; "factored" adds up shape, material and colour
     unet_epochs: int
     unet_batch_size: int
     unet_frames_every: int  # of each training video every n-th frame
@@ -58,11 +59,12 @@ PROFILES = {
             height=40,
             width=60,
             unet_base_channels=8,
+            unet_head="factored",
             unet_epochs=1,
             unet_batch_size=8,
             unet_frames_every=4,
             unet_learning_rate=1e-3,
-            unet_augmentation=("hflip",),
+            unet_augmentation=("hflip", "object_crop"),
             simvp_hid_s=8,
             simvp_hid_t=16,
             simvp_n_s=2,
@@ -82,11 +84,12 @@ PROFILES = {
             height=80,
             width=120,
             unet_base_channels=16,
+            unet_head="factored",
             unet_epochs=4,
             unet_batch_size=16,
             unet_frames_every=3,
             unet_learning_rate=1e-3,
-            unet_augmentation=("hflip",),
+            unet_augmentation=("hflip", "object_crop"),
             simvp_hid_s=16,
             simvp_hid_t=64,
             simvp_n_s=2,
@@ -106,6 +109,7 @@ PROFILES = {
             height=160,
             width=240,
             unet_base_channels=64,
+            unet_head="flat",
             unet_epochs=30,
             unet_batch_size=32,
             unet_frames_every=1,

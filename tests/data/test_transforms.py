@@ -15,7 +15,10 @@ def _clip():
     return frames, masks
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+KEEP_SIZE = [name for name in AUGMENTATIONS if name != "object_crop"]
+
+
+@pytest.mark.parametrize("name", KEEP_SIZE)
 def test_all_frames_of_a_clip_change_alike_and_the_mask_with_them(name):
     frames, masks = _clip()
     transform = build_augmentation(name)
@@ -56,7 +59,7 @@ def test_a_flip_is_exact():
 
 def test_single_frames_and_clips_without_masks():
     frames, masks = _clip()
-    every = build_augmentation(*AUGMENTATIONS)
+    every = build_augmentation(*KEEP_SIZE)
     frame, mask = augment(every, frames[0], masks[0])
     assert (frame.shape, mask.shape) == ((3, 80, 120), (80, 120))
     clip, none = augment(every, frames)
@@ -75,3 +78,21 @@ def test_no_name_changes_nothing_and_a_wrong_one_is_refused():
 def test_to_float_spans_zero_to_one():
     values = to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
     torch.testing.assert_close(values, torch.tensor([0.0, 0.2, 1.0]))
+
+
+def test_an_object_crop_shows_an_object_and_moves_picture_and_mask_alike():
+    mask = torch.zeros(80, 120, dtype=torch.uint8)
+    mask[70:75, 3:8] = 9  # in a corner, which a window anywhere would mostly miss
+    frame = mask.expand(3, -1, -1).contiguous()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        cropped, window = augment(build_augmentation("object_crop"), frame, mask)
+        assert window.shape == (48, 64)
+        assert (window == 9).any()
+        torch.testing.assert_close(cropped[0], window)
+
+
+def test_an_object_crop_of_an_empty_floor_lies_anywhere():
+    empty = torch.zeros(80, 120, dtype=torch.uint8)
+    assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1), empty)[1].shape == (48, 64)
+    assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1))[0].shape == (3, 48, 64)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from vidseg_utils.classes import class_id
 from vidseg_utils.models import build_model, parameter_count
 
 
@@ -36,3 +37,18 @@ def test_a_video_is_told_apart_from_a_batch_of_pictures():
 def test_a_size_that_is_no_positive_whole_number_is_refused(wrong):
     with pytest.raises(ValueError, match="base_channels must be a whole number of at least 1"):
         build_model("unet", base_channels=wrong)
+
+
+def test_a_factored_score_is_the_sum_of_shape_material_and_colour():
+    model = build_model("unet", base_channels=2, head="factored").eval()
+    logits = model(torch.rand(1, 3, 16, 16))
+    cube, sphere = class_id("cube", "metal", "red"), class_id("sphere", "metal", "red")
+    other_cube, other_sphere = class_id("cube", "rubber", "blue"), class_id("sphere", "rubber", "blue")
+    # the step from cube to sphere is the same, whatever the material and the colour
+    torch.testing.assert_close(logits[:, sphere] - logits[:, cube], logits[:, other_sphere] - logits[:, other_cube])
+    assert not torch.allclose(logits[:, sphere], logits[:, cube])
+
+
+def test_a_factored_head_refuses_another_set_of_classes():
+    with pytest.raises(ValueError, match="head 'factored' knows the 49 classes"):
+        build_model("unet", n_classes=20, head="factored")

@@ -6,8 +6,10 @@ convolutions and BatchNorm, so that the answer is as large as the picture.
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from vidseg_utils.models.blocks import DoubleConv, check_images, check_positive, pad_to_multiple
+from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes
+from vidseg_utils.models.blocks import DoubleConv, check_choice, check_images, check_positive, pad_to_multiple
 
 
 class Up(nn.Module):
@@ -27,17 +29,48 @@ class Up(nn.Module):
         return self.conv(torch.cat([skip, self.up(deep)], dim=1))
 
 
+class FactoredHead(nn.Module):
+    """Scores of the 49 classes as sums: shape + material + colour for an object, one of its own for the background.
+
+    Thirteen object scores are learned in place of 48, so each red thing teaches red to all the others.
+    """
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        parts = (SHAPES, MATERIALS, COLOURS)
+        self.scores = nn.Conv2d(in_channels, 1 + sum(map(len, parts)), kernel_size=1)
+        sums = torch.zeros(N_CLASSES, self.scores.out_channels)
+        sums[BACKGROUND, 0] = 1
+        for class_id in range(1, N_CLASSES):
+            for part, name, first in zip(parts, class_attributes(class_id), (1, 4, 6), strict=True):
+                sums[class_id, first + part.index(name)] = 1
+        self.register_buffer("sums", sums[:, :, None, None], persistent=False)  # (49, 14, 1, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """features: (B, C, H, W) -> (B, 49, H, W) logits."""
+        return F.conv2d(self.scores(features), self.sums)
+
+
 class UNet(nn.Module):
     """Encoder c, 2c, 4c, 8c, 16c (c = `base_channels`) with max-pooling, and back up with skips.
 
     With 64 base channels and 49 classes: 31,040,753 parameters, 17,266,097 if bilinear.
+    head: "flat" scores each class by itself, as published; "factored" adds up shape, material and colour.
     Any height and width: the picture is padded to a multiple of 16 and the logits are cropped back.
     """
 
     def __init__(
-        self, in_channels: int = 3, n_classes: int = 49, base_channels: int = 64, bilinear: bool = False
+        self,
+        in_channels: int = 3,
+        n_classes: int = 49,
+        base_channels: int = 64,
+        bilinear: bool = False,
+        head: str = "flat",
     ) -> None:
         super().__init__()
+        check_choice("head", head, ("flat", "factored"))
+        if head == "factored" and n_classes != N_CLASSES:
+            raise ValueError(f"head 'factored' knows the {N_CLASSES} classes of this world; got n_classes {n_classes}")
         check_positive(in_channels=in_channels, n_classes=n_classes, base_channels=base_channels)
         c, shrink = base_channels, 2 if bilinear else 1
         self.in_channels = in_channels
@@ -50,7 +83,7 @@ class UNet(nn.Module):
         self.up2 = Up(8 * c, 4 * c // shrink, bilinear=bilinear)
         self.up3 = Up(4 * c, 2 * c // shrink, bilinear=bilinear)
         self.up4 = Up(2 * c, c, bilinear=bilinear)
-        self.head = nn.Conv2d(c, n_classes, kernel_size=1)
+        self.head = FactoredHead(c) if head == "factored" else nn.Conv2d(c, n_classes, kernel_size=1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Score every class at every pixel.

@@ -35,7 +35,7 @@ def train_segmenter(
     profile = workspace.profile
     config = {"n_classes": N_CLASSES}
     if model == "unet":
-        config["base_channels"] = profile.unet_base_channels
+        config |= {"base_channels": profile.unet_base_channels, "head": profile.unet_head}
     criterion = build_loss(loss)
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:

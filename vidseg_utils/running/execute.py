@@ -3,7 +3,6 @@
 Kernels talk over IPC (files in a folder of their own), because several that start at once race for TCP ports.
 """
 
-import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -34,7 +33,6 @@ def execute(source: Path, target: Path, *, parameters: Mapping[str, object], pro
     """
     if target.resolve() == source.resolve():
         raise ValueError(f"{target} is the source notebook itself; it is never written over")
-    logging.getLogger("papermill").setLevel(logging.WARNING)
     failed = target.with_name("failed.ipynb")
     with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="vidseg-kernel-") as kernel_folder:
         try:

@@ -1,12 +1,14 @@
 """A notebook as it stands: found by its number, read, and its parameters checked before anything runs."""
 
 import ast
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
 import papermill
 
+logging.getLogger("papermill").setLevel(logging.WARNING)  # else it announces every file that it opens
 CORE_NOTEBOOKS = ("01", "02", "03", "04", "05")
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 

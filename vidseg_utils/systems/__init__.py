@@ -2,10 +2,13 @@
 
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
+from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.simvp_unet import SimVPUnet
 from vidseg_utils.systems.workspace import Workspace
 
-SYSTEMS: dict[str, type[Forecaster]] = {system.name: system for system in (CopyLast, UnetCopyLast, SimVPUnet)}
+SYSTEMS: dict[str, type[Forecaster]] = {
+    system.name: system for system in (CopyLast, UnetCopyLast, SimVPUnet, ObjectDynamics)
+}
 
 
 def system_class(name: str) -> type[Forecaster]:

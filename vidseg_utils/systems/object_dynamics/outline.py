@@ -1,0 +1,201 @@
+"""Where each object stands in each frame, read off its outline by Gauss-Newton.
+
+The observation is every crack between a pixel of the object and one that is not. Cracks against the picture's edge, an
+unknown label or a nearer object say nothing about the object's own outline and are left out, so an object that is half
+hidden is fitted to the half that shows. The curvature of the fit is kept: it says how much each estimate is worth.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.data.annotation import OBJECT_RADIUS
+from vidseg_utils.data.camera import unproject
+from vidseg_utils.systems.object_dynamics.silhouette import (
+    CUBE,
+    Rays,
+    rays_at,
+    sample_points,
+    signed_distance,
+)
+
+MIN_AREA = 1 / 4000  # of the picture; a smaller patch is no observation
+CRACK_NOISE = 0.33  # pixels: a crack is half a pixel off at most
+FLOOR_NOISE = 0.0015  # world units (and 4 times as many radians) that no outline is sharper than
+THINNING = 3  # of the cracks, while an object is looked for
+ODD_MISFIT = 0.5  # pixels, of a fit that is tried again from elsewhere
+FLOOR, UNKNOWN = -1, -2  # what is on the other side of a crack, when it is no object
+OUTLIER = 1.2  # pixels from where on a crack pulls with constant force only
+_PRIOR = np.array([1e-2, 1e-2, 1e-3])  # world units or radians, ** -2
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """P sightings: one object in one frame of one clip."""
+
+    clip: np.ndarray  # (P,)
+    frame: np.ndarray  # (P,)
+    class_id: np.ndarray  # (P,)
+    area: np.ndarray  # (P,) visible pixels
+    pose: np.ndarray  # (P, 3) x, y in world units, yaw in radians (0 but for cubes)
+    information: np.ndarray  # (P, 3, 3) inverse covariance of the pose
+    misfit: np.ndarray  # (P,) root mean square distance of the cracks from the fitted outline, pixels
+
+    def __getitem__(self, index: np.ndarray) -> "Sightings":
+        return Sightings(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    @property
+    def shape(self) -> np.ndarray:
+        """(P,) 0 cube, 1 sphere, 2 cylinder."""
+        return (self.class_id.astype(int) - 1) // 16
+
+
+@dataclass(frozen=True)
+class _Cracks:
+    owner: np.ndarray  # (C,) sighting whose outline it may be
+    other: np.ndarray  # (C,) sighting on the other side, or FLOOR
+    rays: Rays
+    draw: np.ndarray  # (C,) a number in [0, 1) that its place in the picture decides
+
+    def __getitem__(self, index: np.ndarray) -> "_Cracks":
+        return _Cracks(self.owner[index], self.other[index], self.rays[index], self.draw[index])
+
+
+def read_outlines(masks: np.ndarray) -> Sightings:
+    """masks: (B, T, H, W) class ids (others are unknown) -> every object seen, with its fitted pose."""
+    clips, frames, height, width = masks.shape
+    flat = np.ascontiguousarray(masks, dtype=np.uint8).reshape(clips * frames, height, width)
+    pixels = np.flatnonzero(flat)
+    keys = pixels // (height * width) * 256 + flat.ravel()[pixels]
+    area = np.bincount(keys, minlength=len(flat) * 256).reshape(-1, 256)
+    area[:, N_CLASSES:] = 0
+    picture, class_id = np.nonzero(area >= max(6.0, MIN_AREA * height * width))
+    index = np.full(len(flat) * 256, UNKNOWN)
+    index[np.arange(len(flat)) * 256] = FLOOR
+    index[picture * 256 + class_id] = np.arange(len(picture))
+
+    cracks = _find_cracks(flat, index)
+    shape = (class_id - 1) // 16
+    pose, low, at_edge = _first_guess(pixels, index[keys], len(picture), height, width)
+    against_floor = np.flatnonzero(cracks.other == FLOOR)
+    few = cracks[against_floor[cracks.draw[against_floor] < 1 / THINNING]]
+    pose, _, misfit = _fit(few, shape, pose, 6, turns=(0.0, 0.5, 1.0))
+    odd = np.flatnonzero((misfit > ODD_MISFIT) | at_edge)
+    for start in _other_guesses(low[odd]):
+        place = np.full(len(shape), -1)
+        place[odd] = np.arange(len(odd))
+        mine = place[few.owner] >= 0
+        part = few[mine]
+        again, _, cost = _fit(replace(part, owner=place[part.owner]), shape[odd], start, 8, turns=(0.0, 0.5, 1.0))
+        better = cost < misfit[odd] - 0.02
+        pose[odd[better]], misfit[odd[better]] = again[better], cost[better]
+    depth = pose[:, 0]
+    in_front = (cracks.other == FLOOR) | (depth[cracks.owner] > depth[cracks.other] - 0.02)
+    pose, information, misfit = _fit(cracks[np.flatnonzero(in_front)], shape, pose, 3, turns=(0.0,))
+    clip, frame = np.divmod(picture, frames)
+    return Sightings(clip, frame, class_id.astype(np.uint8), area[picture, class_id], pose, information, misfit)
+
+
+def _find_cracks(flat: np.ndarray, index: np.ndarray) -> _Cracks:
+    _, height, width = flat.shape
+    u, v = sample_points(height, width)
+    owners, others, us, vs, draws = [], [], [], [], []
+    for down in (False, True):
+        a, b = (flat[:, :-1], flat[:, 1:]) if down else (flat[:, :, :-1], flat[:, :, 1:])
+        places = np.flatnonzero(a != b)
+        picture, row, column = np.unravel_index(places, a.shape)
+        first = index[picture * 256 + a[picture, row, column]]
+        second = index[picture * 256 + b[picture, row, column]]
+        at_u = u[column] if down else (u[column] + u[column + 1]) / 2
+        at_v = (v[row] + v[row + 1]) / 2 if down else v[row]
+        for owner, other in ((first, second), (second, first)):
+            known = (owner >= 0) & (other >= FLOOR)
+            owners.append(owner[known])
+            others.append(other[known])
+            us.append(at_u[known])
+            vs.append(at_v[known])
+            draws.append(((row * width + column)[known] * 2654435761 >> 8) % 65536 / 65536)
+    rays = rays_at(np.concatenate(us), np.concatenate(vs), height=height, width=width)
+    return _Cracks(np.concatenate(owners), np.concatenate(others), rays, np.concatenate(draws))
+
+
+def _first_guess(
+    pixels: np.ndarray, which: np.ndarray, count: int, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Poses from the middle of the visible pixels, taken to be at the object's own height; (count, 2) floor points
+    below the objects' lowest pixels; and which objects touch the edge of the picture.
+    """
+    u, v = sample_points(height, width)
+    pixels, which = pixels[which >= 0], which[which >= 0]
+    row, column = np.divmod(pixels % (height * width), width)
+    area = np.bincount(which, minlength=count)
+    middle = np.stack([np.bincount(which, weights=place, minlength=count) / area for place in (u[column], v[row])], 1)
+    pose = np.zeros((count, 3))
+    pose[:, :2] = unproject(middle, z=OBJECT_RADIUS, height=height, width=width)
+    lowest = np.zeros(count)
+    np.maximum.at(lowest, which, v[row])
+    low = unproject(np.column_stack([middle[:, 0], lowest]), height=height, width=width)
+    edge = (row == 0) | (row == height - 1) | (column == 0) | (column == width - 1)
+    return pose, low, np.bincount(which[edge], minlength=count) > 0
+
+
+def _other_guesses(low: np.ndarray) -> list[np.ndarray]:
+    """Poses (P, 3) to try for objects of which little shows: beyond the lowest point, and aside."""
+    return [np.column_stack([low + shift, np.zeros(len(low))]) for shift in ((-0.2, 0.0), (-0.2, -0.3), (-0.2, 0.3))]
+
+
+def _fit(
+    cracks: _Cracks, shape: np.ndarray, pose: np.ndarray, iterations: int, turns: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Poses, information and misfits; `turns`: first guesses of a cube's yaw, added to `pose`'s."""
+    best_pose = best_information = best_cost = None
+    for turn in turns:
+        chosen = np.flatnonzero(shape == CUBE) if best_pose is not None else np.arange(len(shape))
+        place = np.full(len(shape), -1)
+        place[chosen] = np.arange(len(chosen))
+        mine = place[cracks.owner] >= 0
+        start = pose[chosen].copy()
+        start[:, 2] += turn * (shape[chosen] == CUBE)
+        result = _descend(cracks.rays[mine], place[cracks.owner[mine]], shape[chosen], start, iterations)
+        if best_pose is None:
+            best_pose, best_information, best_cost = result
+            continue
+        better = result[2] < best_cost[chosen]
+        for whole, part in zip((best_pose, best_information, best_cost), result, strict=True):
+            whole[chosen[better]] = part[better]
+    return best_pose, best_information, best_cost
+
+
+def _descend(
+    rays: Rays, owner: np.ndarray, shape: np.ndarray, pose: np.ndarray, iterations: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Damped Gauss-Newton with Huber's weights, all objects at once."""
+    count = len(pose)
+    free = np.ones((count, 3))
+    free[shape != CUBE, 2] = 0.0
+    cracks = np.bincount(owner, minlength=count)
+    for step in range(iterations + 1):
+        distance = signed_distance(rays, shape[owner], pose[owner])
+        outlier = OUTLIER * (4.0 if step < iterations // 2 else 1.0)
+        weight = np.minimum(1.0, outlier / np.maximum(np.abs(distance.pixels), 1e-9))
+        by = distance.by_pose
+        hessian = np.zeros((count, 3, 3))
+        gradient = np.zeros((count, 3))
+        for i in range(3):
+            weighted = weight * by[i]
+            gradient[:, i] = np.bincount(owner, weights=weighted * distance.pixels, minlength=count)
+            for j in range(i + 1):
+                hessian[:, i, j] = hessian[:, j, i] = np.bincount(owner, weights=weighted * by[j], minlength=count)
+        hessian = hessian * free[:, :, None] * free[:, None, :]
+        if step == iterations:
+            break
+        damped = hessian + np.eye(3) * (_PRIOR + (1 - free) * 1.0)[:, :, None] * 1.0
+        move = -np.linalg.solve(damped, (gradient * free)[:, :, None])[:, :, 0]
+        longest = np.maximum(np.abs(move) / np.array([0.3, 0.3, 0.3]), 1.0)
+        pose = pose + move / longest.max(axis=1, keepdims=True)
+    square = np.bincount(owner, weights=weight * distance.pixels**2, minlength=count) / np.maximum(cracks, 1)
+    noise = np.maximum(square, CRACK_NOISE**2)
+    information = hessian / noise[:, None, None] + np.eye(3) * 1e-4
+    pose[shape == CUBE, 2] = np.mod(pose[shape == CUBE, 2] + np.pi / 4, np.pi / 2) - np.pi / 4
+    return pose, information, np.sqrt(square)

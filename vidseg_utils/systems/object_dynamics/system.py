@@ -1,0 +1,111 @@
+"""Forecast objects instead of pixels: read their state off the masks, let fitted physics run on, draw the answer."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
+from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.object_dynamics.choice import choose_poses
+from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.fitting import fit_constants
+from vidseg_utils.systems.object_dynamics.outline import read_outlines
+from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
+from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
+from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP, FilterSettings, Tracks, build_tracks, follow
+from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.training.checkpoint import load_model, save_model
+from vidseg_utils.training.run_folder import claim, finish, is_finished, locked
+
+AHEAD = 11  # course frames from the last past frame to the answer
+CLIPS_AT_ONCE = 64
+
+
+class ObjectDynamics(Forecaster):
+    """U-Net masks (or true ones) -> objects on the floor -> an ensemble of possible worlds -> the mask worth most."""
+
+    name = "object_dynamics"
+    parts = ("unet", "object_dynamics")
+    accepts_masks = True
+
+    def __init__(
+        self,
+        model: ObjectDynamicsModel,
+        *,
+        segmenter: nn.Module | None = None,
+        settings: FilterSettings | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(segmenter=segmenter)
+        self.model = model
+        self.constants = PlanarConstants.of(model().detach().cpu().numpy())
+        self.settings = settings or FilterSettings()
+        self.seed = seed
+
+    @classmethod
+    def train(cls, workspace: Workspace) -> None:
+        """Train U-Net, then fit the constants to the annotations of the training videos."""
+        train_segmenter(workspace)
+        train_object_dynamics(workspace)
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> "ObjectDynamics":
+        """Load U-Net and the constants."""
+        segmenter = load_model(workspace.run("unet"), device=workspace.device)
+        return cls(load_model(workspace.run("object_dynamics")), segmenter=segmenter, seed=workspace.profile.seed)
+
+    def forecast_masks(self, masks: Tensor) -> Tensor:
+        """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8. The same masks give the same answer."""
+        past = masks.to("cpu", torch.uint8).numpy()
+        answers = [self._forecast(past[start : start + CLIPS_AT_ONCE]) for start in range(0, len(past), CLIPS_AT_ONCE)]
+        return torch.from_numpy(np.concatenate(answers)).to(masks.device)
+
+    def _forecast(self, past: np.ndarray) -> np.ndarray:
+        tracks, worlds = self.worlds_now(past)
+        advance(worlds, AHEAD * FRAME_STEP, self.constants)
+        poses = worlds.poses.reshape(len(past), self.settings.members, -1, 3)
+        chosen, drawn = choose_poses(poses)
+        present = drawn & worlds.active.reshape(poses.shape[:3])[:, 0]
+        return draw_masks(tracks.class_id, chosen, present, height=past.shape[2], width=past.shape[3])
+
+    def worlds_now(self, past: np.ndarray) -> tuple[Tracks, Worlds]:
+        """past: (B, T, H, W) masks -> the objects' tracks, and B x K possible worlds at the last of the frames."""
+        tracks = build_tracks(read_outlines(past), len(past), past.shape[1])
+        return tracks, follow(tracks, self.constants, self.settings, seed=self.seed)
+
+
+def train_object_dynamics(
+    workspace: Workspace, *, run: str = "object_dynamics", progress: bool = True
+) -> ObjectDynamicsModel:
+    """Fit the constants to the annotations of the training split, or load them if the run is finished.
+
+    Raises ValueError, with the cure, where the training videos have no annotations.
+    """
+    folder = workspace.run(run)
+    with locked(folder):
+        if not is_finished(folder):
+            settings = {"n_constants": len(PlanarConstants().as_array())}
+            claim(
+                folder,
+                {
+                    "model": {"name": "object_dynamics", "config": settings},
+                    "task": "object dynamics",
+                    "profile": workspace.profile.name,
+                },
+                defaults={},
+            )
+            split = workspace.split("train")
+            found = [split.annotation(index) for index in range(len(split))]
+            trajectories = [trajectory for trajectory in found if trajectory is not None]
+            if not trajectories:
+                raise ValueError(
+                    f"the training videos in {workspace.root} have no annotation.json, to which object dynamics is "
+                    "fitted; generate or import videos (`vidseg data generate --help`)"
+                )
+            constants = fit_constants(trajectories, progress=progress)
+            model = ObjectDynamicsModel(**settings)
+            model.constants.copy_(torch.from_numpy(constants.as_array()))
+            save_model(folder, model, name="object_dynamics", config=settings)
+            finish(folder)
+    return load_model(folder)

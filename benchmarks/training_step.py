@@ -5,8 +5,9 @@
         --hid-s 64 --hid-t 256 --n-t 8                     # the published sizes, for a GPU
 
 Each line adds one thing to the line before. Steps a second are those of the fastest step, which other work on the
-machine disturbs least; the loss curve is that of the same seed and batch, compared with the first line's. bf16 and torch.compile are tried on a GPU, or with
---bf16 and --compile (a CPU without bf16 units is slower with it, and compiling takes it a minute).
+machine disturbs least; the loss curve is that of the same seed and batch, compared with the first line's. bf16 and
+torch.compile are tried on a GPU, or with --bf16 and --compile (a CPU without bf16 units is slower with it, and
+compiling takes it a minute).
 """
 
 import argparse

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate
 
+from vidseg_utils.data.batch_memory import BatchMemory
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.transforms import Transform, augment
 
@@ -39,6 +40,7 @@ class FrameDataset(Dataset):
             raise ValueError(f"every is {every}; it counts frames, so at least 1")
         self.cache, self.transform, self.every = cache, transform, every
         self.per_video = len(range(0, cache.frames.shape[1], every))
+        self._memory = {"frame": BatchMemory(), "mask": BatchMemory()}
 
     def __len__(self) -> int:
         return len(self.cache) * self.per_video
@@ -47,11 +49,11 @@ class FrameDataset(Dataset):
         return self.__getitems__([range(len(self))[index]])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Item]:
-        videos, frames = np.divmod(np.asarray(indices), self.per_video)
-        frames *= self.every
+        places = [divmod(index, self.per_video) for index in indices]
+        places = [(video, frame * self.every) for video, frame in places]
         batch = {
-            "frame": torch.from_numpy(self.cache.frames[videos, frames]),
-            "mask": torch.from_numpy(self.cache.masks[videos, frames]),
+            "frame": self._memory["frame"].gather(self.cache.frames, places),
+            "mask": self._memory["mask"].gather(self.cache.masks, places),
         }
         return _finish(batch, self.transform, pictures="frame", masks="mask")
 
@@ -67,6 +69,7 @@ class ClipDataset(Dataset):
         self.cache, self.transform = cache, transform
         self.masks = masks and cache.masks is not None
         self.numbers = cache.numbers
+        self._memory = {"frames": BatchMemory(), "masks": BatchMemory()}
 
     def __len__(self) -> int:
         return len(self.cache)
@@ -76,11 +79,10 @@ class ClipDataset(Dataset):
         return item | {"number": int(item["number"])}
 
     def __getitems__(self, indices: list[int]) -> list[Item]:
-        index = np.asarray(indices)
-        batch = {"frames": torch.from_numpy(self.cache.frames[index])}
+        batch = {"frames": self._memory["frames"].gather(self.cache.frames, indices)}
         if self.masks:
-            batch["masks"] = torch.from_numpy(self.cache.masks[index])
-        batch["number"] = torch.from_numpy(self.numbers[index])
+            batch["masks"] = self._memory["masks"].gather(self.cache.masks, indices)
+        batch["number"] = torch.from_numpy(self.numbers[np.asarray(indices)])
         return _finish(batch, self.transform, pictures="frames", masks="masks")
 
 

@@ -4,7 +4,7 @@ Every video has its own seed, so any one of them can be made alone and comes out
 CLEVRER's rules is drawn again from the same seed's stream.
 """
 
-import functools
+import contextlib
 import itertools
 import math
 
@@ -14,98 +14,25 @@ from scipy.spatial.transform import Rotation
 
 from vidseg_utils.data.annotation import OBJECT_RADIUS, VIDEO_FRAMES, Collision, Trajectory
 from vidseg_utils.data.camera import project
-from vidseg_utils.data.synthetic.scene import (
-    COLLISIONS,
-    SECONDS_PER_FRAME,
-    PhysicsSettings,
-    Scene,
-    sample_scene,
-)
+from vidseg_utils.data.synthetic.bodies import HALF_WIDTH, OWN_AXES, build_model
+from vidseg_utils.data.synthetic.scene import COLLISIONS, MOST_DRAWS, Scene, sample_scene
+from vidseg_utils.data.synthetic.world import SECONDS_PER_FRAME, PhysicsSettings
 
 COARSE_STEPS, FINE_STEPS = 4, 14  # physics steps a video frame: while objects glide, and while two are close
-CONTACT_FREQUENCY = 250.0  # radians a second: a bounce lasts about 12 ms and dents 0.01 units
-FLOOR_SECONDS = 0.03  # in which the floor gives; less than four large steps makes objects rock by themselves
-ROCKING_DAMPING = 10.0  # 1 / s, of what stands
 UPRIGHT = math.cos(math.radians(20))  # an axis that leans further has tipped
 LASTING_FRAMES = 3  # without touching, after which a pair that touches again has collided twice
-HALF_WIDTH = {"cube": 2**0.5 * OBJECT_RADIUS, "sphere": OBJECT_RADIUS, "cylinder": OBJECT_RADIUS}  # the widest
-INSCRIBED = OBJECT_RADIUS / 2**0.5  # half the side of the square in a cylinder's rim
-GEOMS = {  # of each shape: what touches the floor, and what touches other objects
-    "cube": ('type="box" size="{r} {r} {r}"',) * 2,
-    "sphere": ('type="sphere" size="{r}"',) * 2,
-    "cylinder": ('type="box" size="{s} {s} {r}"', 'type="sphere" size="{r}"'),
-}
-INERTIA = {  # of mass 1
-    "cube": (2 / 3 * OBJECT_RADIUS**2,) * 3,
-    "sphere": (2 / 5 * OBJECT_RADIUS**2,) * 3,
-    "cylinder": (7 / 12 * OBJECT_RADIUS**2, 7 / 12 * OBJECT_RADIUS**2, OBJECT_RADIUS**2 / 2),
-}
-# MuJoCo's cylinder stands along its z, CLEVRER's along its own y
-OWN_AXES = {"cube": np.eye(3), "sphere": np.eye(3), "cylinder": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
 _TURN = np.linspace(0, 2 * np.pi, 17)[:-1, None]
 _CIRCLE = np.concatenate([np.cos(_TURN), 0 * _TURN, np.sin(_TURN)], axis=1)
 _UP = np.array([0.0, 1.0, 0.0])
 OUTLINES = {  # points of each shape whose pictures span its picture; a sphere's are its circle across the line of sight
     "cube": OBJECT_RADIUS * np.array(list(itertools.product((-1.0, 1.0), repeat=3))),
     "cylinder": OBJECT_RADIUS * np.concatenate([_CIRCLE + _UP, _CIRCLE - _UP]),
-    "sphere": OBJECT_RADIUS * _CIRCLE[:, [1, 0, 2]] @ Rotation.from_euler("y", 30, degrees=True).as_matrix().T,
+    "sphere": OBJECT_RADIUS * _CIRCLE[:, [1, 0, 2]] @ Rotation.from_euler("y", -30, degrees=True).as_matrix().T,
 }
 
 
 class BrokenRuleError(Exception):
     """A simulation that CLEVRER would not have kept; its message says why."""
-
-
-@functools.lru_cache(maxsize=256)
-def _model(shapes: tuple[str, ...], settings: PhysicsSettings) -> mujoco.MjModel:
-    """A floor and one free body a shape, of mass 1; body 0 is the world, body n + 1 is object n.
-
-    A cylinder stands on the square in its rim and meets others as a ball: upright, that is the same contact. MuJoCo's
-    own cylinders rock by themselves, fall through the floor, and gain energy from corners of boxes.
-    """
-    bounce = f'solref="{-(CONTACT_FREQUENCY**2)} {-_contact_damping(settings.restitution)}" solimp="0.99 0.99 0.01"'
-    bodies, pairs = [], []
-    for n, shape in enumerate(shapes):
-        foot, side = (geom.format(r=OBJECT_RADIUS, s=INSCRIBED) for geom in GEOMS[shape])
-        bodies.append(
-            f'<body><freejoint/><inertial pos="0 0 0" mass="1" diaginertia="{" ".join(map(str, INERTIA[shape]))}"/>'
-            f'<geom name="foot{n}" {foot} contype="0" conaffinity="0"/>'
-            f'<geom name="side{n}" {side} contype="0" conaffinity="0"/></body>'
-        )
-        friction = settings.sphere_friction if shape == "sphere" else settings.sliding_friction
-        pairs.append(_pair("floor", f"foot{n}", friction, f'solref="{FLOOR_SECONDS} 1"'))
-        pairs += [_pair(f"side{m}", f"side{n}", settings.contact_friction, bounce) for m in range(n)]
-    model = mujoco.MjModel.from_xml_string(
-        f'<mujoco><option cone="elliptic" gravity="0 0 {-settings.gravity}"/><worldbody>'
-        '<geom name="floor" type="plane" size="0 0 1" contype="0" conaffinity="0"/>'
-        f"{''.join(bodies)}</worldbody><contact>{''.join(pairs)}</contact></mujoco>"
-    )
-    damping = model.dof_damping.reshape(len(shapes), 6)  # linear, then about the body's own x, y and z (upright)
-    damping[:, :3] = settings.linear_drag  # the mass is 1
-    damping[:, 3:5] = [[settings.angular_drag if shape == "sphere" else ROCKING_DAMPING] for shape in shapes]
-    damping[:, 5] = settings.angular_drag
-    damping[:, 3:] *= model.body_inertia[1:]
-    return model
-
-
-def _pair(first: str, second: str, friction: float, stiffness: str) -> str:
-    contact = f'condim="3" friction="{friction} {friction} 0 0 0"' if friction > 0 else 'condim="1"'
-    return f'<pair geom1="{first}" geom2="{second}" {contact} {stiffness}/>'
-
-
-@functools.lru_cache(maxsize=64)
-def _contact_damping(restitution: float) -> float:
-    """Damping (1 / s) of a unit spring of CONTACT_FREQUENCY whose bounce returns `restitution` of the speed.
-
-    The contact ends when its force is 0, before the dent has gone (Schwager and Poeschel, 2007, eq. 20).
-    """
-    low, high = 0.0, 0.999  # of critical
-    for _ in range(50):
-        ratio = (low + high) / 2
-        omega = math.sqrt(1 - ratio**2)
-        returned = math.exp(-ratio / omega * (math.pi - math.atan2(2 * ratio * omega, omega**2 - ratio**2)))
-        low, high = (ratio, high) if returned > restitution else (low, ratio)
-    return 2 * ratio * CONTACT_FREQUENCY
 
 
 def objects_in_view(shapes: tuple[str, ...], positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
@@ -134,14 +61,16 @@ def simulate(scene: Scene, settings: PhysicsSettings | None = None) -> Trajector
 
 
 def simulate_video(seed: int, number: int, *, settings: PhysicsSettings | None = None) -> Trajectory:
-    """Video `number` of the world `seed`: the first simulation of its own random stream that keeps the rules."""
+    """Video `number` of the world `seed`: the first simulation of its own random stream that keeps the rules.
+
+    Raises ValueError for a world in which hardly any simulation does.
+    """
     settings = settings or PhysicsSettings()
     rng = np.random.default_rng(np.random.SeedSequence([seed, number]))
-    while True:
-        try:
+    for _ in range(MOST_DRAWS):
+        with contextlib.suppress(BrokenRuleError):
             return simulate(sample_scene(rng, settings), settings)
-        except BrokenRuleError:
-            continue
+    raise ValueError(f"none of {MOST_DRAWS} simulations keeps CLEVRER's rules in the world {settings}")
 
 
 class _Run:
@@ -149,7 +78,7 @@ class _Run:
 
     def __init__(self, scene: Scene, settings: PhysicsSettings):
         self.scene, self.settings = scene, settings
-        self.model = _model(scene.shapes, settings)
+        self.model = build_model(scene.shapes, settings)
         self.data = mujoco.MjData(self.model)
         self.count = count = len(scene.class_ids)
         self.poses = self.data.qpos.reshape(count, 7)  # position, quaternion: views of the simulator's memory

@@ -4,7 +4,6 @@ A plan on paper (discs that glide, slow down and bounce) picks the start; `physi
 decides what really happens. The figures are CLEVRER's (Yi et al., ICLR 2020), measured on its annotations.
 """
 
-import functools
 import math
 from dataclasses import dataclass
 
@@ -13,43 +12,23 @@ import numpy as np
 from vidseg_utils.classes import N_CLASSES, class_attributes
 from vidseg_utils.data.annotation import OBJECT_RADIUS, VIDEO_FRAMES
 from vidseg_utils.data.camera import project
+from vidseg_utils.data.synthetic.world import SECONDS_PER_FRAME, Glide, PhysicsSettings, glide
 
-SECONDS_PER_FRAME = 0.028  # a video frame moves an object by this many times its annotated velocity
 START_SPEED = (2.72, 3.00)  # units a second, of every mover
 MISS_DISTANCE = (0.1, 1.7)  # at which a mover's first line passes the origin, world units
 FARTHEST_START = 10.5  # of a mover from the origin, world units
 OBJECTS = (4, 6)  # in a video
 COLLISIONS = (2, 3)  # in a video
 START_GAP = 0.62  # between two centres at frame 0; cubes corner to corner touch at 0.566
-MOVER_SHARE = 0.36  # of the objects after the first, which always moves
+MOVER_SHARE = 0.38  # of the objects after the first, which always moves
 IN_THE_WAY_SHARE = 0.3  # of the objects at rest; the others are bystanders
 MEETING_FRAMES = (8.0, 125.0)  # when a mover reaches what it aims at
 STAGE = ((-2.0, -1.7), (2.0, 1.7))  # where bystanders rest: lowest and highest (x, y)
 EARLY = 1.3  # 1 spreads the meetings evenly, more has them sooner
-LEAVING_SHARE = 0.35  # of the videos, in which one object may leave the picture
+LEAVING_SHARE = 0.6  # of the videos, in which one object may leave the picture
+MOST_DRAWS = 500  # of a whole scene, before its world is called impossible
 TRIES = 20  # at placing an object before the scene is given up
 CONTACT_DISTANCE = 0.43  # between the centres of two discs of the plan
-
-
-@dataclass(frozen=True)
-class PhysicsSettings:
-    """The constants of the world; the defaults fit CLEVRER's annotations, others test a forecaster's robustness."""
-
-    gravity: float = 9.81  # units / s^2
-    sliding_friction: float = 0.03  # of cubes and cylinders on the floor
-    sphere_friction: float = 0.0  # of spheres on the floor: CLEVRER's spheres slide; any friction makes them roll
-    contact_friction: float = 0.03  # between two objects
-    linear_drag: float = 0.04  # 1 / s
-    quadratic_drag: float = 0.04  # 1 / unit
-    angular_drag: float = 1.0  # 1 / s
-    restitution: float = 0.65  # speed of parting over speed of meeting
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value}; it must be a finite number, 0 or more")
-        if not 0.05 <= self.restitution <= 0.95:
-            raise ValueError(f"restitution is {self.restitution}; it must be from 0.05 to 0.95")
 
 
 @dataclass(frozen=True)
@@ -67,42 +46,18 @@ class Scene:
         return tuple(class_attributes(int(id_))[0] for id_ in self.class_ids)
 
 
-class Glide:
-    """Straight motion under friction and drag; one curve serves every start speed: slower is later on it."""
-
-    def __init__(self, friction: float, settings: PhysicsSettings):
-        step = SECONDS_PER_FRAME / 8
-        speeds, speed = [], 1.3 * START_SPEED[1]
-        while speed > 1e-3 and len(speeds) < 8 * 4 * VIDEO_FRAMES:
-            speeds.append(speed)
-            slope = friction * settings.gravity + settings.linear_drag * speed + settings.quadratic_drag * speed**2
-            speed -= step * slope
-        self._speeds = np.array([*speeds, 0.0])
-        self._frames = np.arange(len(self._speeds)) / 8
-        self._distances = np.concatenate([[0.0], np.cumsum((self._speeds[1:] + self._speeds[:-1]) / 2 * step)])
-
-    def __call__(self, speed: float, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distance and speed after `frames` video frames, starting with `speed`."""
-        start = np.interp(-speed, -self._speeds, self._frames)
-        at = start + frames
-        distance = np.interp(at, self._frames, self._distances) - np.interp(start, self._frames, self._distances)
-        return distance, np.interp(at, self._frames, self._speeds)
-
-
-@functools.lru_cache(maxsize=64)
-def glide(shape: str, settings: PhysicsSettings) -> Glide:
-    """The straight motion of that shape in that world."""
-    return Glide(settings.sphere_friction if shape == "sphere" else settings.sliding_friction, settings)
-
-
 def sample_scene(rng: np.random.Generator, settings: PhysicsSettings | None = None) -> Scene:
-    """Draw a start whose plan holds two or three collisions and breaks no rule."""
+    """Draw a start whose plan holds two or three collisions and breaks no rule.
+
+    Raises ValueError for a world in which hardly any plan does, such as one of very rough floors.
+    """
     settings = settings or PhysicsSettings()
     count = int(rng.integers(OBJECTS[0], OBJECTS[1] + 1))
-    while True:
+    for _ in range(MOST_DRAWS):
         plan = _Plan(rng, settings)
         if all(plan.add_object() for _ in range(count)) and COLLISIONS[0] <= len(plan.collisions) <= COLLISIONS[1]:
             return plan.scene()
+    raise ValueError(f"none of {MOST_DRAWS} scenes keeps CLEVRER's rules in the world {settings}")
 
 
 class _Plan:
@@ -159,8 +114,7 @@ class _Plan:
             meeting = target + rng.uniform(-0.25, 0.25) * np.array([-direction[1], direction[0]])
         else:
             meeting = rng.uniform(*STAGE)
-        distance, _ = curve(speed, frame)
-        return meeting - direction * distance, direction * speed
+        return meeting - direction * curve(speed, frame), direction * speed
 
     def _is_free(self, position: np.ndarray, velocity: np.ndarray) -> bool:
         """Whether an object may start there: apart from the others, in sight or on its way, by CLEVRER's figures."""
@@ -210,7 +164,7 @@ class _Plan:
         self.paths[frame:, n] = position
         if speed > 1e-6:
             curve = glide(class_attributes(self.class_ids[n])[0], self.settings)
-            distance, _ = curve(speed, np.arange(VIDEO_FRAMES - frame))
+            distance = curve(speed, np.arange(VIDEO_FRAMES - frame))
             self.paths[frame:, n] += distance[:, None] * (velocity / speed)
 
     def _bounce(self, frame: int, a: int, b: int) -> None:

@@ -1,60 +1,39 @@
-"""Generated videos on disk, in the course layout: any size, on all cores, stopped and gone on with at any time.
+"""Generate a data set in the course layout: any size, on all cores, stopped and gone on with at any time.
 
-A video depends on the seed and its own number alone, so it does not matter which process makes it or when.
+A folder holds one world: its seed and constants are kept in `generated.json`, and another world is refused.
 """
 
-import multiprocessing
-import os
+import contextlib
 import shutil
-import signal
-import threading
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import filelock
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from vidseg_utils import __version__
-from vidseg_utils.data.annotation import COURSE_FRAMES, write_annotation
-from vidseg_utils.data.layout import ANNOTATION, FRAMES, LABELLED, MASKS, PAST, SPLITS, write_video
-from vidseg_utils.data.parallel import in_order, n_cores
-from vidseg_utils.data.synthetic.physics import simulate_video
-from vidseg_utils.data.synthetic.scene import PhysicsSettings
-from vidseg_utils.paths import read_json, replacing, write_json
+from vidseg_utils.data.cache import filled_numbers, filling
+from vidseg_utils.data.layout import SPLITS
+from vidseg_utils.data.parallel import n_cores
+from vidseg_utils.data.synthetic.workers import (
+    TRUTH,
+    Job,
+    Run,
+    make_split_video,
+    names_in,
+    worker_processes,
+    write_split_video,
+)
+from vidseg_utils.data.synthetic.world import PhysicsSettings
+from vidseg_utils.paths import read_json, write_json
 
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # the most that fit before the next split's first
+STORES = ("png", "cache")
 RECORD = "generated.json"  # what the folder was generated with
-TRUTH = "hidden_truth"  # masks and annotations of the hidden split; no loader reads it
-VIDEOS_WORTH_A_PROCESS = 12  # starting one takes as long as making a dozen videos
-
-
-@dataclass(frozen=True)
-class _Job:
-    root: Path
-    split: str
-    number: int
-    seed: int
-    physics: PhysicsSettings
-
-    @property
-    def folder(self) -> Path:
-        return self.root / self.split / f"video_{self.number}"
-
-    @property
-    def truth(self) -> Path:
-        return self.root / TRUTH / self.folder.name
-
-    def is_done(self) -> bool:
-        """Whether all of its files are there; folders appear whole, but somebody may have deleted a file."""
-        wanted = {f"image_{t}.png" for t in range(PAST if self.split == "hidden" else FRAMES)}
-        if self.split in LABELLED:
-            wanted |= {MASKS, ANNOTATION}
-        kept_aside = self.split != "hidden" or {MASKS, ANNOTATION} <= _names(self.truth)
-        return kept_aside and wanted <= _names(self.folder)
+VIDEOS_WORTH_A_PROCESS = 12  # starting one takes as long as making about a dozen videos
 
 
 def generate(
@@ -66,14 +45,17 @@ def generate(
     hidden: int,
     seed: int,
     processes: int | None = None,
+    store: str = "png",
     physics: PhysicsSettings | None = None,
     progress: bool = True,
 ) -> None:
     """Make that many videos of each split under `root`; what is already there stays, so a second call goes on.
 
-    Splits may grow later, with the same seed and physics. processes: all cores when None.
-    Raises ValueError for a folder that holds other data, FileExistsError when another process generates there, and
-    OSError, naming the file, when it cannot be written.
+    Splits may grow later, with the same seed, physics and store. processes: all cores when None; a script that asks
+    for more than one needs the usual `if __name__ == "__main__":`. store: "png" writes the course layout, "cache"
+    fills the splits' memory-mapped caches directly (full size, no image files).
+    Raises ValueError for impossible sizes and for a folder that holds other data, OSError, naming the file, when it
+    cannot be written or another process generates there.
     """
     root, physics = Path(root), physics or PhysicsSettings()
     sizes = dict(zip(SPLITS, (train, val, unlabeled, hidden), strict=True))
@@ -82,55 +64,74 @@ def generate(
             raise ValueError(f"{name} is {value}; it must be 0 or more")
     if processes is not None and processes < 1:
         raise ValueError(f"processes is {processes}; it must be 1 or more")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(root / ".generating.lock", blocking=False):
-            starts = _agree(root, sizes, seed, physics)
-            jobs = [
-                _Job(root, split, starts[split] + n, seed, physics) for split in SPLITS for n in range(sizes[split])
-            ]
+    if store not in STORES:
+        raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
+    with _locked(root):
+        with _one_clear_line(root):
+            starts = _agree(root, sizes, {"seed": seed, "store": store, "physics": asdict(physics)})
             _remove_leftovers(root)
-            _work([job for job in jobs if not job.is_done()], len(jobs), processes or n_cores(), progress)
-    except filelock.Timeout:
-        raise FileExistsError(f"another process is generating into {root}; wait for it to end") from None
-    except OSError as error:
-        cure = "repair that and run the same again: it goes on where it stopped"
-        raise OSError(f"cannot write {error.filename or root}: {error.strerror or error}; {cure}") from None
+        jobs = {
+            split: [Job(root, split, starts[split] + n, seed, physics) for n in range(size)]
+            for split, size in sizes.items()
+        }
+        if store == "png":
+            with _one_clear_line(root):
+                todo = [job for split in SPLITS for job in jobs[split] if not (job.has_files() and job.has_truth())]
+                with _started(processes, len(todo), sum(sizes.values()), progress) as (run, bar):
+                    for _ in run(write_split_video, todo):
+                        bar.update()
+        else:
+            _fill_caches(
+                root, jobs, key=f"generated with seed {seed}, {physics}", processes=processes, progress=progress
+            )
 
 
-def make_video(seed: int, number: int, *, physics: PhysicsSettings | None = None) -> tuple:
-    """Video `number` of the world `seed`: frames (22, 3, 160, 240) uint8, masks (22, 160, 240) uint8, Trajectory."""
-    from vidseg_utils.data.synthetic.render import render_video
+def _fill_caches(root: Path, jobs: dict[str, list[Job]], *, key: str, processes: int | None, progress: bool) -> None:
+    there = {split: set(filled_numbers(root, split, key=key)) for split in SPLITS}
+    todo = {split: [job for job in jobs[split] if job.number not in there[split]] for split in SPLITS}
+    n_todo, n_total = (sum(map(len, part.values())) for part in (todo, jobs))
+    with _started(processes, n_todo, n_total, progress) as (run, bar):
+        for split in SPLITS:
+            if not jobs[split]:
+                continue
+            with filling(root, split, key=key) as writer:  # even with nothing to do: the last run may not have ended
+                for job, video in zip(todo[split], run(make_split_video, todo[split]), strict=True):
+                    frames, masks, trajectory = video
+                    writer.append(job.number, frames, masks, annotation=trajectory)
+                    bar.update()
 
-    trajectory = simulate_video(seed, number, settings=physics)
-    noise_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
-    frames, masks = render_video(trajectory.at(COURSE_FRAMES), noise_seed=noise_seed)
-    return np.asarray(frames), np.asarray(masks), trajectory
+
+@contextlib.contextmanager
+def _started(wanted: int | None, n_todo: int, n_total: int, progress: bool) -> Iterator[tuple[Run, tqdm]]:
+    """The processes that the work is worth, and its progress bar."""
+    n_processes = min(wanted or n_cores(), max(1, n_todo // VIDEOS_WORTH_A_PROCESS))
+    with (
+        tqdm(total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating") as bar,
+        worker_processes(n_processes) as run,
+    ):
+        yield run, bar
 
 
-def _agree(root: Path, sizes: dict[str, int], seed: int, physics: PhysicsSettings) -> dict[str, int]:
+def _agree(root: Path, sizes: dict[str, int], world: dict) -> dict[str, int]:
     """Check `root` against what it was generated with, record what it will hold; returns each split's first number."""
-    record = {"seed": seed, "physics": asdict(physics), "package_version": __version__}
     before = dict.fromkeys(SPLITS, 0)
     if (root / RECORD).exists():
         old = read_json(root / RECORD)
-        for key in ("seed", "physics"):
-            if old.get(key) != record[key]:
-                raise ValueError(
-                    f"{root} was generated with {key} {old.get(key)}, not {record[key]}; take another folder"
-                )
-        before = old["sizes"]
-    elif present := [split for split in SPLITS if _names(root / split)]:
-        raise ValueError(f"{root / present[0]} holds videos that were not generated here; take another folder")
-    record["sizes"] = {split: max(sizes[split], before[split]) for split in SPLITS}
-    starts = first_numbers(record["sizes"])
+        for key, value in world.items():
+            if old.get(key) != value:
+                raise ValueError(f"{root} was generated with {key} {old.get(key)}, not {value}; use another folder")
+        before |= old.get("sizes", {})
+    elif present := [split for split in SPLITS if names_in(root / split)]:
+        raise ValueError(f"{root / present[0]} holds videos that were not generated here; use another folder")
+    sizes = {split: max(sizes[split], before[split]) for split in SPLITS}
+    starts = first_numbers(sizes)
     for split, start in first_numbers(before).items():
         if before[split] and start != starts[split]:
             raise ValueError(
                 f"{root}: with these sizes {split} would start at video_{starts[split]}, but it starts at "
-                f"video_{start}; take another folder, or split sizes up to {COURSE_SIZES}"
+                f"video_{start}; use another folder, or sizes up to {COURSE_SIZES}"
             )
-    write_json(root / RECORD, {**record, "first_numbers": starts})
+    write_json(root / RECORD, {**world, "package_version": __version__, "sizes": sizes, "first_numbers": starts})
     return starts
 
 
@@ -142,8 +143,29 @@ def first_numbers(sizes: dict[str, int]) -> dict[str, int]:
     return dict(zip(SPLITS, [0, *ends[:-1]], strict=True))
 
 
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Only one process at a time may generate into `root`."""
+    with _one_clear_line(root):
+        root.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(root / ".generating.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise OSError("another process is generating there") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _one_clear_line(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cure = "mend that and run the same again: it goes on where it stopped"
+        raise OSError(f"cannot write {error.filename or root}: {error.strerror or error}; {cure}") from None
 
 
 def _remove_leftovers(root: Path) -> None:
@@ -151,51 +173,3 @@ def _remove_leftovers(root: Path) -> None:
     for folder in (*SPLITS, TRUTH):
         for leftover in (root / folder).glob(".video_*.tmp"):
             shutil.rmtree(leftover)
-
-
-def _work(jobs: list[_Job], total: int, processes: int, progress: bool) -> None:
-    processes = min(processes, max(1, len(jobs) // VIDEOS_WORTH_A_PROCESS))
-    with tqdm(total=total, initial=total - len(jobs), unit="video", disable=not progress, desc="generate") as bar:
-        if processes == 1:
-            for job in jobs:
-                _make(job)
-                bar.update()
-            return
-        context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
-        executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
-        try:
-            for _ in in_order(_make, jobs, executor=executor, ahead=4 * processes):
-                bar.update()
-        except BrokenExecutor:
-            raise RuntimeError(
-                "a worker process died, perhaps for want of memory; run again with fewer processes"
-            ) from None
-        finally:
-            executor.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread; Ctrl-C is the parent's to handle; gone when the parent is."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def leave_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
-
-
-def _make(job: _Job) -> None:
-    frames, masks, trajectory = make_video(job.seed, job.number, physics=job.physics)
-    if job.split == "hidden":
-        with replacing(job.truth) as temporary:
-            temporary.mkdir()
-            np.save(temporary / MASKS, masks)
-            name = f"video_{job.number:05d}.mp4"
-            write_annotation(temporary / ANNOTATION, trajectory, scene_index=job.number, video_filename=name)
-        write_video(job.folder, frames[:PAST])
-    elif job.split in LABELLED:
-        write_video(job.folder, frames, masks, annotation=trajectory)
-    else:
-        write_video(job.folder, frames)

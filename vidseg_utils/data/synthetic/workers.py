@@ -1,0 +1,129 @@
+"""One video from start to disk, and the processes that make many of them.
+
+A video depends on its world's seed and its own number alone, so it does not matter which process makes it or when.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, write_annotation
+from vidseg_utils.data.layout import ANNOTATION, FRAMES, LABELLED, MASKS, PAST, write_video
+from vidseg_utils.data.parallel import in_order
+from vidseg_utils.data.synthetic.physics import simulate_video
+from vidseg_utils.data.synthetic.render import render_video
+from vidseg_utils.data.synthetic.world import PhysicsSettings
+from vidseg_utils.paths import replacing
+
+TRUTH = "hidden_truth"  # folder of the hidden split's masks and annotations; no loader reads it
+Run = Callable[[Callable, Iterable], Iterator]  # like map: function, items -> results in the items' order
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to make."""
+
+    root: Path
+    split: str
+    number: int
+    seed: int
+    physics: PhysicsSettings
+
+    @property
+    def folder(self) -> Path:
+        """Where its images go."""
+        return self.root / self.split / f"video_{self.number}"
+
+    @property
+    def truth(self) -> Path:
+        """Where the truth of a hidden video goes."""
+        return self.root / TRUTH / self.folder.name
+
+    def has_truth(self) -> bool:
+        """Whether no truth has to be kept aside any more."""
+        return self.split != "hidden" or {MASKS, ANNOTATION} <= names_in(self.truth)
+
+    def has_files(self) -> bool:
+        """Whether all of its files are there. A folder appears whole, but somebody may have deleted a file."""
+        wanted = {f"image_{t}.png" for t in range(PAST if self.split == "hidden" else FRAMES)}
+        if self.split in LABELLED:
+            wanted |= {MASKS, ANNOTATION}
+        return wanted <= names_in(self.folder)
+
+
+def names_in(folder: Path) -> set[str]:
+    """Of the files in `folder`; none where there is no such folder."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def make_video(
+    seed: int, number: int, *, settings: PhysicsSettings | None = None
+) -> tuple[np.ndarray, np.ndarray, Trajectory]:
+    """Video `number` of the world `seed`: frames (22, 3, 160, 240), masks (22, 160, 240), both uint8, and the truth."""
+    trajectory = simulate_video(seed, number, settings=settings)
+    noise_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
+    frames, masks = render_video(trajectory.at(COURSE_FRAMES), noise_seed=noise_seed)
+    return frames, masks, trajectory
+
+
+def make_split_video(job: Job) -> tuple[np.ndarray, np.ndarray | None, Trajectory | None]:
+    """The frames, masks and truth that the job's split may show; what a hidden video hides is written aside."""
+    frames, masks, trajectory = make_video(job.seed, job.number, settings=job.physics)
+    if job.split in LABELLED:
+        return frames, masks, trajectory
+    if job.split == "hidden":
+        with replacing(job.truth) as temporary:
+            temporary.mkdir()
+            np.save(temporary / MASKS, masks)
+            name = f"video_{job.number:05d}.mp4"
+            write_annotation(temporary / ANNOTATION, trajectory, scene_index=job.number, video_filename=name)
+        frames = frames[:PAST]
+    return frames, None, None
+
+
+def write_split_video(job: Job) -> None:
+    """Make the job's video and write its folder."""
+    frames, masks, trajectory = make_split_video(job)
+    write_video(job.folder, frames, masks, annotation=trajectory)
+
+
+@contextlib.contextmanager
+def worker_processes(n_processes: int) -> Iterator[Run]:
+    """`with worker_processes(4) as run: for result in run(function, items): …`; one process is this one.
+
+    However the block ends, the workers finish the video at hand and go; they also go when this process is killed.
+    Raises RuntimeError when a worker dies.
+    """
+    if n_processes == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
+    executor = ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start_worker)
+    try:
+        yield partial(in_order, executor=executor, ahead=3 * n_processes)
+    except BrokenExecutor:
+        raise RuntimeError("a worker process died (out of memory?); run again with fewer processes") from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread; Ctrl-C is the parent's to handle; gone when the parent is."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def leave_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()

@@ -31,7 +31,7 @@ unit: install
 # From nothing, every time: what an earlier call left behind must not make a notebook pass.
 notebooks: install
 	rm -rf $(SMOKE_HOME)
-	VIDSEG_PROFILE=smoke VIDSEG_HOME=$(SMOKE_HOME) $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=300 notebooks
+	VIDSEG_PROFILE=smoke VIDSEG_HOME=$(SMOKE_HOME) $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 
 browser: install
 	$(BIN)/python -m pytest tests/browser

@@ -18,6 +18,9 @@ from vidseg_utils.training.config import FitConfig
 from vidseg_utils.training.losses import build_loss
 
 
+VAL_EVERY = 11  # frames 0 and 11 of each validation video choose the best epoch: neighbours look alike
+
+
 def train_segmenter(
     workspace: Workspace,
     *,
@@ -46,7 +49,7 @@ def train_segmenter(
         transform=build_augmentation(*profile.unet_augmentation),
         every=profile.unet_frames_every,
     )
-    val = FrameDataset(workspace.split("val"), every=profile.unet_frames_every)
+    val = FrameDataset(workspace.split("val"), every=VAL_EVERY)
     fit_config = FitConfig(
         epochs=epochs or profile.unet_epochs,
         batch_size=profile.unet_batch_size,

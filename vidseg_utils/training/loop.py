@@ -69,7 +69,8 @@ def train_one_epoch(
                 progress.set_postfix_str(f"loss {mean:.4g}", refresh=False)
         if progress is not None:
             progress.update()
-    return mean
+    total, n_samples = accelerator.reduce(torch.stack([total, torch.full_like(total, n_samples)]))  # of all processes
+    return total.item() / n_samples.item()
 
 
 def evaluate(model: nn.Module, loader: DataLoader, *, validate: Validate, device: torch.device) -> dict[str, float]:
@@ -102,7 +103,9 @@ def fit(
     validate: (model, loader, device) -> metrics; its batches are not yet on the device
     description: goes into config.json, with the settings of the fit; {"model": {"name", "config"}} lets `load_model`
         build the model again
-    returns: the history, one dict an epoch; `model` then holds the weights of the best epoch
+    returns: the history, one dict an epoch; `model`, on the device that it was trained on, then holds the weights of
+        the best epoch
+    With several processes (`accelerate launch`) each trains on its share, and the first validates for all.
     A finished run is not trained again (nor for more epochs): its weights are loaded and its history is returned.
     Raises ValueError if the folder is in use or belongs to other settings, for empty data, and for a loss or a
     monitored metric that is not finite.

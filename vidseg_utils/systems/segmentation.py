@@ -15,8 +15,8 @@ from vidseg_utils.models import build_model
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import train_or_load
 from vidseg_utils.training.config import FitConfig
+from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import build_loss
-
 
 VAL_EVERY = 11  # frames 0 and 11 of each validation video choose the best epoch: neighbours look alike
 
@@ -62,6 +62,7 @@ def train_segmenter(
         mode="max",
         channels_last=True,
     )
+    seed_everything(profile.seed)  # the first weights, too, are the seed's
     return train_or_load(
         build_model(model, **config),
         train,

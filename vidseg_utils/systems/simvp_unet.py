@@ -17,6 +17,7 @@ from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model, train_or_load
 from vidseg_utils.training.config import FitConfig
+from vidseg_utils.training.loaders import seed_everything
 
 LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
 
@@ -66,6 +67,7 @@ def train_simvp(
         mode="min",
         channels_last=True,
     )
+    seed_everything(profile.seed)  # the first weights, too, are the seed's
     return train_or_load(
         build_model("simvp", **config),
         ConcatDataset([ClipDataset(workspace.split(split), masks=False) for split in sources]),

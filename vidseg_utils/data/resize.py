@@ -18,16 +18,20 @@ def area_scale(frames: np.ndarray, *, height: int, width: int) -> np.ndarray:
             for column in range(columns):
                 total += frames[:, :, row::rows, column::columns]
         return (total // (rows * columns)).astype(np.uint8)
-    down, across = _shares(old_height, height), _shares(old_width, width)
-    return (down @ frames.astype(np.float32) @ across.T + 0.5).astype(np.uint8)
+    small = _means(_means(frames, width).swapaxes(2, 3), height).swapaxes(2, 3)
+    return np.ascontiguousarray(small + 0.5).astype(np.uint8)
 
 
-def _shares(old: int, new: int) -> np.ndarray:
-    """(new, old) float32: the share of each old pixel in the mean of each new one; rows sum to 1."""
-    edges = np.arange(new + 1) * old / new
-    pixels = np.arange(old)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (np.clip(overlap, 0, None) * new / old).astype(np.float32)
+def _means(values: np.ndarray, size: int) -> np.ndarray:
+    """(…, old) -> (…, size) float64: means over equal stretches of the last axis, which may cut through a pixel.
+
+    The sum up to any edge is that of the whole pixels before it plus its share of the pixel that it cuts.
+    """
+    old = values.shape[-1]
+    edges = np.arange(size + 1) * old / size
+    cut = np.minimum(edges.astype(int), old - 1)  # the pixel that each edge cuts
+    up_to_edge = np.cumsum(values, axis=-1, dtype=np.float64)[..., cut] - (cut + 1 - edges) * values[..., cut]
+    return np.diff(up_to_edge) * size / old
 
 
 def nearest_scale(masks: np.ndarray, *, height: int, width: int) -> np.ndarray:

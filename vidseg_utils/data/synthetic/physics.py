@@ -18,7 +18,7 @@ from vidseg_utils.data.synthetic.bodies import HALF_WIDTH, OWN_AXES, build_model
 from vidseg_utils.data.synthetic.scene import COLLISIONS, MOST_DRAWS, Scene, sample_scene
 from vidseg_utils.data.synthetic.world import SECONDS_PER_FRAME, PhysicsSettings
 
-COARSE_STEPS, FINE_STEPS = 4, 14  # physics steps a video frame: while objects glide, and while two are close
+COARSE_STEPS, FINE_STEPS = 4, 28  # physics steps a video frame: while objects glide, and while two are close
 UPRIGHT = math.cos(math.radians(20))  # an axis that leans further has tipped
 LASTING_FRAMES = 3  # without touching, after which a pair that touches again has collided twice
 _TURN = np.linspace(0, 2 * np.pi, 17)[:-1, None]
@@ -138,7 +138,7 @@ class _Run:
         distance_squared, closing_squared = np.einsum("kpd,kpd->kp", *([np.stack([apart, closing])] * 2))
         # gliding objects only get slower, so nobody needs to look again for a while
         slack = (np.sqrt(distance_squared) - self.reach) / (np.sqrt(closing_squared) + 1e-6)
-        self.apart_until = frame + int(slack.min() / SECONDS_PER_FRAME)
+        self.apart_until = frame + int(min(slack.min(initial=np.inf) / SECONDS_PER_FRAME, VIDEO_FRAMES))
         if self.apart_until > frame:
             return False
         until_nearest = -np.einsum("pd,pd->p", apart, closing) / (closing_squared + 1e-12)

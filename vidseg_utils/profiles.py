@@ -33,6 +33,7 @@ class Profile:
     simvp_hid_t: int
     simvp_n_s: int
     simvp_n_t: int
+    simvp_residual: bool  # predict the change since frame 10; False as published
     simvp_epochs: int
     simvp_batch_size: int
     simvp_learning_rate: float
@@ -69,6 +70,7 @@ PROFILES = {
             simvp_hid_t=16,
             simvp_n_s=2,
             simvp_n_t=2,
+            simvp_residual=True,
             simvp_epochs=1,
             simvp_batch_size=2,
             simvp_learning_rate=1e-3,
@@ -94,6 +96,7 @@ PROFILES = {
             simvp_hid_t=128,
             simvp_n_s=4,
             simvp_n_t=4,
+            simvp_residual=True,
             simvp_epochs=4,
             simvp_batch_size=4,
             simvp_learning_rate=2e-3,
@@ -119,6 +122,7 @@ PROFILES = {
             simvp_hid_t=256,
             simvp_n_s=4,
             simvp_n_t=8,
+            simvp_residual=False,
             simvp_epochs=25,
             simvp_batch_size=8,
             simvp_learning_rate=1e-3,

@@ -143,3 +143,11 @@ def test_gradients_flow_through_the_whole_rollout():
     past = video(1, 2, 3).requires_grad_()
     rollout(Counter(), past, 5).square().sum().backward()
     assert past.grad[0, -1] != 0
+
+
+def test_residual_begins_as_copy_last_and_keeps_the_channels():
+    past = torch.rand(1, 5, 3, 8, 8)
+    model = build_model("simvp", in_shape=(5, 3, 8, 8), hid_s=4, hid_t=8, n_s=2, n_t=2, residual=True)
+    torch.testing.assert_close(model(past), past[:, -1:].expand_as(past))
+    with pytest.raises(ValueError, match="residual needs as many channels out as in"):
+        build_model("simvp", in_shape=(5, 3, 8, 8), out_channels=49, residual=True)

@@ -45,6 +45,7 @@ def train_simvp(
         "hid_t": profile.simvp_hid_t,
         "n_s": profile.simvp_n_s,
         "n_t": profile.simvp_n_t,
+        "residual": profile.simvp_residual,
     }
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:

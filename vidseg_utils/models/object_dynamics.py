@@ -10,7 +10,7 @@ class ObjectDynamicsModel(nn.Module):
     n_constants: how many there are.
     """
 
-    def __init__(self, n_constants: int = 15):
+    def __init__(self, n_constants: int = 18):
         super().__init__()
         if n_constants < 1:
             raise ValueError(f"n_constants is {n_constants}; it must be 1 or more")

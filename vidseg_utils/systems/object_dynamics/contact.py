@@ -36,6 +36,9 @@ class PlanarConstants:
     bounce_sphere_sphere: float = 0.7
     bounce_sphere_cylinder: float = 0.7
     bounce_cylinder_cylinder: float = 0.7
+    start_speed: float = 0.08  # of the objects that move at the first video frame: mean and standard deviation
+    start_speed_spread: float = 0.004
+    start_angle: float = 0.4  # radians: standard deviation of their course from the middle of the stage (the origin)
 
     def as_array(self) -> np.ndarray:
         """All of them, in this order: what a run folder keeps."""
@@ -44,8 +47,9 @@ class PlanarConstants:
     @property
     def restitution(self) -> np.ndarray:
         """(3, 3) by the shapes that meet."""
-        cc, cs, cy, ss, sy, yy = self.as_array()[-6:]
-        return np.array([[cc, cs, cy], [cs, ss, sy], [cy, sy, yy]])
+        names = ("cube", "sphere", "cylinder")
+        pairs = [[names[min(a, b)] + "_" + names[max(a, b)] for b in range(3)] for a in range(3)]
+        return np.array([[getattr(self, f"bounce_{pair}") for pair in row] for row in pairs])
 
     @classmethod
     def of(cls, values: np.ndarray) -> "PlanarConstants":

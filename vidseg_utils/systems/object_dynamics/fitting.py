@@ -20,7 +20,8 @@ GLIDE_STARTS, GLIDE_FRAMES = (0, 40, 80), 20
 BEFORE, AFTER = 2, 8  # video frames around a collision
 MOST_WINDOWS = 1500  # collisions that are fitted; more tell nothing new
 GLIDING = ("box_friction", "sphere_friction", "linear_drag", "quadratic_drag")
-CONTACT = tuple(field.name for field in fields(PlanarConstants) if field.name not in GLIDING)
+STARTING = ("start_speed", "start_speed_spread", "start_angle")
+CONTACT = tuple(field.name for field in fields(PlanarConstants) if field.name not in GLIDING + STARTING)
 
 
 def frame_seconds(trajectories: Sequence[Trajectory]) -> float:
@@ -34,6 +35,23 @@ def frame_seconds(trajectories: Sequence[Trajectory]) -> float:
     if not len(ratios):
         raise ValueError("no object moves in the training trajectories: there is no motion to fit")
     return float(np.median(ratios))
+
+
+def _starts(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float]:
+    """How the objects that move at frame 0 move, and where those that are still out of sight are bound for."""
+    speeds, angles = [], []
+    for trajectory in trajectories:
+        position, velocity = trajectory.positions[0, :, :2], trajectory.velocities[0, :, :2] * seconds
+        speed = np.linalg.norm(velocity, axis=-1)
+        moving = speed > 0.01
+        speeds.append(speed[moving])
+        cross = position[:, 0] * velocity[:, 1] - position[:, 1] * velocity[:, 0]
+        ahead = -(position * velocity).sum(-1)
+        angles.append(np.arctan2(cross, ahead)[moving & ~trajectory.in_view[0]])
+    speeds, angles = np.concatenate(speeds), np.concatenate(angles)
+    spread = max(float(speeds.std()), 1e-3)
+    angle = float(np.sqrt((angles**2).mean())) if len(angles) else PlanarConstants().start_angle
+    return {"start_speed": float(speeds.mean()), "start_speed_spread": spread, "start_angle": angle}
 
 
 def yaw_of(shape: np.ndarray, rotations: np.ndarray) -> np.ndarray:
@@ -76,7 +94,8 @@ def fit_constants(trajectories: Sequence[Trajectory], *, progress: bool = True) 
             errors.append((moved.position - end.position)[start.active].ravel())
         return np.concatenate(errors) / 1e-3
 
-    constants = _fit(PlanarConstants(), GLIDING, gliding, "fit gliding", progress)
+    constants = replace(PlanarConstants(), **_starts(trajectories, seconds))
+    constants = _fit(constants, GLIDING, gliding, "fit gliding", progress)
     before, after = collision_windows(trajectories, seconds)
     if len(before.active) < 10:
         raise ValueError(f"only {len(before.active)} lone collisions in the training trajectories; use more videos")

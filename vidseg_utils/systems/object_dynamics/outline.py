@@ -15,6 +15,7 @@ from vidseg_utils.data.camera import unproject
 from vidseg_utils.systems.object_dynamics.silhouette import (
     CUBE,
     Rays,
+    covered_pixels,
     rays_at,
     sample_points,
     signed_distance,
@@ -24,6 +25,8 @@ MIN_AREA = 1 / 4000  # of the picture; a smaller patch is no observation
 CRACK_NOISE = 0.33  # pixels: a crack is half a pixel off at most
 FLOOR_NOISE = 0.0015  # world units (and 4 times as many radians) that no outline is sharper than
 THINNING = 3  # of the cracks, while an object is looked for
+SPILT, DOUBTFUL_MISFIT = 0.3, 0.7  # pixels, from where on a fitted outline is doubted
+SAMPLED = 7  # one in so many pixels tells how much bare floor a silhouette covers
 ODD_MISFIT = 0.5  # pixels, of a fit that is tried again from elsewhere
 FLOOR, UNKNOWN = -1, -2  # what is on the other side of a crack, when it is no object
 OUTLIER = 1.2  # pixels from where on a crack pulls with constant force only
@@ -41,6 +44,7 @@ class Sightings:
     pose: np.ndarray  # (P, 3) x, y in world units, yaw in radians (0 but for cubes)
     information: np.ndarray  # (P, 3, 3) inverse covariance of the pose
     misfit: np.ndarray  # (P,) root mean square distance of the cracks from the fitted outline, pixels
+    cut: np.ndarray  # (P,) bool: it touches the edge of the picture
 
     def __getitem__(self, index: np.ndarray) -> "Sightings":
         return Sightings(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
@@ -76,25 +80,31 @@ def read_outlines(masks: np.ndarray) -> Sightings:
     index[picture * 256 + class_id] = np.arange(len(picture))
 
     cracks = _find_cracks(flat, index)
-    shape = (class_id - 1) // 16
-    pose, low, at_edge = _first_guess(pixels, index[keys], len(picture), height, width)
+    shape, seen_area = (class_id - 1) // 16, area[picture, class_id]
+    pose, guesses, cut = _first_guess(pixels, index[keys], len(picture), height, width)
     against_floor = np.flatnonzero(cracks.other == FLOOR)
     few = cracks[against_floor[cracks.draw[against_floor] < 1 / THINNING]]
     pose, _, misfit = _fit(few, shape, pose, 6, turns=(0.0, 0.5, 1.0))
-    odd = np.flatnonzero((misfit > ODD_MISFIT) | at_edge)
-    for start in _other_guesses(low[odd]):
-        place = np.full(len(shape), -1)
-        place[odd] = np.arange(len(odd))
-        mine = place[few.owner] >= 0
-        part = few[mine]
-        again, _, cost = _fit(replace(part, owner=place[part.owner]), shape[odd], start, 8, turns=(0.0, 0.5, 1.0))
-        better = cost < misfit[odd] - 0.02
-        pose[odd[better]], misfit[odd[better]] = again[better], cost[better]
+    odd = np.flatnonzero((misfit > ODD_MISFIT) | cut)
+    place = np.full(len(shape), -1)
+    place[odd] = np.arange(len(odd))
+    part = few[place[few.owner] >= 0]
+    part = replace(part, owner=place[part.owner])
+    cost = _misjudged(pose[odd], misfit[odd], shape[odd], picture[odd], seen_area[odd], flat)
+    for start in guesses:
+        again, _, distance = _fit(part, shape[odd], start[odd], 6, turns=(0.0, 0.5))
+        price = _misjudged(again, distance, shape[odd], picture[odd], seen_area[odd], flat)
+        better = price < cost - 0.02
+        pose[odd[better]], cost[better] = again[better], price[better]
     depth = pose[:, 0]
     in_front = (cracks.other == FLOOR) | (depth[cracks.owner] > depth[cracks.other] - 0.02)
     pose, information, misfit = _fit(cracks[np.flatnonzero(in_front)], shape, pose, 3, turns=(0.0,))
+    spilt = np.zeros(len(pose))
+    spilt[odd] = _misjudged(pose[odd], spilt[odd], shape[odd], picture[odd], seen_area[odd], flat)
+    trust = 1 / (1 + (spilt / SPILT) ** 4) / (1 + (misfit / DOUBTFUL_MISFIT) ** 4)
+    information *= trust[:, None, None]
     clip, frame = np.divmod(picture, frames)
-    return Sightings(clip, frame, class_id.astype(np.uint8), area[picture, class_id], pose, information, misfit)
+    return Sightings(clip, frame, class_id.astype(np.uint8), seen_area, pose, information, misfit, cut)
 
 
 def _find_cracks(flat: np.ndarray, index: np.ndarray) -> _Cracks:
@@ -122,9 +132,9 @@ def _find_cracks(flat: np.ndarray, index: np.ndarray) -> _Cracks:
 
 def _first_guess(
     pixels: np.ndarray, which: np.ndarray, count: int, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Poses from the middle of the visible pixels, taken to be at the object's own height; (count, 2) floor points
-    below the objects' lowest pixels; and which objects touch the edge of the picture.
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    """Poses (count, 3) from the middle of the visible pixels, taken to be at the object's own height; poses to try for
+    objects of which little shows; and which objects touch the edge of the picture.
     """
     u, v = sample_points(height, width)
     pixels, which = pixels[which >= 0], which[which >= 0]
@@ -133,16 +143,26 @@ def _first_guess(
     middle = np.stack([np.bincount(which, weights=place, minlength=count) / area for place in (u[column], v[row])], 1)
     pose = np.zeros((count, 3))
     pose[:, :2] = unproject(middle, z=OBJECT_RADIUS, height=height, width=width)
-    lowest = np.zeros(count)
+    lowest, highest = np.zeros(count), np.full(count, float(height))
     np.maximum.at(lowest, which, v[row])
-    low = unproject(np.column_stack([middle[:, 0], lowest]), height=height, width=width)
+    np.minimum.at(highest, which, v[row])
+    near = unproject(np.column_stack([middle[:, 0], lowest]), height=height, width=width)
+    far = unproject(np.column_stack([middle[:, 0], highest]), z=2 * OBJECT_RADIUS, height=height, width=width)
+    shifts = ((near, -0.2, 0.0), (near, -0.2, -0.3), (near, -0.2, 0.3), (far, 0.2, 0.0))
+    guesses = [point + np.array([x, y]) for point, x, y in shifts]
     edge = (row == 0) | (row == height - 1) | (column == 0) | (column == width - 1)
-    return pose, low, np.bincount(which[edge], minlength=count) > 0
+    return pose, [np.pad(guess, ((0, 0), (0, 1))) for guess in guesses], np.bincount(which[edge], minlength=count) > 0
 
 
-def _other_guesses(low: np.ndarray) -> list[np.ndarray]:
-    """Poses (P, 3) to try for objects of which little shows: beyond the lowest point, and aside."""
-    return [np.column_stack([low + shift, np.zeros(len(low))]) for shift in ((-0.2, 0.0), (-0.2, -0.3), (-0.2, 0.3))]
+def _misjudged(
+    pose: np.ndarray, misfit: np.ndarray, shape: np.ndarray, picture: np.ndarray, area: np.ndarray, flat: np.ndarray
+) -> np.ndarray:
+    """The misfit (pixels), and more where the fitted silhouette covers bare floor that it should not."""
+    _, height, width = flat.shape
+    objects, pixels = covered_pixels(shape, pose, height=height, width=width, every=SAMPLED)
+    bare = flat.reshape(len(flat), -1)[picture[objects], pixels] == 0
+    spilt = SAMPLED * np.bincount(objects[bare], minlength=len(pose))
+    return misfit + spilt / np.maximum(4 * np.sqrt(area), 8)
 
 
 def _fit(

@@ -143,8 +143,10 @@ def _picture_rays(height: int, width: int) -> Rays:
     return rays_at(uu.ravel(), vv.ravel(), height=height, width=width)
 
 
-def covered_pixels(shapes: np.ndarray, poses: np.ndarray, *, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixels each of N objects covers, as if it were alone.
+def covered_pixels(
+    shapes: np.ndarray, poses: np.ndarray, *, height: int, width: int, every: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which pixels each of N objects covers, as if it were alone; of them one in `every`.
 
     shapes: (N,); poses: (N, 3) x, y, yaw -> two (P,) arrays: object, and pixel as row * width + column.
     """
@@ -164,6 +166,9 @@ def covered_pixels(shapes: np.ndarray, poses: np.ndarray, *, height: int, width:
     place = np.arange(len(objects)) - np.repeat(np.cumsum(counts) - counts, counts)
     row, column = np.divmod(place, wide[objects])
     pixel = (row + low[objects, 1]) * width + column + low[objects, 0]
+    if every > 1:
+        chosen = np.flatnonzero(pixel % every == 0)
+        objects, pixel = objects[chosen], pixel[chosen]
     inside = signed_distance(_picture_rays(height, width)[pixel], shapes[objects], poses[objects]).pixels < 0
     return objects[inside], pixel[inside]
 

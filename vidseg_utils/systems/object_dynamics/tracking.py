@@ -11,10 +11,12 @@ import numpy as np
 from scipy.special import ndtr
 
 from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.data.annotation import OBJECT_RADIUS
+from vidseg_utils.data.camera import project
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
 from vidseg_utils.systems.object_dynamics.outline import Sightings
 from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
-from vidseg_utils.systems.object_dynamics.silhouette import CUBE
+from vidseg_utils.systems.object_dynamics.silhouette import CUBE, SPHERE
 
 FRAME_STEP = 6  # video frames from one course frame to the next
 STILL_STEP = 0.012  # world units: an object that moves less between two sightings, and less than 3 sigma, rests
@@ -35,7 +37,7 @@ class FilterSettings:
 class Noise:
     """Normal numbers that belong to a frame, a purpose and a class id: a clip's answer does not depend on its batch."""
 
-    KINDS = ("drift", "now", "next", "push")
+    KINDS = ("drift", "now", "next", "push", "enter")
 
     def __init__(self, members: int, seed: int):
         self.members, self.seed = members, seed
@@ -103,6 +105,8 @@ def follow(tracks: Tracks, constants: PlanarConstants, settings: FilterSettings,
 
     worlds = Worlds.empty(clips * members, slots)
     worlds.shape[:] = np.repeat(shape, members, axis=0)
+    entering = _entering(tracks, first, second, constants)
+    second = np.where(entering, -1, second)  # a sighting like any other
     covariance = np.linalg.inv(tracks.information) * settings.sighting_scale**2
     root = np.linalg.cholesky(covariance)
     for frame in range(frames):
@@ -113,8 +117,34 @@ def follow(tracks: Tracks, constants: PlanarConstants, settings: FilterSettings,
         appear = known & (first == frame)
         update = tracks.seen[:, frame] & ~appear & (second != frame)
         _correct(worlds, tracks, frame, update, settings, noise)
-        _start(worlds, tracks, root, frame, appear, second, settings, noise, constants)
+        _start(worlds, tracks, root, frame, appear, second, entering, settings, noise, constants)
     return worlds
+
+
+def _entering(tracks: Tracks, first: np.ndarray, second: np.ndarray, constants: PlanarConstants) -> np.ndarray:
+    """(B, N): objects that were out of the picture a frame before their first sighting, and come in at full speed."""
+    clip, slot = np.nonzero((first > 0) & tracks.seen.any(axis=1))
+    frame = first[clip, slot]
+    place = tracks.pose[clip, frame, slot, :2]
+    speed = np.array([glide_speed(np.array([1]), f * FRAME_STEP, constants)[0] for f in range(tracks.seen.shape[1])])
+    home = -place / np.maximum(np.linalg.norm(place, axis=-1, keepdims=True), 1e-6)
+    before = place - FRAME_STEP * speed[frame][:, None] * home
+    pixel = project(np.column_stack([before, np.full(len(before), OBJECT_RADIUS)]), height=1, width=1)
+    outside = ((pixel[:, :2] < 0.02) | (pixel[:, :2] > 0.98)).any(axis=1) | (pixel[:, 2] < 0.5)
+    then = np.maximum(second[clip, slot], 0)
+    moved = np.linalg.norm(tracks.pose[clip, then, slot, :2] - place, axis=-1) > 0.1
+    entering = np.zeros(first.shape, dtype=bool)
+    entering[clip, slot] = outside & (moved | (second[clip, slot] < 0))
+    return entering
+
+
+def glide_speed(shape: np.ndarray, frames: int, constants: PlanarConstants) -> np.ndarray:
+    """shape: (P,) -> what is left of the usual start speed after so many video frames, units a frame."""
+    speed = np.full(len(shape), constants.start_speed)
+    friction = np.where(shape == SPHERE, constants.sphere_friction, constants.box_friction)
+    for _ in range(frames):
+        speed = speed - friction - speed * (constants.linear_drag + constants.quadratic_drag * speed)
+    return np.maximum(speed, 1e-3)
 
 
 def _start(
@@ -124,6 +154,7 @@ def _start(
     frame: int,
     appear: np.ndarray,
     second: np.ndarray,
+    entering: np.ndarray,
     settings: FilterSettings,
     noise: Noise,
     constants: PlanarConstants,
@@ -148,13 +179,21 @@ def _start(
     loss += np.where(tracks.shape[clip, slot] == 1, constants.sphere_friction, constants.box_friction) / np.maximum(
         speed, 1e-3
     )
-    velocity *= (1 + loss * (steps + 1) / 2)[:, None, None]
+    velocity *= (1 + loss * steps / 2)[:, None, None]
     step = (then - now)[:, :, :2]
     mean = step.mean(axis=1)
     spread = np.sqrt(step.var(axis=1).sum(axis=-1))
     length = np.linalg.norm(mean, axis=-1)
     still = (length < STILL_STEP + 3 * spread) & (length < 0.15) | ~has_next
     velocity[still] = 0.0
+    comes = entering[clip, slot]
+    if comes.any():
+        drawn = noise.normal(frame, "enter", tracks.class_id[clip, slot][:, None], 2)[comes, :, 0]  # (P, K, 2)
+        usual = glide_speed(tracks.shape[clip, slot][comes], frame * FRAME_STEP, constants)
+        speed = usual[:, None] * (1 + constants.start_speed_spread / constants.start_speed * drawn[..., 0])
+        home = tracks.pose[clip, frame, slot][comes]
+        angle = np.arctan2(-home[:, 1], -home[:, 0])[:, None] + constants.start_angle * drawn[..., 1]
+        velocity[comes] = speed[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     turn = np.mod(then - now + np.pi / 4, np.pi / 2)[:, :, 2] - np.pi / 4
     spin = np.where((~still & (frame > 0))[:, None], 0.5 * turn / steps[:, None], 0.0)
     spin[tracks.shape[clip, slot] != CUBE] = 0.0

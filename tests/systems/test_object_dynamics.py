@@ -1,0 +1,173 @@
+"""Proves that object dynamics reads true states off masks, moves them as rigid bodies do, and beats copying."""
+
+import numpy as np
+import pytest
+import torch
+
+from vidseg_utils.data.annotation import Collision, Trajectory
+from vidseg_utils.evaluation.masks import jaccard
+from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
+from vidseg_utils.systems.object_dynamics import ObjectDynamics
+from vidseg_utils.systems.object_dynamics.choice import choose_poses
+from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.fitting import fit_constants
+from vidseg_utils.systems.object_dynamics.outline import read_outlines
+from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
+from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
+from vidseg_utils.systems.object_dynamics.tracking import FilterSettings
+
+CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids
+CONSTANTS = PlanarConstants()
+FRICTIONLESS = PlanarConstants(
+    *(0.0,) * 6, 0.2, 0.2, 0.0, *(1.0,) * 6, start_speed=0.08, start_speed_spread=0.002, start_angle=0.3
+)
+
+
+def worlds(class_ids, positions, velocities, yaws=None):
+    """One world."""
+    made = Worlds.empty(1, len(class_ids))
+    made.shape[0] = (np.array(class_ids) - 1) // 16
+    made.active[:] = True
+    made.position[0], made.velocity[0] = positions, velocities
+    made.yaw[0] = 0.0 if yaws is None else yaws
+    return made
+
+
+def film(class_ids, positions, velocities, yaws=None, constants=CONSTANTS, height=160):
+    """The masks (22, H, W) of one world, as the fitted physics would have it."""
+    world = worlds(class_ids, positions, velocities, yaws)
+    poses = [world.poses[0].copy()]
+    for _ in range(21):
+        advance(world, 6, constants)
+        poses.append(world.poses[0].copy())
+    ids = np.broadcast_to(np.array(class_ids, dtype=np.uint8), (22, len(class_ids)))
+    return draw_masks(ids, np.stack(poses), ids > 0, height=height, width=height * 3 // 2), np.stack(poses)
+
+
+def system(members=12):
+    model = ObjectDynamicsModel()
+    model.constants.copy_(torch.from_numpy(CONSTANTS.as_array()))
+    return ObjectDynamics(model, settings=FilterSettings(members=members))
+
+
+@pytest.mark.parametrize(("height", "tolerance"), [(160, 0.02), (80, 0.06)])
+def test_places_and_yaws_are_read_off_outlines(height, tolerance):
+    ids = np.array([[CUBE, SPHERE, CYLINDER]], dtype=np.uint8)
+    poses = np.array([[[-1.0, 1.0, 0.3], [0.3, -0.8, 0.0], [1.2, 0.6, 0.0]]])
+    masks = draw_masks(ids, poses, ids > 0, height=height, width=height * 3 // 2)
+    seen = read_outlines(masks[:, None])
+    assert seen.class_id.tolist() == [CUBE, SPHERE, CYLINDER]
+    assert np.abs(seen.pose[:, :2] - poses[0, :, :2]).max() < tolerance
+    assert abs(seen.pose[0, 2] - 0.3) < 5 * tolerance
+
+
+def test_a_half_hidden_object_is_fitted_to_the_half_that_shows():
+    ids = np.array([[CYLINDER, SPHERE]], dtype=np.uint8)
+    poses = np.array([[[0.0, 0.0, 0.0], [0.5, 0.12, 0.0]]])
+    masks = draw_masks(ids, poses, ids > 0, height=160, width=240)
+    alone = draw_masks(ids, poses, ids == CYLINDER, height=160, width=240)
+    assert (masks == CYLINDER).sum() < 0.8 * (alone == CYLINDER).sum()
+    seen = read_outlines(masks[:, None])
+    assert np.abs(seen.pose[seen.class_id == CYLINDER, :2]).max() < 0.04
+
+
+def test_an_object_cut_by_the_edge_of_the_picture_is_still_placed():
+    ids = np.array([[SPHERE]], dtype=np.uint8)
+    poses = np.array([[[0.0, 2.2, 0.0]]])
+    masks = draw_masks(ids, poses, ids > 0, height=160, width=240)
+    assert (masks[:, :, -1] == SPHERE).any()
+    assert np.abs(read_outlines(masks[:, None]).pose[0, :2] - poses[0, 0, :2]).max() < 0.06
+
+
+def test_without_friction_an_object_keeps_its_velocity():
+    world = worlds([CYLINDER], [[0.0, 0.0]], [[0.03, -0.02]])
+    advance(world, 10, FRICTIONLESS)
+    np.testing.assert_allclose(world.position[0, 0], [0.3, -0.2], atol=1e-9)
+
+
+def test_a_full_hit_between_equals_hands_the_velocity_on():
+    world = worlds([SPHERE, CYLINDER], [[0.0, 0.0], [1.0, 0.0]], [[0.05, 0.0], [0.0, 0.0]])
+    advance(world, 24, FRICTIONLESS)
+    np.testing.assert_allclose(world.velocity[0], [[0.0, 0.0], [0.05, 0.0]], atol=1e-9)
+    # 0.6 units to the touch take 12 frames, and 12 are left
+    np.testing.assert_allclose(world.position[0], [[0.6, 0.0], [1.6, 0.0]], atol=1e-9)
+
+
+def test_a_collision_of_cubes_keeps_momentum_and_energy_and_turns_them():
+    world = worlds([CUBE, CUBE], [[0.0, 0.0], [0.9, 0.25]], [[0.05, 0.0], [0.0, 0.0]], [0.4, 0.1])
+    advance(world, 20, FRICTIONLESS)
+    np.testing.assert_allclose(world.velocity[0].sum(axis=0), [0.05, 0.0], atol=1e-9)
+    energy = (world.velocity**2).sum() + 2 / 3 * 0.2**2 * (world.spin**2).sum()
+    assert energy == pytest.approx(0.05**2, rel=1e-6)
+    assert np.abs(world.spin).max() > 1e-3
+
+
+def test_constants_are_found_again_from_trajectories_alone():
+    truth = PlanarConstants(bounce_sphere_sphere=0.5, box_friction=4e-4)
+    rng = np.random.default_rng(0)
+    trajectories = []
+    for n in range(14):
+        ids = [SPHERE, SPHERE + 1, CYLINDER]
+        offset = rng.uniform(-0.2, 0.2)
+        world = worlds(ids, [[-1.5, offset], [0.5 + 0.1 * n, 0.0], [0.0, 3.0]], [[0.08, 0.0], [0, 0], [0.07, 0.03]])
+        states = []
+        for _ in range(128):
+            states.append((world.position[0].copy(), world.velocity[0].copy()))
+            advance(world, 1, truth)
+        position, velocity = (
+            np.pad(np.stack(column), ((0, 0), (0, 0), (0, 1))) for column in zip(*states, strict=True)
+        )
+        hit = int(np.argmax(velocity[:, 1, 0] > 1e-3))
+        upright = np.broadcast_to(np.eye(3), (128, 3, 3, 3))
+        view = np.ones((128, 3), dtype=bool)
+        collision = Collision(hit, (0, 1), (0.0, 0.0, 0.2))
+        trajectories.append(
+            Trajectory(np.array(ids), position, upright, velocity / 0.04, 0 * velocity, view, (collision,))
+        )
+    found = fit_constants(trajectories, progress=False)
+    assert found.bounce_sphere_sphere == pytest.approx(0.5, abs=0.05)
+    assert found.box_friction == pytest.approx(4e-4, rel=0.3)
+    assert found.start_speed == pytest.approx(0.08, abs=0.01)
+
+
+MOVERS = ([CUBE, SPHERE, CYLINDER], [[-1.5, -1.5], [1.0, 1.5], [-2.0, 1.5]], [[0.03, 0.02], [-0.03, -0.02], [0, 0]])
+BOUNCE = ([SPHERE, CYLINDER], [[-2.0, -1.0], [0.3, -0.15]], [[0.035, 0.012], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize("scene", [MOVERS, BOUNCE], ids=["free motion", "a collision"])
+def test_what_moves_is_forecast_far_better_than_by_copying(scene):
+    masks = torch.from_numpy(film(*scene)[0])[None]
+    answer = system().predict(masks[:, :11])
+    assert jaccard(answer, masks[:, 21]) > max(0.8, jaccard(masks[:, 10], masks[:, 21]) + 0.3)
+
+
+def test_an_object_that_leaves_the_picture_is_gone():
+    masks, _ = film([SPHERE, CYLINDER], [[0.0, 0.0], [-1.0, 0.0]], [[0.0, 0.028], [0.0, 0.0]])
+    assert (masks[10] == SPHERE).any() and not (masks[21] == SPHERE).any()
+    answer = system().predict(torch.from_numpy(masks[None, :11]))
+    assert set(answer.unique().tolist()) == {0, CYLINDER}
+
+
+def test_a_clips_answer_is_its_own_and_always_the_same():
+    masks = torch.from_numpy(np.stack([film(*BOUNCE)[0][:11], film(*BOUNCE)[0][:11]]))
+    masks[1, :, :, :60] = 255  # unknown labels claim nothing
+    forecaster = system()
+    answer = forecaster.predict(masks)
+    assert answer.dtype == torch.uint8 and answer.shape == (2, 160, 240)
+    torch.testing.assert_close(answer, forecaster.predict(masks), rtol=0, atol=0)
+    torch.testing.assert_close(answer[:1], forecaster.predict(masks[:1]), rtol=0, atol=0)
+
+
+def test_empty_and_unknown_masks_forecast_an_empty_stage():
+    assert not system().predict(torch.zeros(1, 11, 40, 60, dtype=torch.long)).any()
+    assert not system().predict(torch.full((1, 11, 40, 60), 255)).any()
+
+
+def test_the_place_that_most_worlds_share_is_chosen():
+    poses = np.zeros((1, 5, 1, 3))
+    poses[0, :2, 0, 1] = [2.0, -2.0]  # two worlds of five disagree with all others
+    chosen, drawn = choose_poses(poses)
+    np.testing.assert_allclose(chosen[0, 0], 0.0)
+    assert drawn.all()
+    poses[0, :, 0, 1] = np.arange(5)  # nobody agrees with anybody
+    assert not choose_poses(poses)[1].any()

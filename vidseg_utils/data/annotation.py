@@ -53,7 +53,7 @@ def read_annotation(path: Path | str) -> Trajectory:
         return _from_json(value)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path} is not a CLEVRER annotation: {reason}") from None
+        raise ValueError(f"{path} is not a CLEVRER annotation: {reason[:200]}") from None
 
 
 def _from_json(value: dict) -> Trajectory:
@@ -78,14 +78,7 @@ def _from_json(value: dict) -> Trajectory:
     if not np.isfinite(poses).all():
         t, n = np.argwhere(~np.isfinite(poses).all(axis=(2, 3)))[0]
         raise ValueError(f"object {n} has no finite pose in frame {t}")
-    collisions = tuple(
-        Collision(
-            int(entry["frame_id"]),
-            tuple(order[int(i)] for i in entry["object_ids"]),
-            tuple(float(v) for v in entry["location"]),
-        )
-        for entry in value["collision"]
-    )
+    collisions = tuple(_collision(entry, order, frames=len(trajectory)) for entry in value["collision"])
     rotations = Rotation.from_euler("xyz", poses[:, :, 1].reshape(-1, 3)).as_matrix()
     return Trajectory(
         class_ids,
@@ -96,6 +89,16 @@ def _from_json(value: dict) -> Trajectory:
         in_view=in_view,
         collisions=collisions,
     )
+
+
+def _collision(entry: dict, order: dict[int, int], *, frames: int) -> Collision:
+    frame, first, second = int(entry["frame_id"]), *(order[int(i)] for i in entry["object_ids"])
+    location = np.array(entry["location"], dtype=float)
+    if not 0 <= frame < frames or first == second:
+        raise ValueError("a collision is of two objects in one of the frames")
+    if location.shape != (3,) or not np.isfinite(location).all():
+        raise ValueError("a collision's location is not three finite numbers")
+    return Collision(frame, (first, second), tuple(location.tolist()))
 
 
 def write_annotation(path: Path | str, trajectory: Trajectory, *, scene_index: int, video_filename: str) -> None:

@@ -1,0 +1,70 @@
+"""CLEVRER's annotations: written and read back alike; each kind of damage is one error that names the file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vidseg_utils.data.annotation import Collision, Trajectory, read_annotation, write_annotation
+
+
+@pytest.fixture
+def path(tmp_path):
+    generator = np.random.default_rng(0)
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    trajectory = Trajectory(
+        class_ids=np.array([3, 30], dtype=np.uint8),
+        positions=generator.normal(size=(4, 2, 3)).round(4),
+        rotations=np.broadcast_to(turn, (4, 2, 3, 3)),
+        velocities=generator.normal(size=(4, 2, 3)).round(4),
+        angular_velocities=np.zeros((4, 2, 3)),
+        in_view=np.array([[True, False]] * 4),
+        collisions=(Collision(2, (0, 1), (0.5, -0.25, 0.2)),),
+    )
+    write_annotation(tmp_path / "annotation.json", trajectory, scene_index=7, video_filename="video_00007.mp4")
+    return tmp_path / "annotation.json"
+
+
+def test_what_is_written_is_read_back(path):
+    trajectory = read_annotation(path)
+    assert trajectory.class_ids.tolist() == [3, 30]
+    np.testing.assert_allclose(trajectory.rotations[0, 0] @ [1, 0, 0], [0, 1, 0], atol=1e-4)
+    assert trajectory.in_view[:, 0].all()
+    assert not trajectory.in_view[:, 1].any()
+    assert trajectory.collisions == (Collision(2, (0, 1), (0.5, -0.25, 0.2)),)
+    assert trajectory.at((0, 3)).positions.shape == (2, 2, 3)
+
+
+def test_objects_are_told_apart_by_their_number_not_their_place(path):
+    value = json.loads(path.read_text())
+    for frame in value["motion_trajectory"]:
+        frame["objects"].reverse()
+    before = read_annotation(path)
+    path.write_text(json.dumps(value))
+    np.testing.assert_array_equal(read_annotation(path).positions, before.positions)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("object_property", 0, "color"), "pink", "unknown colour 'pink'"),
+        (("object_property", 0, "object_id"), 1, "same object_id"),
+        (("motion_trajectory",), [], "empty"),
+        (("motion_trajectory", 1, "objects"), [], "no finite pose in frame 1"),
+        (("motion_trajectory", 1, "objects", 0, "location"), [0, 0, None], "annotation"),
+        (("collision", 0, "location"), [1, 2, 3, 4], "three finite numbers"),
+        (("collision", 0, "object_ids"), [0, 0], "two objects"),
+        (("collision", 0, "frame_id"), 99, "one of the frames"),
+        (("collision", 0), {}, "missing 'frame_id'"),
+    ],
+)
+def test_damage_is_one_error_that_names_the_file(path, place, value, message):
+    damaged = json.loads(path.read_text())
+    inner = damaged
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(damaged))
+    with pytest.raises(ValueError, match=r"annotation\.json is not a CLEVRER annotation") as error:
+        read_annotation(path)
+    assert message in str(error.value)

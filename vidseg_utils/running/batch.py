@@ -41,7 +41,9 @@ def run_notebook(
     if reserved := sorted({"PROFILE", "RUN"} & set(given)):
         raise ValueError(f"{reserved[0]} is no free parameter; give {reserved[0].lower()}= (--profile) instead")
     values = checked_parameters(path, given | {"PROFILE": profile} | ({} if run is None else {"RUN": run}))
-    folder = run_folder(path.stem, profile, run or "auto")
+    # a solution has its lesson's name, but must not take its run folder
+    name = f"{path.stem}_solutions" if path.resolve().parent.name == "solutions" else path.stem
+    folder = run_folder(name, profile, run or "auto")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".executing.lock", timeout=0):

@@ -223,13 +223,16 @@ def cheap_mask(seed, number):
 def test_ctrl_c_ends_two_processes_that_wrote_what_one_would_have(finished, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
+        "import signal\n"
         "from vidseg_utils.data.synthetic import generate\n"
         "if __name__ == '__main__':\n"
+        # a job that a shell started in the background would ignore it
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"    generate({str(tmp_path / 'set')!r}, train=300, val=0, unlabeled=0, hidden=0, seed=3, processes=2)\n"
     )
     process = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True, text=True)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (tmp_path / "set" / "train" / "video_1").exists():
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 
 from vidseg_utils.data.camera import camera_matrix, unproject
-from vidseg_utils.data.synthetic.casting import NEAREST_CENTRE, disc_extremes, rectangles_between
-from vidseg_utils.data.synthetic.lighting import SUN_DISTANCE, floor_light, light_colours, to_picture
+from vidseg_utils.data.synthetic.lighting import floor_light, light_colours, to_picture
 from vidseg_utils.data.synthetic.look import LOOK, Look, look_tensors
+from vidseg_utils.data.synthetic.tiles import NEAREST_CENTRE, disc_extremes, rectangles_between
 
+SUN_DISTANCE = 100.0  # for shadows the sun is a lamp that far away
 TOP = 0.42  # of what casts shadows, world units
 FOOTPRINT = {"cube": 0.28, "sphere": 0.2, "cylinder": 0.21}  # radius around an object on the floor
-SKY_REACH = 0.65  # around an object's centre, beyond which it hides too little of the sky to be seen
+SKY_REACH = 0.5  # around an object's centre, beyond which it hides too little of the sky to be seen
 REFLECTED = (-12.0, 6.0, -9.0, 9.0)  # lowest and highest x, lowest and highest y of the floor that metal mirrors
 CELLS = 180  # a side of the table of that floor
 
@@ -28,10 +29,10 @@ class Floor:
     reflected: torch.Tensor  # (3, CELLS * CELLS) linear colour of the floor around, for metal
 
     def reflection(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """x, y: (P, S) places on the floor. returns: (3, P, S) linear colour."""
+        """x, y: places on the floor, of one shape. returns: (3, *shape) linear colour."""
         x0, x1, y0, y1 = REFLECTED
-        column = ((x - x0) * (CELLS / (x1 - x0))).clamp(0, CELLS - 1).long()
-        row = ((y - y0) * (CELLS / (y1 - y0))).clamp(0, CELLS - 1).long()
+        column = ((x - x0) * (CELLS / (x1 - x0))).clamp(0, CELLS - 1).int()
+        row = ((y - y0) * (CELLS / (y1 - y0))).clamp(0, CELLS - 1).int()
         cell = row.mul_(CELLS).add_(column).view(-1)
         return torch.stack([colour.index_select(0, cell) for colour in self.reflected]).view(3, *x.shape)
 
@@ -55,38 +56,44 @@ def build_floor(height: int, width: int, device: torch.device | str = "cpu", loo
 
 
 def lamp_places(positions: np.ndarray, look: Look = LOOK) -> np.ndarray:
-    """(4, F, 3) where key, fill, back and sun are for objects at positions (F, 3); the sun is far off each of them."""
+    """(4, U, 3) where key, fill, back and sun are for objects at positions (U, 3); the sun is far off each of them."""
     lamps = np.broadcast_to(np.array(look.lamp_positions)[:, None], (3, *positions.shape))
     sun = np.array(look.sun_direction) / np.linalg.norm(look.sun_direction)
     return np.concatenate([lamps, (positions + SUN_DISTANCE * sun)[None]])
 
 
-def shadow_rectangles(shape: str, positions: np.ndarray, *, height: int, width: int, look: Look = LOOK) -> np.ndarray:
-    """The pixels that an object's shadow can touch. positions: (F, 3).
+def lamp_radii(look: Look = LOOK) -> tuple[float, ...]:
+    """Of key, fill, back and sun, in world units."""
+    return (*look.lamp_radii[:3], look.lamp_radii[3] * SUN_DISTANCE)
 
-    returns: (5, F, 4) rectangles for key, fill, back, sun and sky, as `casting.bounding_rectangles` has them.
+
+def shadow_rectangles(shape: str, positions: np.ndarray, *, height: int, width: int, look: Look = LOOK) -> np.ndarray:
+    """The pixels that an object's shadow can touch. positions: (U, 3).
+
+    returns: (5, U, 4) rectangles for key, fill, back, sun and sky, as `casting.bounding_rectangles` has them.
     """
-    radii = (*look.lamp_radii[:3], look.lamp_radii[3] * SUN_DISTANCE)
-    foot, rectangles = FOOTPRINT[shape], []
-    for lamp, radius in zip(lamp_places(positions, look), radii, strict=True):
-        share = TOP / (lamp[:, 2] - TOP)
-        tip = positions[:, :2] + (positions[:, :2] - lamp[:, :2]) * share[:, None]
-        discs = [(positions[:, :2], foot), (tip, foot * (1 + share) + radius * share)]
-        rectangles.append(_around_discs(discs, height=height, width=width))
-    rectangles.append(_around_discs([(positions[:, :2], SKY_REACH)], height=height, width=width))
+    foot, place, rectangles = FOOTPRINT[shape], positions[:, :2], []
+    for lamp, radius in zip(lamp_places(positions, look), lamp_radii(look), strict=True):
+        share = TOP / (lamp[:, 2] - TOP)  # of the lamp's way down, that is left below the object's top
+        tip = place + (place - lamp[:, :2]) * share[:, None]
+        rectangles.append(
+            _around_discs([(place, foot), (tip, foot * (1 + share) + radius * share)], height=height, width=width)
+        )
+    rectangles.append(_around_discs([(place, SKY_REACH)], height=height, width=width))
     return np.stack(rectangles)
 
 
 def _around_discs(discs: list, *, height: int, width: int) -> np.ndarray:
-    """(F, 4) rectangles around discs on the floor, each with centres (F, 2) and a radius or radii (F,)."""
+    """(U, 4) rectangles around discs on the floor, each with centres (U, 2) and a radius or radii (U,)."""
     matrix = camera_matrix(height, width)
-    low, high = [], []
+    extremes = []
     with np.errstate(invalid="ignore", divide="ignore"):
         for centre, radius in discs:
-            place = centre @ matrix[:, :2].T + matrix[:, 3]  # (F, 3) homogeneous
-            axes = np.broadcast_to(radius, len(centre))[:, None, None] * matrix[:, :2]
-            extremes = disc_extremes(place, axes)
-            extremes[~(place[:, 2] - np.broadcast_to(radius, len(centre)) > NEAREST_CENTRE / 2)] = np.nan
-            low.append(extremes[:, 0])
-            high.append(extremes[:, 1])
-    return rectangles_between(np.minimum.reduce(low), np.maximum.reduce(high), height=height, width=width)
+            radius = np.broadcast_to(radius, len(centre))
+            place = centre @ matrix[:, :2].T + matrix[:, 3]  # (U, 3) homogeneous
+            ends = disc_extremes(place, radius[:, None, None] * matrix[:, :2])
+            ends[~(place[:, 2] - radius > NEAREST_CENTRE / 2)] = np.nan
+            extremes.append(ends)
+    low = np.minimum.reduce([ends[:, 0] for ends in extremes])
+    high = np.maximum.reduce([ends[:, 1] for ends in extremes])
+    return rectangles_between(low, high, height=height, width=width)

@@ -26,37 +26,24 @@ class Look:
     lamp_colours: tuple = ((5.1098, 4.7863, 3.7846), (1.2396, 1.2991, 1.7315), (2.6470, 2.7872, 2.7004))
     sun_direction: tuple = (0.420, -0.194, 0.887)  # towards it
     ambient: tuple = (0.1334, 0.1316, 0.1322)  # light of sun and sky together on the floor
-    sun_share: float = 0.772  # of that light
+    sun_share: float = 0.728  # of that light
     # shadows
-    lamp_radii: tuple = (0.104, 0.464, 0.505, 0.150)  # how soft; the sun's in radians
-    ambient_occlusion: float = 1.23  # how much of the sky an object hides from the floor beside it
-    floor_bounce: tuple = (0.81, 0.51)  # metal, rubber: the object's colour that it throws on the floor
+    lamp_radii: tuple = (0.325, 0.426, 0.758, 0.064)  # how soft; the sun's in radians
+    ambient_occlusion: float = 1.25  # how much of the sky an object hides from the floor beside it
+    floor_bounce: tuple = (0.94, 0.585)  # metal, rubber: the object's colour that it throws on the floor
     # rubber
-    rubber_gain: float = 1.17  # brightness over the floor's, of a colour's RGB / 255
-    rubber_floor_light: float = 0.77  # light that comes back from the floor
+    rubber_gain: float = 1.167  # brightness over the floor's, of a colour's RGB / 255
+    rubber_floor_light: float = 0.76  # light that comes back from the floor
     # metal: a tinted mirror of the floor below and a sky above
-    metal_gain: float = 0.53
-    floor_reflection: float = 1.69
-    reflected_shadow: tuple = (0.645, 1.04, 0.8)  # by shape: how dark the floor under an object mirrors in itself
-    reflected_shadow_reach: float = 0.73  # of the object's radius
-    sky: tuple = (
-        0.0983,
-        -0.0736,
-        0.0255,
-        0.0464,
-        -0.136,
-        0.0025,
-        0.0914,
-        0.0355,
-        -0.0808,
-    )  # of 1 x y z xy yz xz xx-yy zz
-    sky_horizon: float = 0.027  # brighter at the horizon
-    sky_falloff: float = 0.26
-    horizon_width: float = 0.18
-    highlight: tuple = (6.32, 4.46, 12.2, 14.6)
-    highlight_sharpness: tuple = (282.0, 325.0, 326.0, 258.0)
-    glow: tuple = (0.277, 0.144, 0.369, 0.607)  # a wide halo around each highlight
-    glow_sharpness: float = 17.1
+    metal_gain: float = 0.533
+    floor_reflection: float = 1.74
+    reflected_shadow: tuple = (0.49, 0.91, 0.6)  # by shape: how dark the floor under an object mirrors in itself
+    reflected_shadow_reach: float = 0.69  # of the object's radius
+    # sky: of 1, x, y, z, xy, yz, xz, xx - yy, zz of the direction
+    sky: tuple = (0.111, -0.082, 0.026, 0.055, -0.130, 0.002, 0.098, 0.033, -0.103)
+    horizon_width: float = 0.212
+    highlight: tuple = (5.5, 3.3, 8.3, 14.5)
+    glow: tuple = (0.31, 0.136, 0.346, 0.67)  # a wide halo around each highlight
     bevel: tuple = (0.0363, 0.0, 0.008)  # by shape: how wide the rounded edges are
 
 

@@ -171,3 +171,13 @@ def test_the_place_that_most_worlds_share_is_chosen():
     assert drawn.all()
     poses[0, :, 0, 1] = np.arange(5)  # nobody agrees with anybody
     assert not choose_poses(poses)[1].any()
+
+
+def test_an_object_that_takes_another_class_for_one_frame_is_one_object():
+    masks, _ = film(*BOUNCE)
+    for frame in (4, 10):
+        flicker = masks.copy()
+        flicker[frame][flicker[frame] == CYLINDER] = CUBE
+        answer = system().predict(torch.from_numpy(flicker[None, :11]))
+        assert CUBE not in answer
+        assert CYLINDER in answer

@@ -12,7 +12,8 @@ from vidseg_utils.systems.object_dynamics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.outline import read_outlines
 from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
 from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
-from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP, FilterSettings, Tracks, build_tracks, follow
+from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP, FilterSettings, follow
+from vidseg_utils.systems.object_dynamics.tracks import Tracks, build_tracks
 from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model, save_model

@@ -14,9 +14,9 @@ from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.annotation import OBJECT_RADIUS
 from vidseg_utils.data.camera import project
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
-from vidseg_utils.systems.object_dynamics.outline import Sightings
 from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
 from vidseg_utils.systems.object_dynamics.silhouette import CUBE, SPHERE
+from vidseg_utils.systems.object_dynamics.tracks import Tracks
 
 FRAME_STEP = 6  # video frames from one course frame to the next
 STILL_STEP = 0.012  # world units: an object that moves less between two sightings, and less than 3 sigma, rests
@@ -27,8 +27,8 @@ SURPRISE = 16.0  # squared sigmas of a sighting (2 or 3 numbers) from where on s
 class FilterSettings:
     """How much the filter trusts what."""
 
-    members: int = 24  # worlds of the ensemble
-    sighting_scale: float = 1.0  # of the outlines' own sigmas
+    members: int = 48  # worlds of the ensemble
+    sighting_scale: float = 2.5  # of the outlines' own sigmas, which know nothing of a segmenter's habits
     position_noise: float = 3e-4  # world units a course frame
     spin_noise: float = 3e-4  # radians a video frame, a course frame, while moving
     kick_noise: float = 0.03  # of a velocity change in a collision
@@ -48,47 +48,6 @@ class Noise:
         table = rng.standard_normal((N_CLASSES, self.members, numbers))
         table -= table.mean(axis=1, keepdims=True)
         return table[class_id].swapaxes(1, 2)
-
-
-@dataclass
-class Tracks:
-    """Objects of B clips in N slots, as sighted."""
-
-    class_id: np.ndarray  # (B, N) 0 for an empty slot
-    seen: np.ndarray  # (B, T, N) bool
-    pose: np.ndarray  # (B, T, N, 3)
-    information: np.ndarray  # (B, T, N, 3, 3)
-
-    @property
-    def shape(self) -> np.ndarray:
-        """(B, N) 0 cube, 1 sphere (or empty), 2 cylinder."""
-        return np.where(self.class_id > 0, (self.class_id.astype(int) - 1) // 16, 1)
-
-
-def build_tracks(sightings: Sightings, clips: int, frames: int) -> Tracks:
-    """Sort sightings by clip and class; what was seen too seldom to be an object is left out."""
-    seen = np.zeros((clips, frames, N_CLASSES), dtype=bool)
-    seen[sightings.clip, sightings.frame, sightings.class_id] = True
-    real = (seen.sum(axis=1) >= 2) | seen[:, -1]
-    slots = max(1, int(real.sum(axis=1).max(initial=1)))
-    order = np.argsort(~real, axis=1, kind="stable")[:, :slots]
-    class_id = np.where(np.take_along_axis(real, order, axis=1), order, 0).astype(np.uint8)
-    slot = np.full((clips, N_CLASSES), -1)
-    np.put_along_axis(slot, order, np.broadcast_to(np.arange(slots), order.shape), axis=1)
-    slot[~real] = -1
-    kept = slot[sightings.clip, sightings.class_id]
-    s = sightings[kept >= 0]
-    place = (s.clip, s.frame, kept[kept >= 0])
-    tracks = Tracks(
-        class_id,
-        np.zeros((clips, frames, slots), dtype=bool),
-        np.zeros((clips, frames, slots, 3)),
-        np.tile(np.eye(3), (clips, frames, slots, 1, 1)),
-    )
-    tracks.seen[place] = True
-    tracks.pose[place] = s.pose
-    tracks.information[place] = s.information
-    return tracks
 
 
 def follow(tracks: Tracks, constants: PlanarConstants, settings: FilterSettings, *, seed: int = 0) -> Worlds:

@@ -78,7 +78,7 @@ def worlds_at(
 
 
 def fit_constants(trajectories: Sequence[Trajectory], *, progress: bool = True) -> PlanarConstants:
-    """Fit all constants; what the trajectories do not show keeps its starting value. Raises ValueError without motion."""
+    """Fit all constants; what no trajectory shows keeps its starting value. Raises ValueError without motion."""
     if not trajectories:
         raise ValueError("no training trajectories; object dynamics is fitted to annotation.json of the train split")
     seconds = frame_seconds(trajectories)

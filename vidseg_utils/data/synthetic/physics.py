@@ -20,7 +20,7 @@ from vidseg_utils.data.synthetic.world import SECONDS_PER_FRAME, PhysicsSettings
 
 COARSE_STEPS, FINE_STEPS = 4, 28  # physics steps a video frame: while objects glide, and while two are close
 UPRIGHT = math.cos(math.radians(20))  # an axis that leans further has tipped
-LASTING_FRAMES = 3  # without touching, after which a pair that touches again has collided twice
+LASTING_FRAMES = 8  # of one collision: a cube that it sets spinning may touch twice; later is a second collision
 _TURN = np.linspace(0, 2 * np.pi, 17)[:-1, None]
 _CIRCLE = np.concatenate([np.cos(_TURN), 0 * _TURN, np.sin(_TURN)], axis=1)
 _UP = np.array([0.0, 1.0, 0.0])
@@ -80,46 +80,33 @@ class _Run:
         self.scene, self.settings = scene, settings
         self.model = build_model(scene.shapes, settings)
         self.data = mujoco.MjData(self.model)
-        self.count = count = len(scene.class_ids)
+        count = len(scene.class_ids)
         self.poses = self.data.qpos.reshape(count, 7)  # position, quaternion: views of the simulator's memory
         self.speeds = self.data.qvel.reshape(count, 6)  # linear in the world's axes, angular in the body's own
         self.poses[:, :2], self.poses[:, 2] = scene.positions, OBJECT_RADIUS
         self.poses[:, 3], self.poses[:, 6] = np.cos(scene.yaws / 2), np.sin(scene.yaws / 2)
         self.speeds[:, :2] = scene.velocities
-        self.forces = self.data.xfrc_applied[1:]  # (N, 6)
+        self.forces = self.data.xfrc_applied[1:, :3]  # (N, 3)
         self.bodies = self.model.geom_bodyid
-        self.standing = np.flatnonzero([shape != "sphere" for shape in scene.shapes])
         self.pairs = np.triu_indices(count, 1)
         reach = np.array([HALF_WIDTH[shape] for shape in scene.shapes])
         self.reach = reach[self.pairs[0]] + reach[self.pairs[1]] + 0.01
         self.apart_until = 0  # the frame before which no two objects can touch
         self.last_contact: dict[tuple[int, int], int] = {}
         self.collisions: list[Collision] = []
-        self.positions = np.zeros((VIDEO_FRAMES, count, 3))
-        self.rotations = np.zeros((VIDEO_FRAMES, count, 3, 3))
-        self.velocities = np.zeros((VIDEO_FRAMES, count, 3))
-        self.angular_velocities = np.zeros((VIDEO_FRAMES, count, 3))
-        mujoco.mj_forward(self.model, self.data)
+        self.all_poses = np.zeros((VIDEO_FRAMES, count, 7))
+        self.all_speeds = np.zeros((VIDEO_FRAMES, count, 6))
 
     def record(self, frame: int) -> None:
-        """Keep the state of a frame, unless it breaks a rule."""
-        mujoco.mj_kinematics(self.model, self.data)
-        rotations = self.data.xmat[1:].reshape(-1, 3, 3)
-        self.positions[frame], self.rotations[frame] = self.poses[:, :3], rotations
-        self.velocities[frame] = self.speeds[:, :3]
-        self.angular_velocities[frame] = np.einsum("nij,nj->ni", rotations, self.speeds[:, 3:])
-        uprightness = rotations[self.standing, 2, 2]
-        if len(uprightness) and uprightness.min() < UPRIGHT:
-            raise BrokenRuleError("an object tips over")
-        if self.poses[:, 2].max() > OBJECT_RADIUS + 0.1:
-            raise BrokenRuleError("an object leaves the floor")
+        """Keep the state of a frame."""
+        self.all_poses[frame], self.all_speeds[frame] = self.poses, self.speeds
 
     def advance(self, frame: int) -> None:
         """Play one video frame: large steps while all objects are far from each other, small ones otherwise."""
-        velocity = self.velocities[frame]
-        speed = np.sqrt(np.einsum("nd,nd->n", velocity, velocity))[:, None]
-        self.forces[:, :3] = -self.settings.quadratic_drag * speed * velocity
-        if frame < self.apart_until or not self._may_touch(frame):
+        velocity = self.all_speeds[frame, :, :3]
+        speed = np.sqrt(np.einsum("nd,nd->n", velocity, velocity))
+        self.forces[:] = (-self.settings.quadratic_drag * speed)[:, None] * velocity
+        if frame < self.apart_until or not self._may_touch(speed):
             self.model.opt.timestep = SECONDS_PER_FRAME / COARSE_STEPS
             mujoco.mj_step(self.model, self.data, nstep=COARSE_STEPS)
             return
@@ -130,18 +117,19 @@ class _Run:
             for place in np.flatnonzero(bodies.min(axis=1)) if len(bodies) else ():
                 self.note_contact(frame, bodies[place] - 1, self.data.contact.pos[place])
 
-    def _may_touch(self, frame: int) -> bool:
+    def _may_touch(self, speed: np.ndarray) -> bool:
         """Whether any two objects, going straight, come within reach of each other during the next frame."""
         first, second = self.pairs
-        apart = (self.positions[frame, first] - self.positions[frame, second])[:, :2]
-        closing = (self.velocities[frame, first] - self.velocities[frame, second])[:, :2]
-        distance_squared, closing_squared = np.einsum("kpd,kpd->kp", *([np.stack([apart, closing])] * 2))
-        # gliding objects only get slower, so nobody needs to look again for a while
-        slack = (np.sqrt(distance_squared) - self.reach) / (np.sqrt(closing_squared) + 1e-6)
-        self.apart_until = frame + int(min(slack.min(initial=np.inf) / SECONDS_PER_FRAME, VIDEO_FRAMES))
-        if self.apart_until > frame:
+        apart = self.poses[first, :2] - self.poses[second, :2]
+        gap = np.sqrt(np.einsum("pd,pd->p", apart, apart)) - self.reach
+        # until two of them touch, all only get slower: nobody has to look again for a while
+        safe_seconds = gap / (speed[first] + speed[second] + 1e-6)
+        safe_frames = int(min(safe_seconds.min(initial=np.inf) / SECONDS_PER_FRAME, VIDEO_FRAMES))
+        self.apart_until += max(safe_frames, 1)
+        if safe_frames > 0:
             return False
-        until_nearest = -np.einsum("pd,pd->p", apart, closing) / (closing_squared + 1e-12)
+        closing = self.speeds[first, :2] - self.speeds[second, :2]
+        until_nearest = -np.einsum("pd,pd->p", apart, closing) / (np.einsum("pd,pd->p", closing, closing) + 1e-12)
         nearest = apart + np.clip(until_nearest, 0, SECONDS_PER_FRAME)[:, None] * closing
         return bool((np.einsum("pd,pd->p", nearest, nearest) < self.reach**2).any())
 
@@ -159,21 +147,24 @@ class _Run:
         self.last_contact[pair] = frame
 
     def trajectory(self) -> Trajectory:
-        """What was recorded, in CLEVRER's conventions. Raises BrokenRuleError when too little happened."""
+        """What was recorded, in CLEVRER's conventions. Raises BrokenRuleError when it breaks a rule."""
         if len(self.collisions) < COLLISIONS[0]:
             raise BrokenRuleError("too few collisions")
-        asleep = np.linalg.norm(self.velocities, axis=-1) < 1e-3
-        if (asleep & (self.positions[..., 2] > OBJECT_RADIUS + 0.02)).any():
+        shapes = self.scene.shapes
+        positions, velocities = self.all_poses[..., :3].copy(), self.all_speeds[..., :3].copy()
+        quaternions = self.all_poses[..., [4, 5, 6, 3]]
+        rotations = Rotation.from_quat(quaternions.reshape(-1, 4)).as_matrix().reshape(*positions.shape[:2], 3, 3)
+        standing = [shape != "sphere" for shape in shapes]
+        if (rotations[:, standing, 2, 2] < UPRIGHT).any():
+            raise BrokenRuleError("an object tips over")
+        lifted = positions[..., 2] - OBJECT_RADIUS
+        if (lifted > 0.1).any():
+            raise BrokenRuleError("an object leaves the floor")
+        if ((np.linalg.norm(velocities, axis=-1) < 1e-3) & (lifted > 0.02)).any():
             raise BrokenRuleError("an object rests in the air")
-        axes = np.stack([OWN_AXES[shape] for shape in self.scene.shapes])
-        rotations = self.rotations @ axes
-        in_view = objects_in_view(self.scene.shapes, self.positions, rotations)
+        angular_velocities = np.einsum("tnij,tnj->tni", rotations, self.all_speeds[..., 3:])
+        rotations = rotations @ np.stack([OWN_AXES[shape] for shape in shapes])
+        in_view = objects_in_view(shapes, positions, rotations)
         return Trajectory(
-            self.scene.class_ids,
-            self.positions,
-            rotations,
-            self.velocities,
-            self.angular_velocities,
-            in_view,
-            tuple(self.collisions),
+            self.scene.class_ids, positions, rotations, velocities, angular_velocities, in_view, tuple(self.collisions)
         )

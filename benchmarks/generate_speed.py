@@ -1,0 +1,90 @@
+"""Where the time of a generated video goes: plan, simulation, picture, PNG, annotation; and how many a second come out.
+
+    python benchmarks/generate_speed.py --videos 40
+
+The table is CPU time in one process with one thread, so it also holds on a busy machine; the last lines are whole runs
+of `generate` on all cores.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vidseg_utils.data.annotation import COURSE_FRAMES, write_annotation
+from vidseg_utils.data.layout import write_video
+from vidseg_utils.data.parallel import n_cores
+from vidseg_utils.data.synthetic import BrokenRuleError, PhysicsSettings, generate, sample_scene, simulate
+from vidseg_utils.data.synthetic.render import render_video
+
+
+class Clock:
+    """Adds up the CPU time of named parts."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def __call__(self, name: str, function: Callable, *arguments, **options):
+        """Call `function` and add its time to the part `name`."""
+        begun = time.process_time()
+        try:
+            return function(*arguments, **options)
+        finally:
+            self.seconds[name] += time.process_time() - begun
+
+
+def one_process(n_videos: int, folder: Path, clock: Clock) -> Counter:
+    """Make videos part by part, and count why simulations were drawn again."""
+    why, settings, rng = Counter(), PhysicsSettings(), np.random.default_rng(0)
+    for number in range(n_videos):
+        trajectory = None
+        while trajectory is None:
+            scene = clock("plan the scene", sample_scene, rng, settings)
+            try:
+                trajectory = clock("simulate", simulate, scene, settings)
+            except BrokenRuleError as error:
+                why[str(error)] += 1
+        frames, masks = clock("frames and masks", render_video, trajectory.at(COURSE_FRAMES), noise_seed=number)
+        clock("22 PNG files, mask.npy", write_video, folder / f"video_{number}", frames, masks)
+        path = folder / f"video_{number}" / "annotation.json"
+        clock("annotation.json", write_annotation, path, trajectory, scene_index=number, video_filename="")
+    return why
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=40)
+    parser.add_argument("--whole", type=int, default=120, help="videos of the whole runs; 0 leaves them out")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    root = Path(tempfile.mkdtemp(prefix="vidseg-speed-"))
+    try:
+        one_process(2, root / "warm-up", Clock())
+        clock = Clock()
+        why = one_process(arguments.videos, root / "parts", clock)
+        total = sum(clock.seconds.values())
+        for name, seconds in clock.seconds.items():
+            print(f"{name:30}{1e3 * seconds / arguments.videos:9.1f} ms a video{100 * seconds / total:6.0f} %")
+        print(f"{'together':30}{1e3 * total / arguments.videos:9.1f} ms a video")
+        again = ", ".join(f"{name} {n}" for name, n in why.most_common())
+        print(f"{arguments.videos} kept of {arguments.videos + why.total()} simulations; again for: {again}\n")
+        for store in ("png", "cache") if arguments.whole else ():
+            begun = time.perf_counter()
+            sizes = {"train": arguments.whole, "val": 0, "unlabeled": 0, "hidden": 0}
+            generate(root / store, **sizes, seed=0, store=store, progress=False)
+            seconds = time.perf_counter() - begun
+            print(
+                f"store {store:6} {arguments.whole / seconds:6.1f} videos a second on {n_cores()} cores, start included"
+            )
+    finally:
+        shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ Generated and imported videos carry the same file, so both kinds of truth have t
 Format: Yi et al., CLEVRER (ICLR 2020), `annotation_*.json`.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +41,13 @@ class Trajectory:
     collisions: tuple[Collision, ...] = ()
 
     def at(self, frames: tuple[int, ...]) -> "Trajectory":
-        """The same objects in those video frames only, such as COURSE_FRAMES; collisions keep their frame numbers."""
+        """The same objects in those video frames only, such as COURSE_FRAMES; collisions keep their frame numbers.
+
+        Raises ValueError for a frame that the trajectory does not have.
+        """
         index = list(frames)
+        if index and not 0 <= min(index) <= max(index) < len(self.positions):
+            raise ValueError(f"the trajectory has {len(self.positions)} frames; frame {max(index)} is not among them")
         per_frame = ("positions", "rotations", "velocities", "angular_velocities", "in_view")
         return Trajectory(self.class_ids, *(getattr(self, name)[index] for name in per_frame), self.collisions)
 
@@ -71,9 +77,14 @@ def _from_json(value: dict) -> Trajectory:
     poses = np.full((len(trajectory), len(properties), 4, 3), np.nan)
     in_view = np.zeros((len(trajectory), len(properties)), dtype=bool)
     for t, frame in enumerate(trajectory):
+        if frame.get("frame_id", t) != t:
+            raise ValueError(f"frame {t} of motion_trajectory says that it is frame {frame['frame_id']}")
         for entry in frame["objects"]:
             n = order[int(entry["object_id"])]
-            poses[t, n] = [entry[key] for key in ("location", "orientation", "velocity", "angular_velocity")]
+            pose = [entry[key] for key in ("location", "orientation", "velocity", "angular_velocity")]
+            if any(len(vector) != 3 for vector in pose):
+                raise ValueError(f"object {n} has a vector without three numbers in frame {t}")
+            poses[t, n] = pose
             in_view[t, n] = bool(entry["inside_camera_view"])
     if not np.isfinite(poses).all():
         t, n = np.argwhere(~np.isfinite(poses).all(axis=(2, 3)))[0]
@@ -104,7 +115,10 @@ def _collision(entry: dict, order: dict[int, int], *, frames: int) -> Collision:
 def write_annotation(path: Path | str, trajectory: Trajectory, *, scene_index: int, video_filename: str) -> None:
     """Write `trajectory` in CLEVRER's format (rounded to 4 decimals as CLEVRER's own files are)."""
     frames, objects = trajectory.in_view.shape
-    eulers = Rotation.from_matrix(trajectory.rotations.reshape(-1, 3, 3)).as_euler("xyz").reshape(frames, objects, 3)
+    with warnings.catch_warnings():  # an object on its side has many angles; any of them will do
+        warnings.filterwarnings("ignore", message="Gimbal lock")
+        eulers = Rotation.from_matrix(trajectory.rotations.reshape(-1, 3, 3)).as_euler("xyz")
+    eulers = eulers.reshape(frames, objects, 3)
     columns = {
         "location": trajectory.positions,
         "orientation": eulers,

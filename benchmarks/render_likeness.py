@@ -1,0 +1,61 @@
+"""How much do our pictures look like CLEVRER's? Annotated real videos are rendered again and held against themselves.
+
+    python benchmarks/render_likeness.py VIDEO ANNOTATION [VIDEO ANNOTATION …] [--background background.png]
+
+Prints the PSNR of frames 0, 6, …, 126 at 240x160, and of the empty floor (the picture given, else our own) as the
+yardstick; `--figure FILE` also writes real, rendered and four times their difference side by side.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vidseg_utils.data.annotation import COURSE_FRAMES, read_annotation
+from vidseg_utils.data.clevrer import decode
+from vidseg_utils.data.synthetic.floor import build_floor
+from vidseg_utils.data.synthetic.render import render_video
+
+SHOWN = (0, 5, 10, 15, 21)  # course frames in the figure
+
+
+def psnr(frames: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """(T,) decibel of each frame; both (T, 3, H, W) or broadcastable, 0..255."""
+    return 10 * np.log10(255**2 / ((frames.astype(float) - real) ** 2).mean(axis=(1, 2, 3)))
+
+
+def read_background(path: Path | None) -> np.ndarray:
+    """(3, 160, 240) the empty scene: a picture of twice that size averaged down, or our own floor."""
+    if path is None:
+        return build_floor(160, 240).picture.numpy().reshape(3, 160, 240)
+    picture = np.asarray(Image.open(path).convert("RGB").resize((240, 160), Image.Resampling.BOX))
+    return picture.transpose(2, 0, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, help="a video and its annotation, in turn")
+    parser.add_argument("--background", type=Path, help="picture of the empty scene")
+    parser.add_argument("--figure", type=Path, help="write a comparison here")
+    arguments = parser.parse_args()
+    if len(arguments.files) % 2:
+        parser.error("give each VIDEO with its ANNOTATION")
+    background, ours, theirs, rows = read_background(arguments.background), [], [], []
+    print(f"{'':24}{'rendered, mean':>16}{'worst frame':>14}{'empty scene':>14}   dB PSNR")
+    for video, annotation in zip(arguments.files[::2], arguments.files[1::2], strict=True):
+        real = decode(video)
+        frames, _ = render_video(read_annotation(annotation).at(COURSE_FRAMES))
+        ours.append(psnr(frames, real))
+        theirs.append(psnr(background[None], real))
+        print(f"{video.name:24}{ours[-1].mean():16.2f}{ours[-1].min():14.2f}{theirs[-1].mean():14.2f}")
+        difference = np.clip(128 + 4 * (real.astype(int) - frames), 0, 255).astype(np.uint8)
+        rows += [np.concatenate([real[t], frames[t], difference[t]], axis=2) for t in SHOWN]
+    ours, theirs = np.concatenate(ours), np.concatenate(theirs)
+    print(f"{'all':24}{ours.mean():16.2f}{ours.min():14.2f}{theirs.mean():14.2f}")
+    if arguments.figure:
+        Image.fromarray(np.concatenate(rows, axis=1).transpose(1, 2, 0)).save(arguments.figure)
+
+
+if __name__ == "__main__":
+    main()

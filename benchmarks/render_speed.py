@@ -1,0 +1,78 @@
+"""How fast is the ray caster, and what work does it save by looking only where objects are?
+
+    python benchmarks/render_speed.py [--videos 12] [--device cuda]
+
+Times are the process's own CPU time with one thread on a CPU (so they hold on a busy machine), wall time on a GPU.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+from vidseg_utils.data.annotation import COURSE_FRAMES
+from vidseg_utils.data.synthetic import simulate_video
+from vidseg_utils.data.synthetic.look import LOOK
+from vidseg_utils.data.synthetic.render import cast_masks, render_masks, render_video
+from vidseg_utils.data.synthetic.surfaces import Surface
+
+HEIGHT, WIDTH = 160, 240
+
+
+def median_ms(function, arguments: list, device: str, repeats: int = 3) -> float:
+    """Median over the arguments of the best of some calls, milliseconds."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    times = []
+    for argument in arguments:
+        best = np.inf
+        for _ in range(repeats):
+            begun = clock()
+            function(argument)  # returns numpy arrays, so a GPU has finished
+            best = min(best, clock() - begun)
+        times.append(1e3 * best)
+    return float(np.median(times))
+
+
+def touched_shares(trajectory) -> tuple[float, float, float]:
+    """Share of a video's pixels in objects' rectangles, in those or shadows', and of its poses that are worked out."""
+    boxes, both = (np.zeros((len(trajectory.positions), HEIGHT, WIDTH), dtype=bool) for _ in range(2))
+    poses = []
+    for n, id_ in enumerate(trajectory.class_ids.tolist()):
+        pose = trajectory.positions[:, n], trajectory.rotations[:, n]
+        surface = Surface(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu", look=LOOK)
+        surface.mark(both)
+        for picture, (x0, x1, y0, y1) in zip(boxes, surface.rectangles[surface.pose], strict=True):
+            picture[y0:y1, x0:x1] = True
+        poses.append(len(surface.positions) / len(surface.pose))
+    return boxes.mean(), both.mean(), float(np.mean(poses))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=12, help="how many generated videos to take")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    device = arguments.device
+    videos = [simulate_video(0, number).at(COURSE_FRAMES) for number in range(arguments.videos)]
+    render_video(videos[0], device=device)  # the floor is made, the device wakes up
+
+    full = median_ms(lambda v: render_video(v, noise_seed=0, device=device), videos, device)
+    clean = median_ms(lambda v: render_video(v, device=device), videos, device)
+    masks = median_ms(lambda v: render_masks(v, device=device), videos, device)
+    many = [(v.class_ids, np.repeat(v.positions, 30, axis=0), np.repeat(v.rotations, 30, axis=0)) for v in videos[:4]]
+    cast = median_ms(lambda scene: cast_masks(*scene, device=device), many, device)
+    boxes, both, poses = np.mean([touched_shares(v) for v in videos], axis=0)
+    print(f"a video of 22 frames and masks, with noise   {full:8.1f} ms   {1e3 / full:8.1f} a second")
+    print(f"  without noise                              {clean:8.1f} ms")
+    print(f"  its masks alone                            {masks:8.1f} ms")
+    scenes = len(many[0][1])
+    print(f"masks of {scenes} scenes at once                    {cast:8.1f} ms   {1e3 * scenes / cast:8.0f} a second")
+    print(f"pixels in an object's rectangle              {boxes:8.1%}   so casting skips {1 - boxes:.1%}")
+    print(f"pixels there or in a shadow's                {both:8.1%}   so shading skips {1 - both:.1%}")
+    print(f"poses worked out (the others are at rest)    {poses:8.1%}")
+
+
+if __name__ == "__main__":
+    main()

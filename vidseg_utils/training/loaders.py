@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from vidseg_utils.data.datasets import collate
 from vidseg_utils.training.config import FitConfig
 
 
@@ -24,7 +25,12 @@ def build_loaders(
 
     A last training batch of a single sample is left out where there are others: BatchNorm over one value fails.
     """
-    shared = {"batch_size": config.batch_size, "num_workers": config.num_workers, "pin_memory": device.type == "cuda"}
+    shared = {
+        "batch_size": config.batch_size,
+        "num_workers": config.num_workers,
+        "pin_memory": device.type == "cuda",
+        "collate_fn": collate,
+    }
     lonely = len(train_data) > config.batch_size > 1 and len(train_data) % config.batch_size == 1
     return (
         DataLoader(train_data, shuffle=True, generator=order, drop_last=lonely, **shared),

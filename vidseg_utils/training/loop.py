@@ -98,7 +98,7 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train `model`, keeping everything in the run folder; go on where it was if it was interrupted.
 
-    train_data, val_data: map-style datasets; batches are collated as torch does it
+    train_data, val_data: map-style datasets; batches are collated by `data.datasets.collate`
     step: (model, batch on the device) -> scalar loss
     validate: (model, loader, device) -> metrics; its batches are not yet on the device
     description: goes into config.json, with the settings of the fit; {"model": {"name", "config"}} lets `load_model`

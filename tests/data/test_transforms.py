@@ -87,12 +87,12 @@ def test_an_object_crop_shows_an_object_and_moves_picture_and_mask_alike():
     for seed in range(20):
         torch.manual_seed(seed)
         cropped, window = augment(build_augmentation("object_crop"), frame, mask)
-        assert window.shape == (32, 48)
+        assert window.shape == (32, 32)
         assert (window == 9).any()
         torch.testing.assert_close(cropped[0], window)
 
 
 def test_an_object_crop_of_an_empty_floor_lies_anywhere():
     empty = torch.zeros(80, 120, dtype=torch.uint8)
-    assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1), empty)[1].shape == (32, 48)
-    assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1))[0].shape == (3, 32, 48)
+    assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1), empty)[1].shape == (32, 32)
+    assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1))[0].shape == (3, 32, 32)

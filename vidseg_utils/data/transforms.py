@@ -26,7 +26,7 @@ class CropAndResize:
 
 
 class ObjectCrop:
-    """A window of a third of the sides (rounded up to a multiple of 16) around a random pixel of an object.
+    """A window of a quarter of the sides (rounded up to a multiple of 16) around a random pixel of an object.
 
     Most of a picture is empty floor; a batch of windows shows more objects for the same work. Without an object, or
     without a mask, the window lies anywhere.
@@ -34,7 +34,7 @@ class ObjectCrop:
 
     def __call__(self, pictures: torch.Tensor, *masks: torch.Tensor):
         """Pictures (…, 3, H, W) and masks (…, H, W), as tv_tensors."""
-        size = [min(side, 16 * math.ceil(side / 48)) for side in pictures.shape[-2:]]
+        size = [min(side, 16 * math.ceil(side / 64)) for side in pictures.shape[-2:]]
         objects = (masks[0] > 0) & (masks[0] != IGNORE_INDEX) if masks else torch.zeros(pictures.shape[-2:])
         places = objects.nonzero()[:, -2:]
         sides = torch.tensor(pictures.shape[-2:])

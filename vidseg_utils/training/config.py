@@ -72,7 +72,9 @@ class Schedule:
         self.scheduler: Any = None
         self.kind = config.scheduler
         if self.kind == "onecycle":
-            self.scheduler = lr_scheduler.OneCycleLR(optimiser, max_lr=config.learning_rate, total_steps=n_steps)
+            self.scheduler = lr_scheduler.OneCycleLR(
+                optimiser, max_lr=config.learning_rate, total_steps=n_steps, pct_start=0.1
+            )
         elif self.kind == "cosine":
             self.scheduler = lr_scheduler.CosineAnnealingLR(optimiser, T_max=n_steps)
         elif self.kind == "plateau":

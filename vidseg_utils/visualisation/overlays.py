@@ -151,7 +151,7 @@ def error_map(ax: Axes, prediction: object, target: object, *, title: str | None
         handles = [
             Patch(facecolor=colour, label=f"{name}: {count / kinds.size:.1%}")
             for (name, colour), count in zip(ERROR_KINDS.items(), counts, strict=True)
-            if count
+            if count or name != "not judged"
         ]
         ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return ax

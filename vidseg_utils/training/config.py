@@ -72,8 +72,9 @@ class Schedule:
         self.scheduler: Any = None
         self.kind = config.scheduler
         if self.kind == "onecycle":
+            rise = max(0.1, min(0.3, 2 / n_steps))  # a tenth of the steps; the library needs more than one of them
             self.scheduler = lr_scheduler.OneCycleLR(
-                optimiser, max_lr=config.learning_rate, total_steps=n_steps, pct_start=0.1
+                optimiser, max_lr=config.learning_rate, total_steps=n_steps, pct_start=rise
             )
         elif self.kind == "cosine":
             self.scheduler = lr_scheduler.CosineAnnealingLR(optimiser, T_max=n_steps)

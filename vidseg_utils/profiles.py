@@ -37,6 +37,18 @@ class Profile:
     simvp_epochs: int
     simvp_batch_size: int
     simvp_learning_rate: float
+    # recurrent U-Net
+    recurrent_size: str  # small_shallow, small_deep or original
+    recurrent_head: str  # as U-Net's
+    recurrent_length: int  # frames of a training sequence
+    recurrent_val_length: int
+    recurrent_epochs: int
+    recurrent_batch_size: int  # sequences
+    recurrent_accumulation: int  # batches a step
+    recurrent_learning_rate: float
+    recurrent_scheduler: str
+    recurrent_augmentation: tuple[str, ...]
+    cityscapes_height: int  # working height of its frames, which are twice as wide
     # machine
     precision: str  # "no" (float32), "bf16" or "fp16"
     workers: int  # loader processes; 0 loads in the main one
@@ -74,6 +86,17 @@ PROFILES = {
             simvp_epochs=1,
             simvp_batch_size=2,
             simvp_learning_rate=1e-3,
+            recurrent_size="small_shallow",
+            recurrent_head="factored",
+            recurrent_length=3,
+            recurrent_val_length=4,
+            recurrent_epochs=1,
+            recurrent_batch_size=2,
+            recurrent_accumulation=1,
+            recurrent_learning_rate=1e-3,
+            recurrent_scheduler="onecycle",
+            recurrent_augmentation=("hflip", "object_crop"),
+            cityscapes_height=64,
             precision="no",
             workers=0,
         ),
@@ -100,6 +123,17 @@ PROFILES = {
             simvp_epochs=3,
             simvp_batch_size=4,
             simvp_learning_rate=2e-3,
+            recurrent_size="small_shallow",
+            recurrent_head="factored",
+            recurrent_length=5,
+            recurrent_val_length=12,
+            recurrent_epochs=12,
+            recurrent_batch_size=8,
+            recurrent_accumulation=1,
+            recurrent_learning_rate=4e-3,
+            recurrent_scheduler="onecycle",
+            recurrent_augmentation=("hflip", "object_crop"),
+            cityscapes_height=128,
             precision="no",
             workers=0,
         ),
@@ -126,6 +160,17 @@ PROFILES = {
             simvp_epochs=25,
             simvp_batch_size=8,
             simvp_learning_rate=1e-3,
+            recurrent_size="original",
+            recurrent_head="flat",
+            recurrent_length=5,
+            recurrent_val_length=12,
+            recurrent_epochs=100,
+            recurrent_batch_size=4,
+            recurrent_accumulation=4,
+            recurrent_learning_rate=3e-4,
+            recurrent_scheduler="plateau",
+            recurrent_augmentation=("hflip", "crop"),
+            cityscapes_height=512,
             precision="bf16",
             workers=4,
         ),

@@ -1,4 +1,4 @@
-"""Cityscapes: the right frames around each label, its 20 classes, and the labelled frame where `index` says."""
+"""Cityscapes: the right frames around each label, its 20 classes, and the label beside its own frame alone."""
 
 import logging
 
@@ -38,12 +38,16 @@ def _numbers(item):
     return item["frames"][:, 0, 0, 0].tolist()
 
 
+def _labelled(item):
+    return [place for place, mask in enumerate(item["masks"]) if (mask != 255).any()]
+
+
 def test_the_nineteen_training_classes_and_a_twentieth(root):
     published = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13,
                  27: 14, 28: 15, 31: 16, 32: 17, 33: 18}  # fmt: skip
     assert [CLASS_OF_ID[i] for i in range(256)] == [published.get(i, 19) for i in range(256)]
     assert len(CLASS_NAMES) == 20
-    mask = CityscapesSequences(root, "train", 1)[0]["mask"]
+    mask = CityscapesSequences(root, "train", 1)[0]["masks"][0]
     assert mask.shape == (HEIGHT, WIDTH)
     assert mask[0, 26] == CLASS_NAMES.index("car")
     assert mask.unique().tolist() == list(range(20))
@@ -56,11 +60,11 @@ def test_a_sequence_ends_at_the_labelled_frame(root, caplog):
     assert "left out 1 of 3 snippets" in caplog.text
     assert _numbers(sequences[0]) == [15, 16, 17, 18, 19]
     assert _numbers(sequences[1]) == [n % 200 for n in range(1015, 1020)]
-    assert sequences[0]["index"] == 4
+    assert _labelled(sequences[0]) == [4]
     assert sequences[0]["frames"].shape == (5, 3, HEIGHT, WIDTH)
 
 
-def test_a_random_place_and_its_index_agree(root):
+def test_the_label_stands_beside_its_frame_at_a_random_place(root):
     sequences = CityscapesSequences(root, "train", 5, random_place=True)
     assert len(sequences) == 3  # ulm has room for the label at place 0, 1 or 2
     torch.manual_seed(0)
@@ -68,8 +72,9 @@ def test_a_random_place_and_its_index_agree(root):
         seen = set()
         for _ in range(40):
             sample = sequences[item]
-            assert _numbers(sample)[sample["index"]] == 19
-            seen.add(sample["index"])
+            (place,) = _labelled(sample)
+            assert _numbers(sample)[place] == 19
+            seen.add(place)
         assert seen == allowed
 
 
@@ -79,7 +84,7 @@ def test_frames_can_be_skipped(root):
 
 def test_a_sequence_can_be_as_long_as_the_snippet(root):
     sequences = CityscapesSequences(root, "train", 30, random_place=True)
-    assert sequences[0]["index"] == 19
+    assert _labelled(sequences[0]) == [19]
     with pytest.raises(ValueError, match="has a sequence of 21 frames"):
         CityscapesSequences(root, "train", 21)
 
@@ -88,7 +93,7 @@ def test_frames_and_mask_are_scaled_and_cropped_together(root):
     crop = v2.RandomCrop((8, 12))
     item = CityscapesSequences(root, "train", 3, size=(16, 32), transform=crop)[0]
     assert item["frames"].shape == (3, 3, 8, 12)
-    assert item["mask"].shape == (8, 12)
+    assert item["masks"].shape == (3, 8, 12)
 
 
 def test_missing_folders_are_named(root, tmp_path):

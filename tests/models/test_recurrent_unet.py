@@ -117,6 +117,36 @@ def test_the_gru_cell_is_its_formula_with_concatenation():
     torch.testing.assert_close(last, state, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("block", ["vanilla", "resnet"])
+def test_started_from_a_frame_wise_model_the_rnn_is_that_model(block):
+    frame_wise, model = small(block, "none"), small(block, "rnn")
+    frames = torch.rand(2, 3, 3, 18, 22)
+    assert (model(frames)[0] - frame_wise(frames)[0]).abs().max() > 1e-2
+    model.start_from(frame_wise)
+    torch.testing.assert_close(model(frames)[0], frame_wise(frames)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_started_from_a_frame_wise_model_the_gru_passes_its_maps_on():
+    frame_wise, model = small("vanilla", "none"), small("vanilla", "gru")
+    model.start_from(frame_wise)
+    x = torch.rand(1, 1, 16, 4, 4)
+    states, _ = model.cells[0](x, torch.zeros(1, 16, 4, 4))
+    torch.testing.assert_close(states, 0.9 * torch.tanh(x), rtol=1e-2, atol=1e-3)
+    assert torch.equal(model.head.weight, frame_wise.head.weight)
+
+
+@pytest.mark.parametrize(("block", "cell"), [("resnet", "none"), ("vanilla", "gru")])
+def test_starting_from_another_kind_of_model_is_refused(block, cell):
+    with pytest.raises(ValueError, match="start from a model without cells that has the same block"):
+        small("vanilla", "gru").start_from(small(block, cell))
+
+
+def test_the_factored_head_knows_49_classes():
+    model = build_model("recurrent_unet", n_classes=49, head="factored")
+    assert model(torch.rand(1, 1, 3, 16, 16))[0].shape == (1, 1, 49, 16, 16)
+    assert parameter_count(model.head) == 14 * (16 + 1)
+
+
 def test_a_state_of_other_videos_is_refused():
     model = small()
     _, state = model(torch.rand(2, 1, 3, 16, 16))
@@ -134,6 +164,8 @@ def test_a_state_of_other_videos_is_refused():
         ({"cell": "lstm"}, r"unknown cell 'lstm'; choose from \['gru', 'none', 'rnn'\]"),
         ({"size": "huge"}, r"unknown size 'huge'; choose from \['original', 'small_deep', 'small_shallow'\]"),
         ({"n_classes": 0}, "n_classes must be"),
+        ({"head": "deep"}, "unknown head 'deep'"),
+        ({"head": "factored"}, "head 'factored' knows the 49 classes"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vidseg_utils.training.losses import LOSSES, build_loss
+from vidseg_utils.training.losses import LOSSES, build_loss, still_pixels, temporal_consistency
 
 MASK_LOSSES = ["cross_entropy", "dice", "jaccard"]
 LN3 = math.log(3)
@@ -144,3 +144,30 @@ def test_class_weights_of_another_number_of_classes_are_refused():
 
 def test_every_loss_is_tried_here():
     assert set(LOSSES) == {*MASK_LOSSES, "mse"}
+
+
+def test_a_pixel_is_still_where_its_neighbourhood_keeps_its_colour():
+    frames = torch.full((1, 2, 3, 20, 30), 0.5)
+    frames[:, 1, 0, :, 15:] = 0.9  # one channel changes in the right half
+    still = still_pixels(frames)
+    assert still.shape == (1, 1, 20, 30)
+    assert still[..., :13].all()
+    assert not still[..., 15:].any()
+    noisy = torch.full((1, 2, 3, 40, 60), 0.5) + 0.1 * torch.randn(1, 2, 3, 40, 60)
+    assert still_pixels(noisy)[..., 2:-2, 2:-2].float().mean() > 0.98  # a sensor's noise is no motion
+
+
+def test_temporal_consistency_is_the_change_of_still_pixels_worked_by_hand():
+    frames = torch.full((1, 2, 3, 8, 16), 0.5)
+    frames[:, 1, :, :, 8:] = 1.0
+    logits = torch.zeros(1, 2, 2, 8, 16)  # probabilities 1/2, 1/2
+    assert temporal_consistency(logits, frames) == 0
+    logits[:, 1, 0] = LN3  # then 3/4, 1/4, everywhere
+    assert temporal_consistency(logits, frames).item() == pytest.approx(2 * (1 / 4) ** 2)
+    logits[:, 1, 0, :, :6] = 0  # only where the picture changes, too, within five pixels
+    assert temporal_consistency(logits, frames) == 0
+
+
+def test_temporal_consistency_without_still_pixels_is_zero():
+    frames = torch.stack([torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)], dim=1)
+    assert temporal_consistency(torch.randn(1, 2, 4, 8, 8), frames) == 0

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from vidseg_utils.classes import IGNORE_INDEX
 from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.png import png_size, read_png
 from vidseg_utils.data.resize import area_scale, nearest_scale
@@ -38,11 +39,11 @@ class _Snippet:
 
 
 class CityscapesSequences(Dataset):
-    """Sequences around the labelled frames: dict(frames: (T, 3, H, W) uint8, mask: (H, W) uint8 0..19, index: int).
+    """Sequences around the labelled frames: dict(frames: (T, 3, H, W) uint8, masks: (T, H, W) uint8 0..19).
 
-    `index` is the labelled frame's place in the sequence: T-1, or random where `random_place` is True. `step` takes
-    every step-th frame; `size` (height, width) scales down. A transform gets all frames and the mask together.
-    Snippets with too few frames are left out, counted in one logged line.
+    One frame is labelled, the masks of the others are 255: the last, or one at a random place where `random_place` is
+    True. `step` takes every step-th frame; `size` (height, width) scales down. A transform gets all frames and masks
+    together. Snippets with too few frames are left out, counted in one logged line.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class CityscapesSequences(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         snippet, places = self.items[index]
         place = places[int(torch.randint(len(places), ()))] if len(places) > 1 else places[0]
         height, width = png_size(snippet.label)
@@ -94,10 +95,12 @@ class CityscapesSequences(Dataset):
         if self.size is not None:
             frames = area_scale(frames, height=self.size[0], width=self.size[1])
             mask = nearest_scale(mask[None], height=self.size[0], width=self.size[1])[0]
-        frames, mask = torch.from_numpy(frames), torch.from_numpy(mask)
+        masks = np.full((self.length, *mask.shape), IGNORE_INDEX, dtype=np.uint8)
+        masks[place] = mask
+        frames, masks = torch.from_numpy(frames), torch.from_numpy(masks)
         if self.transform is not None:
-            frames, mask = augment(self.transform, frames, mask)
-        return {"frames": frames, "mask": mask, "index": place}
+            frames, masks = augment(self.transform, frames, masks)
+        return {"frames": frames, "masks": masks}
 
 
 def _list_snippets(root: Path, split: str) -> list[_Snippet]:

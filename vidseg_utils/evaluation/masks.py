@@ -49,6 +49,17 @@ def jaccard_of(confusion: Tensor) -> float:
     return float(iou_per_class(confusion).nanmean())
 
 
+def mean_accuracy(confusion: Tensor) -> float:
+    """Mean over the classes of the share of a class's true pixels that were found, in [0, 1]; absent ones left out."""
+    counts = confusion.double()
+    return float((counts.diagonal() / counts.sum(1)).nanmean())
+
+
+def pixel_accuracy(confusion: Tensor) -> float:
+    """Share of all pixels that are right, in [0, 1]: what the recurrent U-Net's published table calls mAcc."""
+    return float(confusion.diagonal().sum() / confusion.sum())
+
+
 def jaccard(prediction: Tensor, target: Tensor, n_classes: int = N_CLASSES, ignore_index: int = IGNORE_INDEX) -> float:
     """The course's score: macro Jaccard index in [0, 1] of a whole split (torchmetrics' definition), from one matrix.
 

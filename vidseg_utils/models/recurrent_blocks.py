@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from vidseg_utils.models.blocks import DoubleConv
 
+PASSING = 2.2  # sigmoid(2.2) = 0.9
+
 
 class VanillaBlock(DoubleConv):
     """(3x3 convolution with bias, BatchNorm, ReLU) twice."""
@@ -139,6 +141,10 @@ class Cell(nn.Module):
         """inputs: (B, …, h, w), state: (B, c, h, w) -> the new state."""
         raise NotImplementedError
 
+    def pass_through(self) -> None:
+        """Set the weights so that the state is the frame's own map (as near as the cell can) and memory is unused."""
+        raise NotImplementedError
+
 
 class RNNCell(Cell):
     """h = relu(conv(x) + conv(h)), both 3x3 with bias."""
@@ -155,6 +161,12 @@ class RNNCell(Cell):
     def step(self, inputs: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """inputs, state: (B, c, h, w) -> the new state."""
         return functional.relu(inputs + self.of_state(state))
+
+    def pass_through(self) -> None:
+        """h = relu(x): exactly x after a ReLU."""
+        nn.init.dirac_(self.of_input.weight)
+        for parameter in (self.of_input.bias, *self.of_state.parameters()):
+            nn.init.zeros_(parameter)
 
 
 class GRUCell(Cell):
@@ -181,6 +193,13 @@ class GRUCell(Cell):
         update, reset = gates.chunk(2, dim=1)
         candidate = torch.tanh(of_candidate + self._of_state(self.candidate, reset * state))
         return torch.lerp(state, candidate, update)
+
+    def pass_through(self) -> None:
+        """h = 0.9 tanh(x) + 0.1 of the state before."""
+        for parameter in (*self.gates.parameters(), *self.candidate.parameters()):
+            nn.init.zeros_(parameter)
+        nn.init.dirac_(self.candidate.weight)  # of [x, h] its first half, x
+        nn.init.constant_(self.gates.bias[: self.channels], PASSING)
 
     def _of_state(self, conv: nn.Conv2d, state: torch.Tensor) -> torch.Tensor:
         return functional.conv2d(state, conv.weight[:, self.channels :], padding=1)

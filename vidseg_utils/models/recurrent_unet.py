@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.models.blocks import (
     check_choice,
     check_images,
@@ -28,6 +29,7 @@ from vidseg_utils.models.recurrent_blocks import (
     Up,
     VanillaBlock,
 )
+from vidseg_utils.models.unet import FactoredHead
 
 State = tuple[torch.Tensor, ...]  # one map (B, c, h, w) a level; empty without cells
 
@@ -47,6 +49,7 @@ class RecurrentUNet(nn.Module):
     block: "vanilla", "resnet" or "convnext"; size: "small_shallow", "small_deep" or "original"
     cell: "none" (frame by frame without memory), "rnn" or "gru"
     A level's output is its cell's state: it goes on to the next level and, as the skip, to the decoder.
+    head: "flat" scores each class by itself, as published; "factored" adds up shape, material and colour.
     With 20 classes from 125,732 parameters (vanilla, small_shallow, none) to 6,695,380 (resnet, original, gru).
     Any height and width: frames are padded and logits cropped back.
     """
@@ -58,11 +61,15 @@ class RecurrentUNet(nn.Module):
         cell: str = "none",
         in_channels: int = 3,
         n_classes: int = 20,
+        head: str = "flat",
     ) -> None:
         super().__init__()
         check_choice("block", block, BLOCKS)
         check_choice("size", size, SIZES)
         check_choice("cell", cell, CELLS)
+        check_choice("head", head, ("flat", "factored"))
+        if head == "factored" and n_classes != N_CLASSES:
+            raise ValueError(f"head 'factored' knows the {N_CLASSES} classes of this world; got n_classes {n_classes}")
         check_positive(in_channels=in_channels, n_classes=n_classes)
         self.in_channels = in_channels
         self.channels = SIZES[size]
@@ -71,7 +78,22 @@ class RecurrentUNet(nn.Module):
         self.encoder = nn.ModuleList([first(in_channels, self.channels[0]), *map(down, self.channels[:-1])])
         self.cells = nn.ModuleList(map(CELLS[cell], self.channels) if CELLS[cell] else [])
         self.decoder = nn.ModuleList(map(up, reversed(self.channels[:-1])))
-        self.head = nn.Conv2d(self.channels[0], n_classes, kernel_size=3, padding=1)
+        width = self.channels[0]
+        self.head = FactoredHead(width) if head == "factored" else nn.Conv2d(width, n_classes, kernel_size=3, padding=1)
+
+    def start_from(self, frame_wise: "RecurrentUNet") -> None:
+        """Take over the weights of a trained model without cells; this model's own cells begin by passing maps through.
+
+        Raises ValueError if it has cells, or another block, size or head.
+        """
+        weights, own = frame_wise.state_dict(), self.state_dict()
+        shared = {name for name in own if not name.startswith("cells.")}
+        if weights.keys() != shared or any(weights[name].shape != own[name].shape for name in shared):
+            raise ValueError("start from a model without cells that has the same block, size, head and classes")
+        self.load_state_dict(weights, strict=False)
+        with torch.no_grad():
+            for cell in self.cells:
+                cell.pass_through()
 
     def forward(self, frames: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
         """Segment.

@@ -13,6 +13,8 @@ from torch.nn import functional
 from vidseg_utils.classes import IGNORE_INDEX
 from vidseg_utils.models.blocks import check_choice, check_settings
 
+STILL_CHANGE = 0.1  # of a colour channel in [0, 1], between two frames
+
 
 class CrossEntropy(nn.Module):
     """Mean over the pixels that count, each weighted by its class and its frame: sum(weight * loss) / sum(weight).
@@ -88,6 +90,27 @@ class MeanSquaredError(nn.Module):
         of_frame = _frame_weights(forecast.shape[1], self.last_frame_weight).to(forecast)  # (T,)
         per_frame = (forecast - target).square().mean(dim=(0, 2, 3, 4))  # (T,)
         return (of_frame * per_frame).sum() / of_frame.sum()
+
+
+def temporal_consistency(logits: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """How much the classes' probabilities change where the picture does not: mean squared change of a still pixel.
+
+    logits: (B, T, K, H, W) of frames: (B, T, C, H, W) float in [0, 1] -> scalar in [0, 2]; 0 where nothing is still.
+    It needs no labels.
+    """
+    still = still_pixels(frames)  # (B, T-1, H, W)
+    change = logits.softmax(dim=2).diff(dim=1).square().sum(dim=2)  # (B, T-1, H, W)
+    return (change * still).sum() / still.sum().clamp(min=1)
+
+
+def still_pixels(frames: torch.Tensor) -> torch.Tensor:
+    """Where a picture stays what it was in the frame before.
+
+    frames: (B, T, C, H, W) float in [0, 1] -> (B, T-1, H, W) bool: the mean over 5x5 pixels, in which a sensor's noise
+    falls to a fifth, changes by less than STILL_CHANGE in every channel.
+    """
+    smooth = functional.avg_pool2d(frames.flatten(0, 1), 5, stride=1, padding=2, count_include_pad=False)
+    return (smooth.unflatten(0, frames.shape[:2]).diff(dim=1).abs() < STILL_CHANGE).all(dim=2)
 
 
 LOSSES: dict[str, type[nn.Module]] = {

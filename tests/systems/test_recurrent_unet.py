@@ -1,0 +1,170 @@
+"""The recurrent U-Net's recipe: only labels count, each switch does what it says, forecasters use its memory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vidseg_utils.data.cache import fill_cache
+from vidseg_utils.data.transforms import to_float
+from vidseg_utils.models import build_model
+from vidseg_utils.profiles import get_profile
+from vidseg_utils.systems import Workspace
+from vidseg_utils.systems.recurrent_forecast import ClipSegmenter, RecurrentCopyLast
+from vidseg_utils.systems.recurrent_unet import Recipe, SequenceStep, train_recurrent_unet
+from vidseg_utils.training.losses import CrossEntropy, temporal_consistency
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two training videos and a validation one, in which a bright square moves to the right."""
+    root = tmp_path_factory.mktemp("clips")
+
+    def video(number):
+        masks = np.zeros((22, 160, 240), dtype=np.uint8)
+        for t in range(22):
+            masks[t, 40 + 8 * number : 100 + 8 * number, 6 * t : 6 * t + 60] = 9
+        frames = np.repeat(np.where(masks > 0, 220, 60).astype(np.uint8)[:, None], 3, axis=1)
+        return number, frames, masks
+
+    fill_cache(root, "train", [video(0), video(1)], key="test", progress=False)
+    fill_cache(root, "val", [video(2)], key="test", progress=False)
+    return root
+
+
+def workspace(root, runs, **sizes):
+    return Workspace.of(get_profile("smoke", **sizes), root=root, runs=runs, device="cpu")
+
+
+def weights(workspace, recipe):
+    train_recurrent_unet(workspace, recipe)
+    return (workspace.run("recurrent_unet") / "weights.safetensors").read_bytes()
+
+
+# ---- one step --------------------------------------------------------------------------------------------------------
+
+
+def batch_and_model(cell="gru"):
+    torch.manual_seed(0)
+    frames = torch.randint(0, 256, (2, 3, 3, 16, 24), dtype=torch.uint8)
+    masks = torch.full((2, 3, 16, 24), 255, dtype=torch.uint8)
+    masks[0, 2], masks[1, 0] = 1, 2  # one labelled frame each, at different places
+    return {"frames": frames, "masks": masks}, build_model("recurrent_unet", cell=cell, n_classes=5).eval()
+
+
+def test_the_loss_is_that_of_the_labelled_frames():
+    batch, model = batch_and_model()
+    logits, _ = model(to_float(batch["frames"]))
+    labelled, masks = torch.stack([logits[0, 2], logits[1, 0]]), torch.tensor([1, 2])[:, None, None].expand(2, 16, 24)
+    torch.testing.assert_close(SequenceStep()(model, batch), CrossEntropy()(labelled, masks))
+
+
+def test_a_label_teaches_the_frames_before_it_through_memory():
+    batch, model = batch_and_model()
+    batch["masks"][1] = 255  # the only label is that of the last frame of the first sequence
+    grains = to_float(batch["frames"]).requires_grad_()
+    SequenceStep()(lambda frames: model(grains), batch).backward()
+    assert all(grains.grad[0, t].any() for t in range(3))
+    assert not grains.grad[1].any()
+
+
+def test_consistency_adds_its_weighted_loss():
+    batch, model = batch_and_model()
+    batch["frames"][:, 1:] = batch["frames"][:, :1]  # a still picture
+    frames = to_float(batch["frames"])
+    added = SequenceStep(consistency=3.0)(model, batch) - SequenceStep()(model, batch)
+    torch.testing.assert_close(added, 3 * temporal_consistency(model(frames)[0], frames))
+    assert added > 0
+
+
+def test_mixup_shares_picture_and_loss_alike():
+    batch, model = batch_and_model()
+    seen = []
+
+    def network(frames):
+        seen.append(frames)
+        return model(frames)
+
+    torch.manual_seed(3)
+    loss = SequenceStep(mixup=0.4)(network, batch)
+    torch.manual_seed(3)
+    share = float(torch.distributions.Beta(0.4, 0.4).sample())
+    frames = to_float(batch["frames"])
+    torch.testing.assert_close(seen[0], share * frames + (1 - share) * frames.flip(0))
+    logits, _ = model(seen[0])
+    first, second = (torch.full((1, 16, 24), class_id) for class_id in (1, 2))
+    own = CrossEntropy()(torch.stack([logits[0, 2], logits[1, 0]]), torch.cat([first, second]))
+    partners = CrossEntropy()(torch.stack([logits[0, 0], logits[1, 2]]), torch.cat([second, first]))
+    torch.testing.assert_close(loss, share * own + (1 - share) * partners)
+
+
+def test_impossible_switches_are_refused():
+    with pytest.raises(ValueError, match="consistency -1 and mixup 0"):
+        SequenceStep(consistency=-1, mixup=0)
+
+
+# ---- whole trainings -------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_weights_and_every_switch_others(root, tmp_path):
+    recipe = Recipe(labels="one")
+    torch.manual_seed(1)  # whatever was drawn before must not matter
+    usual = weights(workspace(root, tmp_path / "usual"), recipe)
+    torch.manual_seed(2)
+    assert weights(workspace(root, tmp_path / "again"), recipe) == usual
+    train_recurrent_unet(workspace(root, tmp_path), replace(recipe, cell="none"), run=tmp_path / "frame_wise")
+    for name, value in {
+        "seed": 1, "labels": "all", "noise": 0.1, "step": 2, "consistency": 1.0, "mixup": 0.4,
+        "start_from": "frame_wise",
+    }.items():  # fmt: skip
+        space = workspace(root, tmp_path)
+        changed = replace(recipe, **{name: value})
+        train_recurrent_unet(space, changed, run=tmp_path / name)
+        assert (tmp_path / name / "weights.safetensors").read_bytes() != usual, name
+
+
+def test_the_forecaster_remembers_the_whole_past(root, tmp_path):
+    space = workspace(root, tmp_path)
+    RecurrentCopyLast.train(space)
+    system = RecurrentCopyLast.load(space)
+    past = to_float(torch.tensor(np.array(space.split("val").frames[:, :11])))
+    logits, _ = system.segmenter.model(past)
+    torch.testing.assert_close(system.predict(past), logits[:, -1].argmax(dim=1).to(torch.uint8))
+
+
+def test_a_clip_as_a_batch_is_segmented_in_order():
+    _, model = batch_and_model()
+    clip = torch.rand(4, 3, 16, 24)
+    torch.testing.assert_close(ClipSegmenter(model)(clip), model(clip[None])[0][0])
+
+
+# ---- Cityscapes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_tiny_cityscapes_trains(tmp_path):
+    write_cityscapes(tmp_path / "city", height=64)
+    space = workspace(tmp_path, tmp_path / "runs", recurrent_augmentation=("hflip", "crop"))
+    model, history = train_recurrent_unet(space, cityscapes=tmp_path / "city")
+    assert model(torch.rand(1, 2, 3, 64, 128))[0].shape == (1, 2, 20, 64, 128)
+    assert 0 <= history[-1]["miou"] <= 1
+    assert 0 < history[-1]["pixel_accuracy"] <= 1
+
+
+def write_cityscapes(root, *, height):
+    """A street below a sky, and a car (label id 26) that drives to the right: two snippets a split."""
+    for split, city in (("train", "aachen"), ("val", "bonn")):
+        pictures, labels = root / "leftImg8bit_sequence" / split / city, root / "gtFine" / split / city
+        pictures.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for sequence in range(2):
+            for number in range(8, 22):  # the labelled one is number 19
+                label = np.full((height, 2 * height), 7, np.uint8)  # road
+                label[: height // 2] = 23  # sky
+                label[height // 2 : height * 3 // 4, 2 * number : 2 * number + 30] = 26
+                picture = np.stack([label * 4, label * 9, 255 - label * 5], axis=-1)
+                name = f"{city}_{sequence:06d}_{number:06d}"
+                Image.fromarray(picture).save(pictures / f"{name}_leftImg8bit.png")
+                if number == 19:
+                    Image.fromarray(label).save(labels / f"{name}_gtFine_labelIds.png")

@@ -45,13 +45,15 @@ def test_all_frames_and_masks_change_alike(train):
     plain, crop = ClipSequences(train, 5)[0], build_augmentation("hflip", "object_crop")
     torch.manual_seed(1)
     item = ClipSequences(train, 5, transform=crop)[0]
-    assert item["frames"].shape[-2:] == item["masks"].shape[-2:] == (16, 32)
+    height, width = item["frames"].shape[-2:]
+    assert item["masks"].shape[-2:] == (height, width) != (40, 60)
     for flip in (False, True):
         frames, masks = (plain[key].flip(-1) if flip else plain[key] for key in ("frames", "masks"))
-        for top in range(25):
-            for left in range(29):
-                if torch.equal(frames[..., top : top + 16, left : left + 32], item["frames"]):
-                    assert torch.equal(masks[..., top : top + 16, left : left + 32], item["masks"])
+        for top in range(41 - height):
+            for left in range(61 - width):
+                window = (..., slice(top, top + height), slice(left, left + width))
+                if torch.equal(frames[window], item["frames"]):
+                    assert torch.equal(masks[window], item["masks"])
                     return
     raise AssertionError("no common window holds all frames")
 

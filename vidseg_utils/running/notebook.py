@@ -85,6 +85,7 @@ def _small_pictures() -> None:
     from matplotlib.figure import Figure
 
     if (shell := get_ipython()) is not None:
+        shell.run_line_magic("matplotlib", "inline")  # now, or its first figure would bring its own format along
         shell.display_formatter.formatters["image/png"].for_type(Figure, figure_png)
 
 

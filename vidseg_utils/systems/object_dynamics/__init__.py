@@ -1,7 +1,8 @@
 """Object dynamics: a class id is an identity and physics is simple, so forecast objects, not pixels.
 
-`outline` reads places off masks, `tracks` sorts them by object, `tracking` follows them through the past, `planar` and
-`contact` are the physics, `fitting` finds its constants, `choice` decides, `silhouette` draws, `system` is all of it.
+`patches` and `voting` give each object one class; `cracks` and `outline` read places off masks, `tracks` sorts them by
+object, `tracking` follows them through the past; `planar` and `contact` are the physics, `fitting` finds its constants;
+`choice` decides, `silhouette` draws, `system` is all of it.
 """
 
 from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, train_object_dynamics

@@ -12,23 +12,21 @@ import numpy as np
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.annotation import OBJECT_RADIUS
 from vidseg_utils.data.camera import unproject
+from vidseg_utils.systems.object_dynamics.cracks import FLOOR, Cracks, find_cracks, find_things
 from vidseg_utils.systems.object_dynamics.silhouette import (
     CUBE,
     Rays,
     covered_pixels,
-    rays_at,
     sample_points,
     signed_distance,
 )
 
-MIN_AREA = 1 / 4000  # of the picture; a smaller patch is no observation
 CRACK_NOISE = 0.33  # pixels: a crack is half a pixel off at most
 FLOOR_NOISE = 0.0015  # world units (and 4 times as many radians) that no outline is sharper than
 THINNING = 3  # of the cracks, while an object is looked for
 SPILT, DOUBTFUL_MISFIT = 0.3, 0.7  # pixels, from where on a fitted outline is doubted
 SAMPLED = 7  # one in so many pixels tells how much bare floor a silhouette covers
 ODD_MISFIT = 0.5  # pixels, of a fit that is tried again from elsewhere
-FLOOR, UNKNOWN = -1, -2  # what is on the other side of a crack, when it is no object
 OUTLIER = 1.2  # pixels from where on a crack pulls with constant force only
 _PRIOR = np.array([1e-2, 1e-2, 1e-3])  # world units or radians, ** -2
 
@@ -55,33 +53,14 @@ class Sightings:
         return (self.class_id.astype(int) - 1) // 16
 
 
-@dataclass(frozen=True)
-class _Cracks:
-    owner: np.ndarray  # (C,) sighting whose outline it may be
-    other: np.ndarray  # (C,) sighting on the other side, or FLOOR
-    rays: Rays
-    draw: np.ndarray  # (C,) a number in [0, 1) that its place in the picture decides
-
-    def __getitem__(self, index: np.ndarray) -> "_Cracks":
-        return _Cracks(self.owner[index], self.other[index], self.rays[index], self.draw[index])
-
-
 def read_outlines(masks: np.ndarray) -> Sightings:
     """masks: (B, T, H, W) class ids (others are unknown) -> every object seen, with its fitted pose."""
     clips, frames, height, width = masks.shape
     flat = np.ascontiguousarray(masks, dtype=np.uint8).reshape(clips * frames, height, width)
-    pixels = np.flatnonzero(flat)
-    keys = pixels // (height * width) * 256 + flat.ravel()[pixels]
-    area = np.bincount(keys, minlength=len(flat) * 256).reshape(-1, 256)
-    area[:, N_CLASSES:] = 0
-    picture, class_id = np.nonzero(area >= max(6.0, MIN_AREA * height * width))
-    index = np.full(len(flat) * 256, UNKNOWN)
-    index[np.arange(len(flat)) * 256] = FLOOR
-    index[picture * 256 + class_id] = np.arange(len(picture))
-
-    cracks = _find_cracks(flat, index)
-    shape, seen_area = (class_id - 1) // 16, area[picture, class_id]
-    pose, guesses, cut = _first_guess(pixels, index[keys], len(picture), height, width)
+    picture, class_id, area, pixels, owner = find_things(flat, highest=N_CLASSES - 1)
+    cracks = find_cracks(flat, picture, class_id)
+    shape, seen_area = (class_id - 1) // 16, area
+    pose, guesses, cut = _first_guess(pixels, owner, len(picture), height, width)
     against_floor = np.flatnonzero(cracks.other == FLOOR)
     few = cracks[against_floor[cracks.draw[against_floor] < 1 / THINNING]]
     pose, _, misfit = _fit(few, shape, pose, 6, turns=(0.0, 0.5, 1.0))
@@ -107,27 +86,23 @@ def read_outlines(masks: np.ndarray) -> Sightings:
     return Sightings(clip, frame, class_id.astype(np.uint8), seen_area, pose, information, misfit, cut)
 
 
-def _find_cracks(flat: np.ndarray, index: np.ndarray) -> _Cracks:
-    _, height, width = flat.shape
-    u, v = sample_points(height, width)
-    owners, others, us, vs, draws = [], [], [], [], []
-    for down in (False, True):
-        a, b = (flat[:, :-1], flat[:, 1:]) if down else (flat[:, :, :-1], flat[:, :, 1:])
-        places = np.flatnonzero(a != b)
-        picture, row, column = np.unravel_index(places, a.shape)
-        first = index[picture * 256 + a[picture, row, column]]
-        second = index[picture * 256 + b[picture, row, column]]
-        at_u = u[column] if down else (u[column] + u[column + 1]) / 2
-        at_v = (v[row] + v[row + 1]) / 2 if down else v[row]
-        for owner, other in ((first, second), (second, first)):
-            known = (owner >= 0) & (other >= FLOOR)
-            owners.append(owner[known])
-            others.append(other[known])
-            us.append(at_u[known])
-            vs.append(at_v[known])
-            draws.append(((row * width + column)[known] * 2654435761 >> 8) % 65536 / 65536)
-    rays = rays_at(np.concatenate(us), np.concatenate(vs), height=height, width=width)
-    return _Cracks(np.concatenate(owners), np.concatenate(others), rays, np.concatenate(draws))
+def shape_misfits(things: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How ill a cube's, a sphere's and a cylinder's outline fit each thing.
+
+    things: (M, H, W) uint8 numbers of the things in M pictures; 0 = floor, 255 = unknown.
+    returns: picture (P,), thing (P,), and misfit (P, 3): root mean square distance in pixels, times the cracks.
+    """
+    _, height, width = things.shape
+    picture, thing, _, pixels, owner = find_things(things, highest=254)
+    cracks = find_cracks(things, picture, thing)
+    cracks = cracks[np.flatnonzero(cracks.other == FLOOR)]
+    guess, _, _ = _first_guess(pixels, owner, len(picture), height, width)
+    misfits = []
+    for shape in range(3):
+        turns = (0.0, 0.5, 1.0) if shape == CUBE else (0.0,)
+        misfits.append(_fit(cracks, np.full(len(picture), shape), guess, 6, turns=turns)[2])
+    count = np.bincount(cracks.owner, minlength=len(picture))
+    return picture, thing, np.stack(misfits, axis=1) * count[:, None]
 
 
 def _first_guess(
@@ -166,7 +141,7 @@ def _misjudged(
 
 
 def _fit(
-    cracks: _Cracks, shape: np.ndarray, pose: np.ndarray, iterations: int, turns: tuple[float, ...]
+    cracks: Cracks, shape: np.ndarray, pose: np.ndarray, iterations: int, turns: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Poses, information and misfits; `turns`: first guesses of a cube's yaw, added to `pose`'s."""
     best_pose = best_information = best_cost = None

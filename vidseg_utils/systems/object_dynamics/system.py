@@ -1,4 +1,4 @@
-"""Forecast objects instead of pixels: read their state off the masks, let fitted physics run on, draw the answer."""
+"""Forecast objects: name them, read their state off the masks, let fitted physics run on, draw the answer."""
 
 import numpy as np
 import torch
@@ -10,10 +10,12 @@ from vidseg_utils.systems.object_dynamics.choice import choose_poses
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
 from vidseg_utils.systems.object_dynamics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.outline import read_outlines
+from vidseg_utils.systems.object_dynamics.patches import foreground
 from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
 from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
 from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP, FilterSettings, follow
 from vidseg_utils.systems.object_dynamics.tracks import Tracks, build_tracks
+from vidseg_utils.systems.object_dynamics.voting import vote_classes
 from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model, save_model
@@ -27,7 +29,7 @@ class ObjectDynamics(Forecaster):
     """U-Net masks (or true ones) -> objects on the floor -> an ensemble of possible worlds -> the mask worth most."""
 
     name = "object_dynamics"
-    parts = ("unet", "object_dynamics")
+    parts = ("unet", "planar_physics")
     accepts_masks = True
 
     def __init__(
@@ -54,15 +56,35 @@ class ObjectDynamics(Forecaster):
     def load(cls, workspace: Workspace) -> "ObjectDynamics":
         """Load U-Net and the constants."""
         segmenter = load_model(workspace.run("unet"), device=workspace.device)
-        return cls(load_model(workspace.run("object_dynamics")), segmenter=segmenter, seed=workspace.profile.seed)
+        return cls(load_model(workspace.run("planar_physics")), segmenter=segmenter, seed=workspace.profile.seed)
+
+    def segment(self, frames: Tensor) -> Tensor:
+        """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids, one class for each object of a clip."""
+        if self.segmenter is None:
+            return super().segment(frames)  # which says so
+        masks, scores = [], []
+        for clip in frames.unbind(0):
+            logits = self.segmenter(clip)  # (T, 49, H, W)
+            masks.append(logits.argmax(dim=1).to("cpu", torch.uint8).numpy())
+            shown = torch.from_numpy(foreground(masks[-1])).to(logits.device)
+            scores.append(logits.movedim(1, -1)[shown].softmax(dim=-1).cpu().numpy())
+        return torch.from_numpy(vote_classes(np.stack(masks), scores)).to(frames.device)
+
+    def forecast_frames(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W) uint8."""
+        return self._forecast(self.segment(frames))
 
     def forecast_masks(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8. The same masks give the same answer."""
-        past = masks.to("cpu", torch.uint8).numpy()
-        answers = [self._forecast(past[start : start + CLIPS_AT_ONCE]) for start in range(0, len(past), CLIPS_AT_ONCE)]
+        voted = vote_classes(masks.to("cpu", torch.uint8).numpy())
+        return self._forecast(torch.from_numpy(voted)).to(masks.device)
+
+    def _forecast(self, masks: Tensor) -> Tensor:
+        past = masks.cpu().numpy()
+        answers = [self._answer(past[start : start + CLIPS_AT_ONCE]) for start in range(0, len(past), CLIPS_AT_ONCE)]
         return torch.from_numpy(np.concatenate(answers)).to(masks.device)
 
-    def _forecast(self, past: np.ndarray) -> np.ndarray:
+    def _answer(self, past: np.ndarray) -> np.ndarray:
         tracks, worlds = self.worlds_now(past)
         advance(worlds, AHEAD * FRAME_STEP, self.constants)
         poses = worlds.poses.reshape(len(past), self.settings.members, -1, 3)
@@ -77,7 +99,7 @@ class ObjectDynamics(Forecaster):
 
 
 def train_object_dynamics(
-    workspace: Workspace, *, run: str = "object_dynamics", progress: bool = True
+    workspace: Workspace, *, run: str = "planar_physics", progress: bool = True
 ) -> ObjectDynamicsModel:
     """Fit the constants to the annotations of the training split, or load them if the run is finished.
 

@@ -52,7 +52,7 @@ class RecurrentObjectDynamics(ObjectDynamics):
     """Object dynamics that reads its objects off the recurrent U-Net's masks."""
 
     name = "recurrent_object_dynamics"
-    parts = ("recurrent_unet", "object_dynamics")
+    parts = ("recurrent_unet", "planar_physics")
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -63,5 +63,5 @@ class RecurrentObjectDynamics(ObjectDynamics):
     @classmethod
     def load(cls, workspace: Workspace) -> "RecurrentObjectDynamics":
         """Load both."""
-        model = load_model(workspace.run("object_dynamics"))
+        model = load_model(workspace.run("planar_physics"))
         return cls(model, segmenter=load_clip_segmenter(workspace), seed=workspace.profile.seed)

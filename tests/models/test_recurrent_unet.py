@@ -97,23 +97,23 @@ def test_videos_of_a_batch_do_not_see_each_other():
 
 def test_the_rnn_cell_is_its_formula():
     cell = RNNCell(4)
-    x, state = torch.rand(2, 3, 4, 5, 6), torch.rand(2, 4, 5, 6)
-    states, last = cell(x, state)
+    x, state = torch.rand(3, 2, 4, 5, 6), torch.rand(2, 4, 5, 6)
+    states, last = cell(x.flatten(0, 1), state)
     for t in range(3):
-        state = torch.relu(cell.of_input(x[:, t]) + cell.of_state(state))
-        torch.testing.assert_close(states[:, t], state)
+        state = torch.relu(cell.of_input(x[t]) + cell.of_state(state))
+        torch.testing.assert_close(states[2 * t : 2 * t + 2], state)
     torch.testing.assert_close(last, state)
 
 
 def test_the_gru_cell_is_its_formula_with_concatenation():
     cell = GRUCell(4)
-    x, state = torch.rand(2, 3, 4, 5, 6), torch.rand(2, 4, 5, 6)
-    states, last = cell(x, state)
+    x, state = torch.rand(3, 2, 4, 5, 6), torch.rand(2, 4, 5, 6)
+    states, last = cell(x.flatten(0, 1), state)
     for t in range(3):
-        update, reset = torch.sigmoid(cell.gates(torch.cat([x[:, t], state], dim=1))).chunk(2, dim=1)
-        candidate = torch.tanh(cell.candidate(torch.cat([x[:, t], reset * state], dim=1)))
+        update, reset = torch.sigmoid(cell.gates(torch.cat([x[t], state], dim=1))).chunk(2, dim=1)
+        candidate = torch.tanh(cell.candidate(torch.cat([x[t], reset * state], dim=1)))
         state = (1 - update) * state + update * candidate
-        torch.testing.assert_close(states[:, t], state, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(states[2 * t : 2 * t + 2], state, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(last, state, rtol=1e-4, atol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_started_from_a_frame_wise_model_the_rnn_is_that_model(block):
 def test_started_from_a_frame_wise_model_the_gru_passes_its_maps_on():
     frame_wise, model = small("vanilla", "none"), small("vanilla", "gru")
     model.start_from(frame_wise)
-    x = torch.rand(1, 1, 16, 4, 4)
+    x = torch.rand(1, 16, 4, 4)
     states, _ = model.cells[0](x, torch.zeros(1, 16, 4, 4))
     torch.testing.assert_close(states, 0.9 * torch.tanh(x), rtol=1e-2, atol=1e-3)
     assert torch.equal(model.head.weight, frame_wise.head.weight)

@@ -6,7 +6,6 @@ channels) and `up` (deeper map and skip -> the level above). `convnext` follows 
 """
 
 import torch
-from einops import rearrange
 from torch import nn
 from torch.nn import functional
 
@@ -125,13 +124,15 @@ class Cell(nn.Module):
     """A recurrent cell over maps: `inputs` is what it makes of the frames alone, `step` moves the state on by one."""
 
     def forward(self, x: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x: (B, T, c, h, w), state: (B, c, h, w) -> all T states (B, T, c, h, w) and the last of them."""
-        inputs = self.inputs(rearrange(x, "b t c h w -> (b t) c h w"))  # all frames in one convolution
+        """x: (T*B, c, h, w), state: (B, c, h, w) -> all states (T*B, c, h, w) and the last of them.
+
+        Time stands before the videos, so a frame is one piece of memory and keeps the layout that it has in x.
+        """
         states = []
-        for now in rearrange(inputs, "(b t) c h w -> b t c h w", t=x.shape[1]).unbind(dim=1):
+        for now in self.inputs(x).split(len(state)):  # all frames in one convolution
             state = self.step(now, state)
             states.append(state)
-        return torch.stack(states, dim=1), state
+        return torch.cat(states), state
 
     def inputs(self, x: torch.Tensor) -> torch.Tensor:
         """x: (N, c, h, w) -> (N, …, h, w)."""

@@ -6,6 +6,7 @@ The state is explicit: a video can be given whole, in pieces, or live one frame 
 from functools import partial
 
 import torch
+from einops import rearrange
 from torch import nn
 
 from vidseg_utils.classes import N_CLASSES
@@ -13,9 +14,7 @@ from vidseg_utils.models.blocks import (
     check_choice,
     check_images,
     check_positive,
-    fold_frames,
     pad_to_multiple,
-    unfold_frames,
 )
 from vidseg_utils.models.recurrent_blocks import (
     ConvNeXtDown,
@@ -105,21 +104,21 @@ class RecurrentUNet(nn.Module):
         """
         check_images(frames, channels=self.in_channels, video=True)
         n_frames, (height, width) = frames.shape[1], frames.shape[-2:]
-        x = pad_to_multiple(fold_frames(frames), multiple=self.multiple, at_least=SMALLEST_MAP * self.multiple)
+        x = rearrange(frames, "b t c h w -> (t b) c h w")
+        x = pad_to_multiple(x, multiple=self.multiple, at_least=SMALLEST_MAP * self.multiple)
         old = self._checked(state, x, n_videos=len(frames))
         skips, new = [], []
         for level, layers in enumerate(self.encoder):
-            x = layers(x)  # (B*T, c, h, w)
+            x = layers(x)  # (T*B, c, h, w)
             if self.cells:
-                states, last = self.cells[level](unfold_frames(x, n_frames=n_frames), old[level])
-                x = fold_frames(states)
+                x, last = self.cells[level](x, old[level])
                 new.append(last)
             skips.append(x)
         skips.pop()  # the deepest state is where the decoder starts
         for layers in self.decoder:
             x = layers(x, skips.pop())
         logits = self.head(x)[..., :height, :width]
-        return unfold_frames(logits, n_frames=n_frames), tuple(new)
+        return rearrange(logits, "(t b) k h w -> b t k h w", t=n_frames), tuple(new)
 
     def _checked(self, state: State | None, x: torch.Tensor, *, n_videos: int) -> State:
         """The state, or zeros; for padded frames x of `n_videos` videos."""

@@ -1,5 +1,29 @@
 """One thread a test: small tensors gain nothing from more, and on a busy machine they lose much."""
 
+import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny_cityscapes(tmp_path):
+    """Root of a Cityscapes tree of 64x128 pixels, two snippets a split: a car drives between road and sky."""
+    root, height = tmp_path / "cityscapes", 64
+    for split, city in (("train", "aachen"), ("val", "bonn")):
+        pictures, labels = root / "leftImg8bit_sequence" / split / city, root / "gtFine" / split / city
+        pictures.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for sequence in range(2):
+            for number in range(8, 22):  # the labelled one is number 19
+                label = np.full((height, 2 * height), 7, np.uint8)  # road
+                label[: height // 2] = 23  # sky
+                label[height // 2 : height * 3 // 4, 2 * number : 2 * number + 30] = 26  # car
+                picture = np.stack([label * 4, label * 9, 255 - label * 5], axis=-1)
+                name = f"{city}_{sequence:06d}_{number:06d}"
+                Image.fromarray(picture).save(pictures / f"{name}_leftImg8bit.png")
+                if number == 19:
+                    Image.fromarray(label).save(labels / f"{name}_gtFine_labelIds.png")
+    return root

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from vidseg_utils.data.cache import fill_cache
 from vidseg_utils.data.transforms import to_float
@@ -143,28 +142,9 @@ def test_a_clip_as_a_batch_is_segmented_in_order():
 # ---- Cityscapes ------------------------------------------------------------------------------------------------------
 
 
-def test_a_tiny_cityscapes_trains(tmp_path):
-    write_cityscapes(tmp_path / "city", height=64)
+def test_a_tiny_cityscapes_trains(tiny_cityscapes, tmp_path):
     space = workspace(tmp_path, tmp_path / "runs", recurrent_augmentation=("hflip", "crop"))
-    model, history = train_recurrent_unet(space, cityscapes=tmp_path / "city")
+    model, history = train_recurrent_unet(space, cityscapes=tiny_cityscapes)
     assert model(torch.rand(1, 2, 3, 64, 128))[0].shape == (1, 2, 20, 64, 128)
     assert 0 <= history[-1]["miou"] <= 1
     assert 0 < history[-1]["pixel_accuracy"] <= 1
-
-
-def write_cityscapes(root, *, height):
-    """A street below a sky, and a car (label id 26) that drives to the right: two snippets a split."""
-    for split, city in (("train", "aachen"), ("val", "bonn")):
-        pictures, labels = root / "leftImg8bit_sequence" / split / city, root / "gtFine" / split / city
-        pictures.mkdir(parents=True)
-        labels.mkdir(parents=True)
-        for sequence in range(2):
-            for number in range(8, 22):  # the labelled one is number 19
-                label = np.full((height, 2 * height), 7, np.uint8)  # road
-                label[: height // 2] = 23  # sky
-                label[height // 2 : height * 3 // 4, 2 * number : 2 * number + 30] = 26
-                picture = np.stack([label * 4, label * 9, 255 - label * 5], axis=-1)
-                name = f"{city}_{sequence:06d}_{number:06d}"
-                Image.fromarray(picture).save(pictures / f"{name}_leftImg8bit.png")
-                if number == 19:
-                    Image.fromarray(label).save(labels / f"{name}_gtFine_labelIds.png")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data.cityscapes import N_CITYSCAPES_CLASSES, CityscapesSequences
@@ -23,6 +23,8 @@ from vidseg_utils.training.checkpoint import load_model, train_or_load
 from vidseg_utils.training.config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import CrossEntropy, still_pixels, temporal_consistency
+
+VAL_EVERY = 5  # of the validation sequences that many-th choose the best epoch
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,12 @@ def train_recurrent_unet(
     its history, a row an epoch.
     """
     recipe, profile = recipe or Recipe(), workspace.profile
-    train, val = _sequences(workspace, recipe, cityscapes)
-    n_classes = N_CITYSCAPES_CLASSES if cityscapes else N_CLASSES
+    train, val = build_sequences(workspace, recipe, cityscapes=cityscapes)
     config = {
         "block": recipe.block,
         "cell": recipe.cell,
         "size": recipe.size or profile.recurrent_size,
-        "n_classes": n_classes,
+        "n_classes": N_CITYSCAPES_CLASSES if cityscapes else N_CLASSES,
         "head": "flat" if cityscapes else profile.recurrent_head,
     }
     fit_config = FitConfig(
@@ -80,9 +81,9 @@ def train_recurrent_unet(
     return train_or_load(
         model,
         train,
-        val,
+        Subset(val, range(0, len(val), VAL_EVERY)),
         step=SequenceStep(consistency=recipe.consistency, mixup=recipe.mixup),
-        validate=lambda network, loader, device: score_sequences(network, loader, device, n_classes=n_classes).result(),
+        validate=lambda network, loader, device: score_sequences(network, loader, device).result(),
         config=fit_config,
         run=run or workspace.run("recurrent_unet"),
         description={
@@ -96,8 +97,10 @@ def train_recurrent_unet(
     )
 
 
-def _sequences(workspace: Workspace, recipe: Recipe, cityscapes: Path | str | None) -> tuple[Dataset, Dataset]:
-    """Training sequences with the label at a random place, and validation sequences."""
+def build_sequences(
+    workspace: Workspace, recipe: Recipe, *, cityscapes: Path | str | None = None
+) -> tuple[Dataset, Dataset]:
+    """Training sequences, with the label at a random place, and validation sequences, all on the same footing."""
     profile = workspace.profile
     transform = build_augmentation(*profile.recurrent_augmentation)
     if cityscapes:
@@ -148,13 +151,12 @@ class SequenceStep:
 
 
 @torch.inference_mode()
-def score_sequences(
-    model: nn.Module, loader: DataLoader, device: torch.device, *, n_classes: int = N_CLASSES
-) -> SequenceScore:
+def score_sequences(model: nn.Module, loader: DataLoader, device: torch.device) -> SequenceScore:
     """Segment every sequence of the loader from zero memory on, and score it."""
-    score = SequenceScore(n_classes)
+    score = None
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
         logits, _ = model(frames)
+        score = score or SequenceScore(logits.shape[2])
         score.update(logits.argmax(dim=2), batch["masks"], still_pixels(frames))
     return score

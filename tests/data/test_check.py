@@ -129,6 +129,30 @@ def test_a_file_without_read_permission_is_a_fault(tmp_path, made, monkeypatch):
     assert [(f.kind, f.path.parent.name) for f in report.faults] == [("no read permission", "video_2")]
 
 
+def _no_superuser(path) -> bool:
+    path.write_bytes(b"x")
+    path.chmod(0)
+    return not os.access(path, os.R_OK)
+
+
+def test_folders_without_permission_are_faults_and_the_rest_is_read(tmp_path, made):
+    if not _no_superuser(tmp_path / "closed"):
+        pytest.skip("a superuser may read everything")
+    made.split(tmp_path, "train", [0, 1, 2])
+    made.split(tmp_path, "val", [3])
+    closed = {tmp_path / "train" / "video_0": 0o000, tmp_path / "train" / "video_1": 0o444, tmp_path / "val": 0o000}
+    for folder, mode in closed.items():
+        folder.chmod(mode)
+    try:
+        report = check_root(tmp_path, progress=False)
+        assert {fault.kind for fault in report.faults} == {"no read permission"}
+        assert (report.videos, report.skipped) == ({"train": 3, "val": 0}, {"train": 2, "val": 0})
+        assert open_split(tmp_path, "train", progress=False).numbers.tolist() == [2]
+    finally:
+        for folder in closed:
+            folder.chmod(0o755)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_reported_and_does_not_hang(tmp_path, made):
     made.split(tmp_path, "unlabeled", [1])

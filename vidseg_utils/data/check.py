@@ -4,6 +4,7 @@ The same readers serve the loaders, so what is reported here is exactly what the
 """
 
 import logging
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -136,6 +137,10 @@ def _list_all(report: Report) -> list[Video]:
             if not report.root.is_dir():
                 raise
             listed, found = [], []
+        except PermissionError:
+            report.faults.append(Fault("no read permission", report.root / split, "the whole split"))
+            report.videos[split] = report.skipped[split] = 0
+            continue
         if not listed and not found:
             try:  # filled directly, with no image folders
                 report.videos[split], report.skipped[split] = len(open_split(report.root, split, progress=False)), 0
@@ -173,7 +178,7 @@ def check_video(video: Video) -> list[Fault | Note]:
         except Fault as fault:
             found.append(fault)
     annotation = video.folder / ANNOTATION
-    if annotation.exists() or annotation.is_symlink():
+    if os.path.lexists(annotation):  # False also where the folder may not be looked into, which was found above
         kind = "unreadable annotation"
         try:
             read_bytes(annotation, missing=kind, unreadable=kind)

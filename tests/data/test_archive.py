@@ -121,6 +121,41 @@ def test_an_entry_that_lies_about_its_size_is_not_unpacked_further(tmp_path):
     assert len(report.damaged) == 1
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_entry_that_could_be_unpacked_without_limit_is_left_out(tmp_path, method):
+    """zipfile limits what it unpacks by the promised size with stored and deflated entries alone."""
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("train/video_0/image_0.png", bytes(1000))
+        file.writestr("train/video_0/image_1.png", b"x", compress_type=zipfile.ZIP_STORED)
+    report = import_archive(path, tmp_path / "out", progress=False)
+    assert report.unpacked == 1
+    assert report.damaged == {
+        "train/video_0/image_0.png": f"compressed by method {method}; only deflated entries are read"
+    }
+
+
+def test_another_archives_mask_of_the_same_size_is_taken(zipped, tmp_path):
+    path, out = zipped
+    import_archive(path, out, progress=False)
+    before = (out / "train" / "video_0" / "mask.npy").read_bytes()
+    with zipfile.ZipFile(tmp_path / "mended.zip", "w") as file:
+        file.writestr("train/video_0/mask.npy", before[:-1] + b"\7")
+    assert import_archive(tmp_path / "mended.zip", out, progress=False).unpacked == 1
+    assert (out / "train" / "video_0" / "mask.npy").read_bytes() == before[:-1] + b"\7"
+
+
+def test_what_a_killed_run_left_is_swept_up_and_nothing_else(zipped):
+    path, out = zipped
+    ours = out / "train" / "video_0" / ".image_3.0123abcd.tmp.png"
+    other = out / "train" / ".notes.tmp"
+    for file in (ours, other):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"half")
+    import_archive(path, out, progress=False)
+    assert (ours.exists(), other.exists()) == (False, True)
+
+
 def test_two_entries_for_one_file_are_reported(zipped):
     path, out = zipped
     with zipfile.ZipFile(path, "a") as file:

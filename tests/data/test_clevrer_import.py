@@ -15,6 +15,7 @@ from vidseg_utils.data.camera import project
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.clevrer import decode, import_clevrer
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
+from vidseg_utils.data.one_writer import one_writer
 
 RED_BALL, BLUE_BALL = class_id("sphere", "rubber", "red"), class_id("sphere", "rubber", "blue")
 
@@ -123,7 +124,7 @@ def test_straight_into_the_cache(downloaded, tmp_path, monkeypatch):
     assert set(np.unique(cache.masks[1])) == {0, BLUE_BALL}
     assert cache.annotation(1).class_ids.tolist() == [BLUE_BALL]
     assert open_split(tmp_path, "unlabeled", progress=False).masks is None
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".cache"]
+    assert not (tmp_path / "train").exists()
     again = import_clevrer(*downloaded, tmp_path, split_sizes=(3, 0, 1), store="cache", progress=False)
     assert again.already_there == 4
 
@@ -159,6 +160,17 @@ def test_damaged_files_are_reported_and_the_rest_imported(downloaded, tmp_path):
     assert "too few frames: 15 of 22" in report.failed["video_00005.mp4"]
     assert "is 320x320" in report.failed["video_00006.mp4"]
     assert len(str(report).splitlines()) == 8
+
+
+def test_a_folder_of_generated_videos_is_left_alone(downloaded, tmp_path):
+    (tmp_path / "generated.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds generated videos"):
+        import_clevrer(*downloaded, tmp_path, progress=False)
+
+
+def test_two_imports_into_one_folder_are_refused(downloaded, tmp_path):
+    with one_writer(tmp_path), pytest.raises(OSError, match="another process is adding videos to"):
+        import_clevrer(*downloaded, tmp_path, progress=False)
 
 
 def test_wrong_calls_are_one_line(downloaded, tmp_path):

@@ -16,6 +16,7 @@ from vidseg_utils.data.annotation import COURSE_FRAMES, read_annotation
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
+from vidseg_utils.data.one_writer import LOCK
 from vidseg_utils.data.synthetic import PhysicsSettings, generate, make_video, simulate_video, workers, write
 from vidseg_utils.data.synthetic.write import first_numbers
 from vidseg_utils.paths import read_json
@@ -53,7 +54,7 @@ def cheap(monkeypatch):
     trajectory = simulate_video(0, 0)
     made = []
 
-    def make(seed, number, *, settings=None):
+    def make(seed, number, *, settings=None, device="cpu"):
         made.append(number)
         rng = np.random.default_rng([seed, number])
         frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
@@ -158,12 +159,27 @@ def test_sizes_beyond_the_courses_are_numbered_on_and_never_renumber(tmp_path, c
         ({"seed": -5}, "seed is -5"),
         ({"processes": 0}, "processes is 0"),
         ({"store": "zip"}, r"unknown store 'zip'; choose from \['png', 'cache'\]"),
+        ({"device": "toaster"}, "cannot use the device 'toaster' .*; choose cpu"),
     ],
 )
 def test_impossible_requests_are_refused_before_anything_is_written(tmp_path, wrong, words):
     with pytest.raises(ValueError, match=words):
         _quiet(tmp_path / "new", **wrong)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_ray_caster_runs_on_the_device_that_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    def render(trajectory, *, noise_seed, device):
+        asked.append(device)
+        return np.zeros((22, 3, 160, 240), np.uint8), np.zeros((22, 160, 240), np.uint8)
+
+    monkeypatch.setattr(workers, "render_video", render)
+    _quiet(tmp_path / "asked", train=1, device="cpu:0")
+    monkeypatch.setattr(write.torch.cuda, "is_available", lambda: False)
+    _quiet(tmp_path / "without a GPU", train=1)
+    assert asked == ["cpu:0", "cpu"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap, monkeypatch):
@@ -190,8 +206,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, cheap):
 
 def test_two_runs_into_one_folder_are_refused(tmp_path, cheap):
     with (
-        filelock.FileLock(tmp_path / ".generating.lock"),
-        pytest.raises(OSError, match="another process is generating"),
+        filelock.FileLock(tmp_path / LOCK),
+        pytest.raises(OSError, match="another process is adding videos"),
     ):
         _quiet(tmp_path, train=1)
     _quiet(tmp_path, train=1)

@@ -4,6 +4,7 @@ An archive with a path that climbs out, a link, or a bomb is refused whole, befo
 the course layout are taken, whatever folder they stand in; a damaged entry is reported and left out.
 """
 
+import contextlib
 import re
 import shutil
 import stat
@@ -15,6 +16,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from vidseg_utils.data.layout import ANNOTATION, MASKS, SPLITS
+from vidseg_utils.data.one_writer import one_writer
 from vidseg_utils.paths import replacing, write_json
 
 REPORT = "import_report.json"
@@ -23,6 +25,7 @@ MAX_TOTAL_BYTES = 100 << 30  # the full set is 14 GB
 MAX_ENTRIES = 2_000_000  # the full set has 0.4 million
 MAX_RATIO = 150  # unpacked over packed, of the whole; PNG files hardly shrink, a mask of background does by 1000
 SMALL_BYTES = 1 << 28  # below this total no ratio can hurt
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks others without a limit, whatever they promise
 
 _WANTED = re.compile(
     rf"(?:.*/)?({'|'.join(SPLITS)})/(video_[0-9]{{1,9}})/(image_[0-9]{{1,9}}\.png|{re.escape(MASKS)}|{re.escape(ANNOTATION)})"
@@ -64,13 +67,13 @@ def import_archive(archive: Path | str, out: Path | str, *, progress: bool = Tru
         opened = zipfile.ZipFile(path)
     except Exception as error:  # zipfile promises no set of exceptions for a damaged file
         raise ValueError(f"{path} is not a zip archive that can be read: {error}") from None
-    with opened:
+    with opened, contextlib.ExitStack() as stack:
         entries = [info for info in opened.infolist() if not info.filename.endswith("/")]
         refuse_if_dangerous(opened.infolist(), path)
         report = ArchiveReport(str(archive), out)
+        stack.enter_context(one_writer(out))
         todo = _plan(entries, out, report)
         need_bytes = sum(info.file_size for info, _ in todo)
-        out.mkdir(parents=True, exist_ok=True)
         if need_bytes > (free_bytes := shutil.disk_usage(out).free):
             raise OSError(f"{out} needs {need_bytes / 1e9:.2f} GB and has {free_bytes / 1e9:.2f} GB free")
         for info, target in tqdm(todo, desc="unpacking", unit="file", disable=not progress):
@@ -127,7 +130,7 @@ def refuse_if_dangerous(entries: list[zipfile.ZipInfo], archive: Path) -> None:
 
 
 def _plan(entries: list[zipfile.ZipInfo], out: Path, report: ArchiveReport) -> list[tuple[zipfile.ZipInfo, Path]]:
-    """The entries to unpack and where to; files appear whole, so one of the right size is done."""
+    """The entries to unpack and where to; a file that is there with the right size and checksum is done."""
     todo, taken = [], set()
     for info in entries:
         match = _WANTED.fullmatch(info.filename.replace("\\", "/"))
@@ -137,7 +140,7 @@ def _plan(entries: list[zipfile.ZipInfo], out: Path, report: ArchiveReport) -> l
         target = out.joinpath(*match.groups())
         if target in taken:
             report.damaged[info.filename] = f"a second entry for {'/'.join(match.groups())}; the first was taken"
-        elif target.is_file() and target.stat().st_size == info.file_size:
+        elif _is_there(target, info):
             report.already_there += 1
         else:
             todo.append((info, target))
@@ -145,11 +148,19 @@ def _plan(entries: list[zipfile.ZipInfo], out: Path, report: ArchiveReport) -> l
     return todo
 
 
+def _is_there(target: Path, info: zipfile.ZipInfo) -> bool:
+    """All masks have the same size, so only the checksum tells those of another archive."""
+    return target.is_file() and target.stat().st_size == info.file_size and zlib.crc32(target.read_bytes()) == info.CRC
+
+
 def _unpack(opened: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, report: ArchiveReport) -> None:
+    if info.compress_type not in METHODS:
+        report.damaged[info.filename] = f"compressed by method {info.compress_type}; only deflated entries are read"
+        return
     try:
         content = opened.read(info)  # at most MAX_ENTRY_BYTES; tests the checksum
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, OSError) as error:
-        # RuntimeError: encrypted; NotImplementedError: an unknown compression
+        # RuntimeError: encrypted
         report.damaged[info.filename] = str(error) or type(error).__name__
         return
     if len(content) != info.file_size:

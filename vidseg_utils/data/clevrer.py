@@ -18,7 +18,8 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.data.annotation import COURSE_FRAMES, read_annotation
 from vidseg_utils.data.cache import filled_numbers, filling
-from vidseg_utils.data.layout import HEIGHT, LABELLED, WIDTH, scan_split, write_video
+from vidseg_utils.data.layout import HEIGHT, LABELLED, RECORD, WIDTH, scan_split, write_video
+from vidseg_utils.data.one_writer import one_writer
 from vidseg_utils.data.parallel import in_order, n_cores
 from vidseg_utils.data.resize import area_scale
 from vidseg_utils.data.synthetic.render import render_masks
@@ -76,7 +77,8 @@ def import_clevrer(
     processes: videos at a time (all cores when None; threads, as decoding and casting run outside the interpreter).
     store: "png" writes the course layout; "cache" fills the splits' caches directly (2.5 MB a video, few files).
     A video that cannot be read is reported and left out. Raises FileNotFoundError for a missing folder, ValueError for
-    one without videos, for two files with one number, and for a split size below 0; OSError for a full disk.
+    one without videos, for two files with one number, for a split size below 0 and for a folder of generated videos;
+    OSError for a full disk and where another process writes.
     """
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
@@ -84,15 +86,19 @@ def import_clevrer(
         raise ValueError(f"split sizes {tuple(split_sizes)}; give one for each of {IMPORTED_SPLITS}, 0 or more")
     report = ImportReport(Path(out))
     sources = find_sources(Path(videos), Path(annotations))
-    jobs = _plan(sources, dict(zip(IMPORTED_SPLITS, split_sizes, strict=True)), report)
+    if (report.out / RECORD).exists():
+        raise ValueError(f"{report.out} holds generated videos; choose another folder")
     workers = processes or n_cores()
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several videos at a time use the cores better than several threads a video
     try:
         with (
-            tqdm(total=len(jobs), desc="importing", unit="video", disable=not progress) as bar,
+            one_writer(report.out),
+            tqdm(desc="importing", unit="video", disable=not progress) as bar,
             ThreadPoolExecutor(workers) as executor,
         ):
+            jobs = _plan(sources, dict(zip(IMPORTED_SPLITS, split_sizes, strict=True)), report)
+            bar.reset(total=len(jobs))
             run = partial(in_order, executor=executor, ahead=2 * workers)
             (_to_folders if store == "png" else _to_caches)(jobs, report, run, bar)
     finally:

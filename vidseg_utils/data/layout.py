@@ -24,6 +24,7 @@ PAST = 11  # of them the input; a hidden video has no more
 HEIGHT, WIDTH = 160, 240
 MASKS = "mask.npy"
 ANNOTATION = "annotation.json"  # beside the images of generated and imported videos
+RECORD = "generated.json"  # in a root that was generated: with what
 
 _VIDEO = re.compile(r"video_([0-9]{1,9})")
 _IMAGE = re.compile(r"image_([0-9]{1,9})\.png")

@@ -22,6 +22,7 @@ def data_generate(
     seed: Annotated[int, typer.Option(help="Seed of the set; each video has its own from it.")] = 0,
     processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
     store: StoreOption = "png",
+    device: Annotated[str | None, typer.Option(help="That casts the rays [default: a CUDA GPU, else cpu].")] = None,
     profile: ProfileOption = "auto",
 ) -> None:
     """Generate videos that look and move like CLEVRER, in the course layout. Started again, it resumes."""
@@ -31,7 +32,7 @@ def data_generate(
     workspace = Workspace.of(profile, root=root)
     asked = {"train": train, "val": val, "unlabeled": unlabeled, "hidden": hidden}
     sizes = {split: workspace.profile.split_sizes[split] if n is None else n for split, n in asked.items()}
-    generate(workspace.root, **sizes, seed=seed, processes=processes, store=store)
+    generate(workspace.root, **sizes, seed=seed, processes=processes, store=store, device=device)
     typer.echo(f"{workspace.root}: " + ", ".join(f"{n} {split}" for split, n in sizes.items()))
 
 

@@ -38,6 +38,7 @@ class Job:
     number: int
     seed: int
     physics: PhysicsSettings
+    device: str = "cpu"  # that casts the rays
 
     @property
     def folder(self) -> Path:
@@ -67,18 +68,18 @@ def names_in(folder: Path) -> set[str]:
 
 
 def make_video(
-    seed: int, number: int, *, settings: PhysicsSettings | None = None
+    seed: int, number: int, *, settings: PhysicsSettings | None = None, device: str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray, Trajectory]:
     """Video `number` of the world `seed`: frames (22, 3, 160, 240), masks (22, 160, 240), both uint8, and the truth."""
     trajectory = simulate_video(seed, number, settings=settings)
     noise_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
-    frames, masks = render_video(trajectory.at(COURSE_FRAMES), noise_seed=noise_seed)
+    frames, masks = render_video(trajectory.at(COURSE_FRAMES), noise_seed=noise_seed, device=device)
     return frames, masks, trajectory
 
 
 def make_split_video(job: Job) -> tuple[np.ndarray, np.ndarray | None, Trajectory | None]:
     """The frames, masks and truth that the job's split may show; what a hidden video hides is written aside."""
-    frames, masks, trajectory = make_video(job.seed, job.number, settings=job.physics)
+    frames, masks, trajectory = make_video(job.seed, job.number, settings=job.physics, device=job.device)
     if job.split in LABELLED:
         return frames, masks, trajectory
     if job.split == "hidden":

@@ -4,21 +4,20 @@ A folder holds one world: its seed and constants are kept in `generated.json`, a
 """
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import filelock
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from vidseg_utils import __version__
 from vidseg_utils.data.cache import filled_numbers, filling
-from vidseg_utils.data.layout import SPLITS
+from vidseg_utils.data.layout import RECORD, SPLITS
+from vidseg_utils.data.one_writer import one_writer
 from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.data.synthetic.workers import (
-    TRUTH,
     Job,
     Run,
     make_split_video,
@@ -32,7 +31,6 @@ from vidseg_utils.paths import read_json, write_json
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # the most that fit before the next split's first
 STORES = ("png", "cache")
-RECORD = "generated.json"  # what the folder was generated with
 VIDEOS_WORTH_A_PROCESS = 12  # starting one takes as long as making about a dozen videos
 
 
@@ -46,6 +44,7 @@ def generate(
     seed: int,
     processes: int | None = None,
     store: str = "png",
+    device: str | None = None,
     physics: PhysicsSettings | None = None,
     progress: bool = True,
 ) -> None:
@@ -53,7 +52,8 @@ def generate(
 
     Splits may grow later, with the same seed, physics and store. processes: all cores when None; a script that asks
     for more than one needs the usual `if __name__ == "__main__":`. store: "png" writes the course layout, "cache"
-    fills the splits' memory-mapped caches directly (full size, no image files).
+    fills the splits' memory-mapped caches directly (full size, no image files). device: casts the rays; a CUDA GPU
+    where there is one when None (its pictures may differ from a CPU's by a rounding).
     Raises ValueError for impossible sizes and for a folder that holds other data, OSError, naming the file, when it
     cannot be written or another process generates there.
     """
@@ -66,12 +66,12 @@ def generate(
         raise ValueError(f"processes is {processes}; it must be 1 or more")
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
-    with _locked(root):
+    device = _find_device(device)
+    with one_writer(root):
         with _one_clear_line(root):
             starts = _agree(root, sizes, {"seed": seed, "store": store, "physics": asdict(physics)})
-            _remove_leftovers(root)
         jobs = {
-            split: [Job(root, split, starts[split] + n, seed, physics) for n in range(size)]
+            split: [Job(root, split, starts[split] + n, seed, physics, device) for n in range(size)]
             for split, size in sizes.items()
         }
         if store == "png":
@@ -84,6 +84,16 @@ def generate(
             _fill_caches(
                 root, jobs, key=f"generated with seed {seed}, {physics}", processes=processes, progress=progress
             )
+
+
+def _find_device(wanted: str | None) -> str:
+    """A GPU where there is one, if none is wanted in particular. Raises ValueError for one that is not there."""
+    device = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a torch that was built without CUDA
+        raise ValueError(f"cannot use the device {device!r} ({str(error).splitlines()[0][:80]}); choose cpu") from None
+    return device
 
 
 def _fill_caches(root: Path, jobs: dict[str, list[Job]], *, key: str, processes: int | None, progress: bool) -> None:
@@ -144,32 +154,9 @@ def first_numbers(sizes: dict[str, int]) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Only one process at a time may generate into `root`."""
-    with _one_clear_line(root):
-        root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(root / ".generating.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise OSError("another process is generating there") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
 def _one_clear_line(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         cure = "mend that and run the same again: it goes on where it stopped"
         raise OSError(f"cannot write {error.filename or root}: {error.strerror or error}; {cure}") from None
-
-
-def _remove_leftovers(root: Path) -> None:
-    """Temporary folders of a run that was killed."""
-    for folder in (*SPLITS, TRUTH):
-        for leftover in (root / folder).glob(".video_*.tmp"):
-            shutil.rmtree(leftover)

@@ -25,6 +25,7 @@ HEIGHT, WIDTH = 160, 240
 MASKS = "mask.npy"
 ANNOTATION = "annotation.json"  # beside the images of generated and imported videos
 RECORD = "generated.json"  # in a root that was generated: with what
+TRUTH = "hidden_truth"  # ROOT/hidden_truth: masks and annotations of generated hidden videos; no loader reads it
 
 _VIDEO = re.compile(r"video_([0-9]{1,9})")
 _IMAGE = re.compile(r"image_([0-9]{1,9})\.png")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
@@ -15,11 +14,14 @@ from tqdm.auto import tqdm
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.datasets import ClipDataset
-from vidseg_utils.data.layout import HEIGHT, PAST, WIDTH
+from vidseg_utils.data.layout import PAST
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.evaluation.masks import MaskScore, confusion_matrix, copy_last_and_ceiling, jaccard_of
+from vidseg_utils.evaluation.submission import predict_split, save_submission
 from vidseg_utils.paths import replacing, write_json
 from vidseg_utils.systems import Forecaster, Workspace
+
+__all__ = ["Evaluation", "evaluate_system", "predict_split", "save_submission"]
 
 
 @dataclass(frozen=True)
@@ -102,36 +104,3 @@ def _gflops(system: Forecaster, past: Tensor) -> float:
     with FlopCounterMode(display=False) as counter:
         system.predict(past)
     return counter.get_total_flops() / 1e9
-
-
-@torch.inference_mode()
-def predict_split(
-    system: Forecaster,
-    split: SplitCache,
-    *,
-    device: torch.device | str = "cpu",
-    batch_size: int = 4,
-    progress: bool = True,
-) -> Tensor:
-    """Forecast every video of a split, labelled or not -> (N, 160, 240) uint8 in number order, as the course asks."""
-    answers = []
-    loader = DataLoader(ClipDataset(split, masks=False), batch_size=batch_size)
-    for batch in tqdm(loader, desc=f"predict {system.name}", unit="batch", disable=not progress):
-        mask = system.predict(to_float(batch["frames"][:, :PAST].to(device))).cpu()
-        answers.append(F.interpolate(mask[:, None], size=(HEIGHT, WIDTH), mode="nearest-exact")[:, 0])
-    return torch.cat(answers)
-
-
-def save_submission(path: Path | str, masks: Tensor, *, videos: int) -> None:
-    """Check a submission and write it as `.pt`. Raises ValueError saying what is wrong; then nothing is written.
-
-    masks: (videos, 160, 240) uint8 class ids 0..48, videos in number order.
-    """
-    if masks.dtype != torch.uint8 or tuple(masks.shape) != (videos, HEIGHT, WIDTH):
-        raise ValueError(
-            f"a submission is a uint8 tensor of shape {(videos, HEIGHT, WIDTH)}; got {masks.dtype} {tuple(masks.shape)}"
-        )
-    if int(masks.max()) >= N_CLASSES:
-        raise ValueError(f"class ids run from 0 to {N_CLASSES - 1}; the submission holds {int(masks.max())}")
-    with replacing(path) as temporary:
-        torch.save(masks.contiguous(), temporary)

@@ -164,6 +164,7 @@ def rollout(
 
     past: (B, T, C, H, W), the model's own T
     feedback: output (B, ahead, out_channels, H, W) -> next input (B, ahead, C, H, W), such as a softmax; else as it is
+        (a model of masks takes (B, T, H, W) class ids: then an argmax)
     truth: (B, n_frames, C, H, W) for scheduled sampling: in a step, each clip of the batch is fed the true frames
         instead with probability `truth_probability` (from torch's global generator)
     returns: (B, n_frames, out_channels, H, W), the model's output, without `feedback`
@@ -185,6 +186,7 @@ def rollout(
         fed = feedback(output) if feedback else output  # (B, ahead, C, H, W)
         if truth_probability:
             use_truth = torch.rand(len(past), device=past.device) < truth_probability  # (B,)
-            fed = torch.where(use_truth[:, None, None, None, None], truth[:, start : start + ahead].to(fed.dtype), fed)
+            use_truth = use_truth.view(-1, *[1] * (fed.ndim - 1))
+            fed = torch.where(use_truth, truth[:, start : start + ahead].to(fed.dtype), fed)
         window = torch.cat([window, fed], dim=1)[:, -past.shape[1] :]  # (B, T, C, H, W)
     return torch.cat(outputs, dim=1)[:, :n_frames]

@@ -82,15 +82,13 @@ def evaluate(
     forecaster = build_system(system, workspace=workspace)
     true_masks = true_masks or forecaster.segmenter is None  # such as copy_last, which has nothing else to start from
     result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
-    suffix = ("_true_masks" if true_masks and forecaster.segmenter is not None else "") + (
-        "" if split == "val" else f"_{split}"
-    )
+    suffix = "_true_masks" if true_masks and forecaster.segmenter is not None else ""
+    suffix += "" if split == "val" else f"_{split}"
     # another data set's score does not belong on the profile's own table
     suffix += "" if root is None else f"_{workspace.root.resolve().name}"
     folder = workspace.run(run or system + suffix)
-    result.save(folder, system=system, workspace=workspace, split=split, true_masks=true_masks)
-    for key, value in result.metrics.items():
-        typer.echo(f"{key:24} {value:,}" if isinstance(value, int) else f"{key:24} {value:.4f}")
+    result.save(folder, system=forecaster.name, workspace=workspace, split=split, true_masks=true_masks)
+    _print_metrics(result.metrics)
     typer.echo(f"kept in {folder}")
 
 
@@ -104,15 +102,30 @@ def predict(
     runs: RunsOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Forecast frame 21 of every video of a split and write the submission that the course asked for."""
-    from vidseg_utils.evaluation.forecast import predict_split, save_submission
+    """Forecast frame 21 of every video of a split and write the submission that the course asked for. Resumes."""
+    from vidseg_utils.evaluation.submission import write_submission
     from vidseg_utils.systems import Workspace, build_system
 
     workspace = Workspace.of(profile, root=root, runs=runs, device=device)
     forecaster = build_system(system, workspace=workspace)
-    videos = workspace.split(split)
-    save_submission(out, predict_split(forecaster, videos, device=workspace.device), videos=len(videos))
-    typer.echo(f"{out}: {len(videos)} masks")
+    masks = write_submission(out, forecaster, workspace.split(split), device=workspace.device)
+    typer.echo(f"{out}: {len(masks)} masks")
+
+
+@app.command(epilog="Example: vidseg score masks.pt --root data/cpu")
+def score(
+    file: Annotated[Path, typer.Argument(help="A submission: a torch tensor (N, 160, 240) uint8.")],
+    root: Annotated[Path, typer.Option(help="The generated data set whose hidden videos it is about.")],
+) -> None:
+    """Judge a submission for the hidden videos, as the course would have: by the truth in ROOT/hidden_truth."""
+    from vidseg_utils.evaluation.submission import score_submission
+
+    _print_metrics(score_submission(file, root))
+
+
+def _print_metrics(metrics: dict[str, float]) -> None:
+    for key, value in metrics.items():
+        typer.echo(f"{key:24} {value:,}" if isinstance(value, int) else f"{key:24} {value:.4f}")
 
 
 # ---- notebooks -------------------------------------------------------------------------------------------------------

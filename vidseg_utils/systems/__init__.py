@@ -4,12 +4,20 @@ from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.recurrent_forecast import RecurrentCopyLast, RecurrentObjectDynamics
-from vidseg_utils.systems.simvp_unet import SimVPUnet
+from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
 from vidseg_utils.systems.workspace import Workspace
 
 SYSTEMS: dict[str, type[Forecaster]] = {
     system.name: system
-    for system in (CopyLast, UnetCopyLast, SimVPUnet, ObjectDynamics, RecurrentCopyLast, RecurrentObjectDynamics)
+    for system in (
+        CopyLast,
+        UnetCopyLast,
+        SimVPUnet,
+        SimVPRolloutUnet,
+        ObjectDynamics,
+        RecurrentCopyLast,
+        RecurrentObjectDynamics,
+    )
 }
 
 

@@ -1,5 +1,6 @@
 """Predict the frames, then segment the last one: SimVP (Gao et al., CVPR 2022) followed by U-Net."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,12 +12,12 @@ from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.layout import PAST
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.evaluation.frames import FrameScore
-from vidseg_utils.models import build_model
+from vidseg_utils.models import build_model, rollout
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model, train_or_load
-from vidseg_utils.training.config import FitConfig
+from vidseg_utils.training.config import FitConfig, ScheduledSampling
 from vidseg_utils.training.loaders import seed_everything
 
 LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
@@ -29,12 +30,14 @@ def train_simvp(
     loss_frames: str = "all",
     epochs: int | None = None,
     unlabeled: bool = True,
+    ahead: int = PAST,
 ) -> tuple[nn.Module, list[dict]]:
     """Train SimVP from frames 0..10 to frames 11..21 with MSE, or load it if its run is finished.
 
     run: the run folder, by default that of "simvp"; loss_frames: "all" future frames or only the "last"; epochs: the
-    profile's unless given; unlabeled: train on the unlabelled videos too (frames need no labels). The best epoch by
-    validation MSE of frame 21 is kept. Returns the model and its history, a row an epoch.
+    profile's unless given; unlabeled: train on the unlabelled videos too (frames need no labels); ahead: 11 frames at
+    once, or fewer at a time, then fed back with scheduled sampling (see `models.rollout`). The best epoch by validation
+    MSE of frame 21 is kept. Returns the model and its history, a row an epoch.
     """
     if loss_frames not in LOSS_FRAMES:
         raise ValueError(f"unknown loss_frames {loss_frames!r}; choose from {list(LOSS_FRAMES)}")
@@ -50,7 +53,12 @@ def train_simvp(
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         frames = to_float(batch["frames"])
-        prediction, target = network(frames[:, :PAST]), frames[:, PAST:]
+        past, target = frames[:, :PAST], frames[:, PAST:]
+        if ahead == PAST:
+            prediction = network(past)
+        else:
+            p = sampling.truth_probability
+            prediction = rollout(network, past, PAST, ahead=ahead, truth=target, truth_probability=p)
         if loss_frames == "last":
             prediction, target = prediction[:, -1], target[:, -1]
         return F.mse_loss(prediction, target)
@@ -68,20 +76,23 @@ def train_simvp(
         mode="min",
         channels_last=True,
     )
+    sampling = ScheduledSampling(fit_config.epochs)
     seed_everything(profile.seed)  # the first weights, too, are the seed's
     return train_or_load(
         build_model("simvp", **config),
         ConcatDataset([ClipDataset(workspace.split(split), masks=False) for split in sources]),
         ClipDataset(workspace.split("val"), masks=False),
         step=step,
-        validate=score_prediction,
+        validate=partial(score_prediction, ahead=ahead),
         config=fit_config,
         run=run or workspace.run("simvp"),
+        on_epoch=sampling.on_epoch,
         description={
             "model": {"name": "simvp", "config": config},
             "task": "frame prediction",
             "loss_frames": loss_frames,
             "train_on": sources,
+            **({"ahead": ahead} if ahead != PAST else {}),
             "profile": profile.name,
             "size": [profile.height, profile.width],
         },
@@ -89,9 +100,11 @@ def train_simvp(
 
 
 @torch.inference_mode()
-def score_prediction(model: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+def score_prediction(
+    model: nn.Module, loader: DataLoader, device: torch.device, *, ahead: int = PAST
+) -> dict[str, float]:
     """`mse_last` and `mse_moving_last` of frame 21, and `mse_mean` over frames 11..21, a pixel in [0, 1]."""
-    result = score_frames(model, loader, device).result()
+    result = score_frames(model if ahead == PAST else Rollout(model, ahead), loader, device).result()
     mse = result["mse_per_pixel"]
     return {"mse_last": mse[-1], "mse_moving_last": result["mse_moving"][-1], "mse_mean": sum(mse) / len(mse)}
 
@@ -104,6 +117,18 @@ def score_frames(model: nn.Module, loader: DataLoader, device: torch.device) -> 
         frames = to_float(batch["frames"].to(device))
         score.update(model(frames[:, :PAST]), frames[:, PAST:], frames[:, PAST - 1])
     return score
+
+
+class Rollout(nn.Module):
+    """A predictor of `ahead` frames at a time, fed its own answers: 11 past frames -> 11 future frames."""
+
+    def __init__(self, model: nn.Module, ahead: int = 1):
+        super().__init__()
+        self.model, self.ahead = model, ahead
+
+    def forward(self, past: Tensor) -> Tensor:
+        """past: (B, 11, C, H, W) -> (B, 11, C, H, W)."""
+        return rollout(self.model, past, PAST, ahead=self.ahead)
 
 
 class CopyLastFrame(nn.Module):
@@ -140,3 +165,22 @@ class SimVPUnet(Forecaster):
         """frames: (B, 11, 3, H, W) -> (B, H, W)."""
         future = self.predictor(frames).clamp(0, 1)
         return self.segment(future[:, -1:])[:, 0]
+
+
+class SimVPRolloutUnet(SimVPUnet):
+    """SimVP predicts the next frame only, fed back eleven times (autoregressive); U-Net segments frame 21."""
+
+    name = "simvp_rollout_unet"
+    parts = ("simvp_rollout", "unet")
+
+    @classmethod
+    def train(cls, workspace: Workspace) -> None:
+        """Train U-Net, then SimVP with scheduled sampling."""
+        train_segmenter(workspace)
+        train_simvp(workspace, run=workspace.run("simvp_rollout"), ahead=1)
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> "SimVPRolloutUnet":
+        """Load both networks."""
+        predictor, segmenter = (load_model(workspace.run(part), device=workspace.device) for part in cls.parts)
+        return cls(Rollout(predictor), segmenter)

@@ -101,3 +101,17 @@ class Schedule:
         """Go on from a kept state."""
         if self.scheduler:
             self.scheduler.load_state_dict(state)
+
+
+class ScheduledSampling:
+    """How often a rollout in training is fed the truth: always in the first epoch, linearly less, never in the last.
+
+    Give `on_epoch` to `fit`, and read `truth_probability` in the step (Bengio et al., 2015).
+    """
+
+    def __init__(self, epochs: int):
+        self.epochs, self.truth_probability = epochs, 1.0
+
+    def on_epoch(self, epoch: int) -> None:
+        """Call at the start of an epoch, from 1."""
+        self.truth_probability = 1 - (epoch - 1) / max(1, self.epochs - 1)

@@ -95,6 +95,7 @@ def fit(
     config: FitConfig,
     run: Path | str,
     description: dict[str, Any],
+    on_epoch: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train `model`, keeping everything in the run folder; go on where it was if it was interrupted.
 
@@ -103,6 +104,7 @@ def fit(
     validate: (model, loader, device) -> metrics; its batches are not yet on the device
     description: goes into config.json, with the settings of the fit; {"model": {"name", "config"}} lets `load_model`
         build the model again
+    on_epoch: called with the number of each epoch, from 1, as it begins, such as `ScheduledSampling.on_epoch`
     returns: the history, one dict an epoch; `model`, on the device that it was trained on, then holds the weights of
         the best epoch
     With several processes (`accelerate launch`) each trains on its share, and the first validates for all.
@@ -127,7 +129,7 @@ def fit(
             order = torch.Generator()
             loaders = build_loaders(train_data, val_data, config, order=order, device=accelerator.device)
             try:
-                _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator)
+                _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator, on_epoch)
             finally:
                 accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 vars(model).pop("forward", None)  # autocast was put there: the model gets its class's own back
@@ -154,6 +156,7 @@ def _fit_epochs(
     config: FitConfig,
     run: Path,
     accelerator: Accelerator,
+    on_epoch: Callable[[int], None] | None,
 ) -> None:
     """Train for all epochs that the run folder does not hold yet, and write each to it as it ends."""
     model, optimiser, train_loader = accelerator.prepare(bare, build_optimiser(bare, config), train_loader)
@@ -172,6 +175,8 @@ def _fit_epochs(
     ) as progress:
         for epoch in range(done + 1, config.epochs + 1):
             progress.set_description(f"{run.name}, epoch {epoch} of {config.epochs}")
+            if on_epoch is not None:
+                on_epoch(epoch)
             started, learning_rate = time.perf_counter(), optimiser.param_groups[0]["lr"]
             seed_everything(config.seed, epoch, accelerator.process_index)
             order.manual_seed(config.seed * 1_000_003 + epoch)  # the same on every process

@@ -18,14 +18,13 @@ import numpy as np
 import torch
 
 from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, write_annotation
-from vidseg_utils.data.layout import ANNOTATION, FRAMES, LABELLED, MASKS, PAST, write_video
+from vidseg_utils.data.layout import ANNOTATION, FRAMES, LABELLED, MASKS, PAST, TRUTH, write_video
 from vidseg_utils.data.parallel import in_order
 from vidseg_utils.data.synthetic.physics import simulate_video
 from vidseg_utils.data.synthetic.render import render_video
 from vidseg_utils.data.synthetic.world import PhysicsSettings
 from vidseg_utils.paths import replacing
 
-TRUTH = "hidden_truth"  # folder of the hidden split's masks and annotations; no loader reads it
 Run = Callable[[Callable, Iterable], Iterator]  # like map: function, items -> results in the items' order
 
 

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from vidseg_utils import __version__
 from vidseg_utils.data.cache import filled_numbers, filling
-from vidseg_utils.data.layout import RECORD, SPLITS
+from vidseg_utils.data.layout import RECORD, SPLITS, TRUTH
 from vidseg_utils.data.one_writer import one_writer
 from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.data.synthetic.workers import (

@@ -1,0 +1,190 @@
+"""The submission that the course asked for: made in batches that fit the memory, gone on with after a stop, judged.
+
+What has been forecast lies beside the submission, in a folder FILE.partial, until all of it is there.
+"""
+
+import hashlib
+import os
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.data.cache import SplitCache
+from vidseg_utils.data.layout import FRAMES, HEIGHT, MASKS, PAST, TRUTH, WIDTH
+from vidseg_utils.data.mask_file import read_mask_file
+from vidseg_utils.data.transforms import to_float
+from vidseg_utils.evaluation.masks import MaskScore, copy_last_and_ceiling
+from vidseg_utils.paths import read_json, replacing, write_json
+from vidseg_utils.systems import Forecaster
+
+ANSWERS, STATE = "answers.npy", "state.json"
+BYTES_PER_PIXEL = 24_000  # of memory that a clip takes for each pixel of a frame, in the largest published network
+MOST_CLIPS = 32  # more at once gain nothing
+
+
+def predict_split(
+    system: Forecaster,
+    split: SplitCache,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int | None = None,
+    kept: Path | None = None,
+    progress: bool = True,
+) -> Tensor:
+    """Forecast every video of a split, labelled or not -> (N, 160, 240) uint8 in number order, as the course asks.
+
+    batch_size: clips at once; None for as many as the free memory takes, halved where even that was too many
+    kept: a folder for the answers so far; a call that was stopped goes on from there, with the same batches. It is the
+        caller's to remove. Answers of another system or of other data in it are thrown away.
+    """
+    device = torch.device(device)
+    batch_size = batch_size or clips_that_fit(split, device)
+    shape = (len(split), HEIGHT, WIDTH)
+    if kept is None:
+        answers, done = np.empty(shape, dtype=np.uint8), 0
+    else:
+        identity = {"weights": _digest(system), "system": system.name, "data": split.meta["id"], "videos": len(split)}
+        answers, done, batch_size = _resume(kept, identity, shape, batch_size)
+    with tqdm(total=len(split), initial=done, desc=f"predict {system.name}", unit="video", disable=not progress) as bar:
+        while done < len(split):
+            past = to_float(torch.tensor(split.frames[done : done + batch_size, :PAST]).to(device))
+            try:
+                mask = system.predict(past)
+            except RuntimeError as error:
+                if batch_size == 1 or not _is_out_of_memory(error):
+                    raise
+                batch_size //= 2
+                continue
+            mask = F.interpolate(mask[:, None], size=(HEIGHT, WIDTH), mode="nearest-exact")[:, 0].cpu().numpy()
+            answers[done : done + len(mask)] = mask
+            done += len(mask)
+            bar.update(len(mask))
+            if kept is not None:
+                answers.flush()
+                write_json(kept / STATE, {**identity, "done": done, "batch_size": batch_size})
+    return torch.from_numpy(np.array(answers))
+
+
+def clips_that_fit(split: SplitCache, device: torch.device) -> int:
+    """How many clips a forecast may take at once: half of the free memory, at most MOST_CLIPS, at least one."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    elif "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        free = 0  # not told: one at a time
+    pixels = split.frames.shape[-2] * split.frames.shape[-1]
+    return int(min(max(1, free // 2 // (BYTES_PER_PIXEL * pixels)), MOST_CLIPS))
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _digest(system: Forecaster) -> str:
+    """The identity of all weights that the system forecasts with."""
+    digest = hashlib.sha256()
+    for network in system.modules():
+        for name, tensor in network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _resume(kept: Path, identity: dict, shape: tuple[int, ...], batch_size: int) -> tuple[np.ndarray, int, int]:
+    """The answers so far, how many there are, and the size of their batches."""
+    state = read_json(kept / STATE) if (kept / STATE).is_file() else {}
+    if identity.items() <= state.items():
+        return np.load(kept / ANSWERS, mmap_mode="r+", allow_pickle=False), state["done"], state["batch_size"]
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    return np.lib.format.open_memmap(kept / ANSWERS, mode="w+", dtype=np.uint8, shape=shape), 0, batch_size
+
+
+def write_submission(
+    path: Path | str,
+    system: Forecaster,
+    split: SplitCache,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> Tensor:
+    """Forecast a split and save it; started again after a stop, it goes on and ends with the same file."""
+    path = Path(path)
+    kept = path.with_name(f"{path.name}.partial")
+    masks = predict_split(system, split, device=device, kept=kept, progress=progress)
+    save_submission(path, masks, videos=len(split))
+    shutil.rmtree(kept)
+    return masks
+
+
+def save_submission(path: Path | str, masks: Tensor, *, videos: int) -> None:
+    """Check a submission and write it as `.pt`. Raises ValueError saying what is wrong; then nothing is written.
+
+    masks: (videos, 160, 240) uint8 class ids 0..48, videos in number order.
+    """
+    check_submission(masks, videos=videos)
+    with replacing(path) as temporary:
+        torch.save(masks.contiguous(), temporary)
+
+
+def check_submission(masks: Tensor, *, videos: int) -> None:
+    """Raise ValueError, saying what is wrong, unless masks are (videos, 160, 240) uint8 class ids 0..48."""
+    if masks.dtype != torch.uint8 or tuple(masks.shape) != (videos, HEIGHT, WIDTH):
+        raise ValueError(
+            f"a submission is a uint8 tensor of shape {(videos, HEIGHT, WIDTH)}; got {masks.dtype} {tuple(masks.shape)}"
+        )
+    if masks.numel() and int(masks.max()) >= N_CLASSES:
+        raise ValueError(f"class ids run from 0 to {N_CLASSES - 1}; the submission holds {int(masks.max())}")
+
+
+def read_submission(path: Path | str, *, videos: int) -> Tensor:
+    """The tensor in a `.pt` file, checked. Raises FileNotFoundError, or ValueError naming the file and the fault."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no submission {path}; write one with `vidseg predict SYSTEM --out {path}`")
+    try:
+        masks = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a tensor saved by torch.save: {str(error).splitlines()[0][:120]}") from None
+    if not isinstance(masks, Tensor):
+        raise ValueError(f"{path} holds a {type(masks).__name__}, not a tensor")
+    try:
+        check_submission(masks, videos=videos)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return masks
+
+
+def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
+    """Judge a submission against the truth of the hidden videos, which generated data keep in ROOT/hidden_truth.
+
+    Returns the metrics of `MaskScore`, `floor_jaccard`, `ceiling_jaccard` and `videos`. Raises ValueError for a set
+    without that truth, and what `read_submission` raises.
+    """
+    truth = Path(root) / TRUTH
+    folders = {
+        int(folder.name[6:]): folder for folder in truth.glob("video_*") if re.fullmatch(r"\d+", folder.name[6:])
+    }
+    if not folders:
+        raise ValueError(f"{root} keeps no truth of its hidden videos (there is no {truth}); only generated data do")
+    masks = read_submission(path, videos=len(folders))
+    score, floor, ceiling = MaskScore(), MaskScore(), MaskScore()
+    for mask, number in zip(masks, sorted(folders), strict=True):
+        target = torch.from_numpy(read_mask_file(folders[number] / MASKS, shape=(FRAMES, HEIGHT, WIDTH)))[None]
+        last, known = copy_last_and_ceiling(target)
+        for which, answer in ((score, mask[None]), (floor, last), (ceiling, known)):
+            which.update(answer.where(answer < N_CLASSES, 0), target)
+    return score.result() | {
+        "floor_jaccard": floor.result()["jaccard"],
+        "ceiling_jaccard": ceiling.result()["jaccard"],
+        "videos": len(folders),
+    }

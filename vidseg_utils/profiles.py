@@ -49,6 +49,18 @@ class Profile:
     recurrent_scheduler: str
     recurrent_augmentation: tuple[str, ...]
     cityscapes_height: int  # working height of its frames, which are twice as wide
+    # SimVP on masks, object by object; the published media of masks take the sizes of SimVP above
+    mask_configuration: str  # N_S_N_T_hid_S_hid_T_groups
+    mask_shrink: int  # masks are forecast at 1/shrink of the working size, 1 as published
+    mask_epochs: int
+    mask_batch_size: int  # clips
+    mask_learning_rate: float
+    # ConvLSTM reconstructor
+    convlstm_base_channels: int
+    convlstm_hidden_channels: int
+    convlstm_epochs: int
+    convlstm_batch_size: int
+    convlstm_learning_rate: float
     # machine
     precision: str  # "no" (float32), "bf16" or "fp16"
     workers: int  # loader processes; 0 loads in the main one
@@ -97,6 +109,16 @@ PROFILES = {
             recurrent_scheduler="onecycle",
             recurrent_augmentation=("hflip", "object_crop"),
             cityscapes_height=64,
+            mask_configuration="2_2_4_8_1",
+            mask_shrink=2,
+            mask_epochs=1,
+            mask_batch_size=2,
+            mask_learning_rate=1e-3,
+            convlstm_base_channels=4,
+            convlstm_hidden_channels=8,
+            convlstm_epochs=1,
+            convlstm_batch_size=2,
+            convlstm_learning_rate=1e-3,
             precision="no",
             workers=0,
         ),
@@ -134,6 +156,16 @@ PROFILES = {
             recurrent_scheduler="onecycle",
             recurrent_augmentation=("hflip", "object_crop"),
             cityscapes_height=128,
+            mask_configuration="4_3_8_64_1",
+            mask_shrink=2,
+            mask_epochs=8,
+            mask_batch_size=8,
+            mask_learning_rate=2e-3,
+            convlstm_base_channels=8,
+            convlstm_hidden_channels=32,
+            convlstm_epochs=4,
+            convlstm_batch_size=4,
+            convlstm_learning_rate=1e-3,
             precision="no",
             workers=0,
         ),
@@ -171,6 +203,16 @@ PROFILES = {
             recurrent_scheduler="plateau",
             recurrent_augmentation=("hflip", "crop"),
             cityscapes_height=512,
+            mask_configuration="4_8_64_256_8",
+            mask_shrink=1,
+            mask_epochs=25,
+            mask_batch_size=4,
+            mask_learning_rate=1e-3,
+            convlstm_base_channels=64,
+            convlstm_hidden_channels=256,
+            convlstm_epochs=25,
+            convlstm_batch_size=8,
+            convlstm_learning_rate=1e-4,
             precision="bf16",
             workers=4,
         ),

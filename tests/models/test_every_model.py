@@ -44,7 +44,7 @@ def scores_of(model, x):
 
 
 def test_every_model_is_tried_here():
-    assert set(MODELS) - {"object_dynamics"} == set(TINY)
+    assert set(MODELS) - {"mask_simvp", "object_dynamics"} == set(TINY)  # those take no pictures
 
 
 @pytest.mark.parametrize(("name", "extra"), VARIANTS)

@@ -3,12 +3,15 @@
 A batch is gathered from the memory map in one copy: give `collate` to the DataLoader, which else would copy it again.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate
 
 from vidseg_utils.data.batch_memory import BatchMemory
 from vidseg_utils.data.cache import SplitCache
+from vidseg_utils.data.layout import FRAMES, PAST
 from vidseg_utils.data.transforms import Transform, augment
 
 Item = dict[str, torch.Tensor | int]
@@ -84,6 +87,35 @@ class ClipDataset(Dataset):
             batch["masks"] = self._memory["masks"].gather(self.cache.masks, indices)
         batch["number"] = torch.from_numpy(self.numbers[np.asarray(indices)])
         return _finish(batch, self.transform, pictures="frames", masks="masks")
+
+
+class MaskDataset(Dataset):
+    """What a forecaster of masks learns from: dict(past: (11, H, W), future: (11, H, W)), both uint8, 255 = ignore.
+
+    past, future: (N, 22, H, W) uint8 masks of the same clips, often the same array; the first halves of one and the
+    second halves of the other are taken, so a segmenter's past may stand before a true future.
+    """
+
+    def __init__(self, past: np.ndarray, future: np.ndarray):
+        if past.shape != future.shape or past.shape[1] != FRAMES:
+            raise ValueError(f"past {past.shape} and future {future.shape} must both be (N, {FRAMES}, H, W)")
+        self.past, self.future = past, future
+
+    def __len__(self) -> int:
+        return len(self.past)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {
+            "past": torch.from_numpy(np.array(self.past[index, :PAST])),
+            "future": torch.from_numpy(np.array(self.future[index, PAST:])),
+        }
+
+    def __getstate__(self) -> list[Path | np.ndarray]:
+        """Memory maps of whole files travel to a loader's process as their paths, not as copies."""
+        return [Path(m.filename) if isinstance(m, np.memmap) else m for m in (self.past, self.future)]
+
+    def __setstate__(self, state: list[Path | np.ndarray]) -> None:
+        self.past, self.future = (np.load(m, mmap_mode="r") if isinstance(m, Path) else m for m in state)
 
 
 def _finish(batch: dict[str, torch.Tensor], transform: Transform | None, *, pictures: str, masks: str) -> list[Item]:

@@ -29,6 +29,16 @@ class Up(nn.Module):
         return self.conv(torch.cat([skip, self.up(deep)], dim=1))
 
 
+def class_parts() -> torch.Tensor:
+    """(49, 14): which parts each class is made of: the background, or one of 3 shapes, 2 materials and 8 colours."""
+    parts = torch.zeros(N_CLASSES, 1 + len(SHAPES) + len(MATERIALS) + len(COLOURS))
+    parts[BACKGROUND, 0] = 1
+    for class_id in range(1, N_CLASSES):
+        for names, name, first in zip((SHAPES, MATERIALS, COLOURS), class_attributes(class_id), (1, 4, 6), strict=True):
+            parts[class_id, first + names.index(name)] = 1
+    return parts
+
+
 class FactoredHead(nn.Module):
     """Scores of the 49 classes as sums: shape + material + colour for an object, one of its own for the background.
 
@@ -37,13 +47,8 @@ class FactoredHead(nn.Module):
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
-        parts = (SHAPES, MATERIALS, COLOURS)
-        self.scores = nn.Conv2d(in_channels, 1 + sum(map(len, parts)), kernel_size=1)
-        sums = torch.zeros(N_CLASSES, self.scores.out_channels)
-        sums[BACKGROUND, 0] = 1
-        for class_id in range(1, N_CLASSES):
-            for part, name, first in zip(parts, class_attributes(class_id), (1, 4, 6), strict=True):
-                sums[class_id, first + part.index(name)] = 1
+        sums = class_parts()
+        self.scores = nn.Conv2d(in_channels, sums.shape[1], kernel_size=1)
         self.register_buffer("sums", sums[:, :, None, None], persistent=False)  # (49, 14, 1, 1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,12 @@
 
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
+from vidseg_utils.systems.mask_simvp import (
+    UnetMaskSimVP,
+    UnetMaskSimVPCrossEntropy,
+    UnetMaskSimVPMSE,
+    UnetMaskSimVPRollout,
+)
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.recurrent_forecast import RecurrentCopyLast, RecurrentObjectDynamics
 from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
@@ -14,6 +20,10 @@ SYSTEMS: dict[str, type[Forecaster]] = {
         UnetCopyLast,
         SimVPUnet,
         SimVPRolloutUnet,
+        UnetMaskSimVP,
+        UnetMaskSimVPCrossEntropy,
+        UnetMaskSimVPMSE,
+        UnetMaskSimVPRollout,
         ObjectDynamics,
         RecurrentCopyLast,
         RecurrentObjectDynamics,

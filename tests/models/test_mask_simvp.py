@@ -1,0 +1,153 @@
+"""Proves that SimVP on masks keeps its three media's promises: what goes in, what can come out, and that it learns."""
+
+import pytest
+import torch
+
+from vidseg_utils.models import build_model, rollout
+from vidseg_utils.models.mask_simvp import MEDIA, NEVER, decide, only_seen, seen_classes
+from vidseg_utils.training.losses import build_loss
+
+SMALL = {"n_frames": 3, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2}
+IDS = (5, 20, 40)
+
+
+def model(medium, **settings):
+    torch.manual_seed(0)
+    return build_model("mask_simvp", medium=medium, **(SMALL | settings))
+
+
+def moving(n_frames=6):
+    """Two clips (2, T, 16, 24): squares of three classes, one still, one to the right, one downwards."""
+    masks = torch.zeros(2, n_frames, 16, 24, dtype=torch.uint8)
+    for t in range(n_frames):
+        masks[:, t, 1:6, 1:6] = IDS[0]
+        masks[0, t, 8:13, 2 * t : 2 * t + 5] = IDS[1]
+        masks[1, t, 2 * t : 2 * t + 5, 12:17] = IDS[2]
+    return masks
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_masks_in_scores_of_the_same_size_out(medium):
+    masks, channels = moving(3), 1 if medium == "number" else 49
+    network = model(medium).eval()
+    assert network(masks).shape == (2, 3, channels, 16, 24)
+    torch.testing.assert_close(network(masks, last=1), network(masks)[:, -1:])
+    answer = decide(network(masks))
+    assert answer.shape == (2, 3, 16, 24)
+    assert 0 <= answer.min() <= answer.max() < 49
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_residual_begins_as_copy_last(medium):
+    masks = moving(3)
+    expected = masks[:, -1:].expand_as(masks).long()
+    numbers = model(medium, residual=True)(masks)
+    answer = decide(numbers + 0.5 if medium == "number" else numbers)  # floating-point rounding before the floor
+    torch.testing.assert_close(answer, expected)
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_any_size_is_padded_with_background_and_cut_back(medium):
+    network, masks = model(medium, n_s=4).eval(), moving(3)[:, :, :15, :21]
+    padded = torch.nn.functional.pad(masks, (0, 3, 0, 1))  # 16 x 24
+    torch.testing.assert_close(network(masks), network(padded)[..., :15, :21])
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_unknown_pixels_count_as_background(medium):
+    masks, holes = moving(3), moving(3)
+    masks[:, :, 0], holes[:, :, 0] = 0, 255
+    network = model(medium).eval()
+    torch.testing.assert_close(network(holes), network(masks))
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_one_batch_is_overfitted_with_gradients_everywhere(medium):
+    network, clip = model(medium, residual=medium == "objects"), moving()
+    past, future = clip[:, :3], clip[:, 3:]
+    name, target = ("mse", future[:, :, None].float()) if medium == "number" else ("cross_entropy", future)
+    criterion = build_loss(name, last_frame_weight=3)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    first = None
+    for _ in range(60):
+        loss = criterion(network(past), target)
+        first = first or loss.item()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    assert loss < 0.3 * first
+    if medium == "objects":
+        hit = decide(network(past))[:, -1] == future[:, -1]
+        copied = past[:, -1] == future[:, -1]
+        assert (~hit).sum() < 0.5 * (~copied).sum()
+
+
+def test_state_round_trip_gives_the_same_answer_bit_for_bit():
+    network = model("objects")
+    network(moving(3))  # moves BatchNorm's statistics
+    other = build_model("mask_simvp", medium="objects", **SMALL)
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(network.eval()(moving(3)), other.eval()(moving(3)))
+
+
+def test_objects_of_the_past_alone_can_be_forecast():
+    logits = model("objects")(moving(3))
+    possible = (logits > NEVER).flatten(3).any(dim=3).all(dim=1)  # (2, 49)
+    assert [clip.nonzero().flatten().tolist() for clip in possible] == [[0, 5, 20], [0, 5, 40]]
+
+
+def test_an_object_is_forecast_alike_whatever_its_clip_stands_beside():
+    network = model("objects").eval()
+    torch.testing.assert_close(network(moving(3))[:1], network(moving(3)[:1]))
+
+
+def test_an_empty_scene_stays_empty():
+    network = model("objects", residual=True)
+    assert not decide(network(torch.zeros(1, 3, 16, 24, dtype=torch.long))).any()
+
+
+def test_a_few_stray_pixels_are_no_object():
+    masks = torch.zeros(1, 11, 80, 120, dtype=torch.long)
+    masks[0, 0, 0, :5] = 7
+    masks[0, :, 10:20, 10:20] = 8
+    assert seen_classes(masks)[0].nonzero().flatten().tolist() == [0, 8]
+
+
+def test_the_class_filter_forbids_what_the_past_does_not_show():
+    logits = torch.zeros(1, 1, 49, 16, 24)
+    logits[:, :, 30] = 5
+    logits[:, :, 20] = 1
+    assert (decide(only_seen(logits, moving(3)[:1])) == 20).all()
+    logits[:, :, 0] = 2
+    assert (decide(only_seen(logits, moving(3)[:1])) == 0).all()
+
+
+def test_class_numbers_are_floored_into_the_classes():
+    numbers = torch.tensor([-3.0, 0.99, 16.99, 17.0, 60.0]).view(1, 1, 1, 1, 5)
+    assert decide(numbers).flatten().tolist() == [0, 0, 16, 17, 48]
+
+
+def test_masks_are_rolled_out_as_masks():
+    past = moving(3)
+    scores = rollout(model("objects", residual=True), past, 4, feedback=decide, truth=moving(7)[:, 3:])
+    assert scores.shape == (2, 4, 49, 16, 24)
+    torch.testing.assert_close(decide(scores)[:, -1], past[:, -1].long())  # untrained: nothing moves
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (torch.zeros(1, 4, 16, 24, dtype=torch.long), "maps 3 frames to 3, got 4"),
+        (torch.zeros(1, 3, 16, 24), "of whole numbers, got torch.float32"),
+        (torch.zeros(3, 16, 24, dtype=torch.long), r"expected masks \(B, T, H, W\)"),
+    ],
+)
+def test_wrong_masks_are_refused(masks, message):
+    with pytest.raises(ValueError, match=message):
+        model("objects")(masks)
+
+
+def test_an_unknown_medium_lists_the_choices():
+    with pytest.raises(ValueError, match=r"unknown medium 'words'; choose from \['number', 'objects', 'one_hot'\]"):
+        build_model("mask_simvp", medium="words")

@@ -6,11 +6,14 @@ Every error is one clear line and a non-zero exit; `--debug`, anywhere on the li
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vidseg_utils.running.data_commands import ProfileOption, RootOption, data_app
+
+if TYPE_CHECKING:
+    from vidseg_utils.systems import Forecaster, Workspace
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +25,9 @@ app.add_typer(data_app, name="data")
 
 RunsOption = Annotated[Path | None, typer.Option(help="Folder of the run folders [default: runs].")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is one].")]
+ReconstructorOption = Annotated[
+    bool, typer.Option("--reconstructor/--no-reconstructor", help="Without it, convlstm_unet segments frame 10.")
+]
 SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg systems` lists them.")]
 
 
@@ -69,6 +75,7 @@ def evaluate(
     true_masks: Annotated[
         bool, typer.Option("--true-masks/--frames", help="Give the system true masks in place of frames.")
     ] = False,
+    reconstructor: ReconstructorOption = True,
     root: RootOption = None,
     runs: RunsOption = None,
     run: Annotated[str | None, typer.Option(help="Name of the run folder that keeps the result.")] = None,
@@ -76,13 +83,14 @@ def evaluate(
 ) -> None:
     """Score a trained system on a labelled split; keep metrics and predictions in a run folder."""
     from vidseg_utils.evaluation.forecast import evaluate_system
-    from vidseg_utils.systems import Workspace, build_system
+    from vidseg_utils.systems import Workspace
 
     workspace = Workspace.of(profile, root=root, runs=runs, device=device)
-    forecaster = build_system(system, workspace=workspace)
+    forecaster = _built(system, workspace, reconstructor=reconstructor)
     true_masks = true_masks or forecaster.segmenter is None  # such as copy_last, which has nothing else to start from
     result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
-    suffix = "_true_masks" if true_masks and forecaster.segmenter is not None else ""
+    suffix = "" if reconstructor else "_no_reconstructor"
+    suffix += "_true_masks" if true_masks and forecaster.segmenter is not None else ""
     suffix += "" if split == "val" else f"_{split}"
     # another data set's score does not belong on the profile's own table
     suffix += "" if root is None else f"_{workspace.root.resolve().name}"
@@ -98,16 +106,17 @@ def predict(
     out: Annotated[Path, typer.Option(help="The submission to write, a torch tensor (N, 160, 240) uint8.")],
     split: Annotated[str, typer.Option(help="Any split.")] = "hidden",
     profile: ProfileOption = "auto",
+    reconstructor: ReconstructorOption = True,
     root: RootOption = None,
     runs: RunsOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Forecast frame 21 of every video of a split and write the submission that the course asked for. Resumes."""
     from vidseg_utils.evaluation.submission import write_submission
-    from vidseg_utils.systems import Workspace, build_system
+    from vidseg_utils.systems import Workspace
 
     workspace = Workspace.of(profile, root=root, runs=runs, device=device)
-    forecaster = build_system(system, workspace=workspace)
+    forecaster = _built(system, workspace, reconstructor=reconstructor)
     masks = write_submission(out, forecaster, workspace.split(split), device=workspace.device)
     typer.echo(f"{out}: {len(masks)} masks")
 
@@ -121,6 +130,14 @@ def score(
     from vidseg_utils.evaluation.submission import score_submission
 
     _print_metrics(score_submission(file, root))
+
+
+def _built(system: str, workspace: "Workspace", *, reconstructor: bool) -> "Forecaster":
+    from vidseg_utils.systems import build_system
+    from vidseg_utils.systems.convlstm_unet import without_reconstructor
+
+    forecaster = build_system(system, workspace=workspace)
+    return forecaster if reconstructor else without_reconstructor(forecaster)
 
 
 def _print_metrics(metrics: dict[str, float]) -> None:

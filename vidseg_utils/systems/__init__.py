@@ -1,6 +1,7 @@
 """The systems by name. A new one is a file with a `Forecaster` in it, and a line here."""
 
 from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.mask_simvp import (
     UnetMaskSimVP,
@@ -24,6 +25,7 @@ SYSTEMS: dict[str, type[Forecaster]] = {
         UnetMaskSimVPCrossEntropy,
         UnetMaskSimVPMSE,
         UnetMaskSimVPRollout,
+        ConvLSTMUnet,
         ObjectDynamics,
         RecurrentCopyLast,
         RecurrentObjectDynamics,

@@ -22,12 +22,17 @@ from vidseg_utils.evaluation.masks import jaccard
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
-from vidseg_utils.systems.object_dynamics.fitting import fit_constants, frame_seconds, worlds_at, yaw_of
-from vidseg_utils.systems.object_dynamics.outline import read_outlines
-from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
+from vidseg_utils.systems.object_dynamics.fitting import fit_constants, yaw_of
+from vidseg_utils.systems.object_dynamics.ladder import (
+    answers_from_masks,
+    answers_from_truth,
+    rollout_errors,
+    state_errors,
+)
+from vidseg_utils.systems.object_dynamics.picture_plane import carry_masks
 from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
+from vidseg_utils.systems.object_dynamics.voting import vote_classes
 
-NOW, THEN = COURSE_FRAMES[10], COURSE_FRAMES[21]
 OTHER_WORLD = PhysicsSettings(
     sliding_friction=0.05, linear_drag=0.07, quadratic_drag=0.02, restitution=0.8, contact_friction=0.1
 )
@@ -52,15 +57,18 @@ def main() -> None:
         print(f"fitted to {len(train)} videos in {time.perf_counter() - start:.0f} s")
         if arguments.constants:
             np.save(arguments.constants, constants.as_array())
+    model = ObjectDynamicsModel(len(constants.as_array()))
+    model.constants.copy_(torch.from_numpy(constants.as_array()))
+    system = ObjectDynamics(model)
     for title, settings in (("the world it was fitted to", None), ("another world", OTHER_WORLD)):
         val = videos(arguments.seed + 1, arguments.val, settings, "simulate validation videos")
         print(f"\n## {title}: {len(val)} videos at {arguments.height} x {arguments.height * 3 // 2}")
-        ladder(val, constants, arguments.height)
-        rollout_errors(val, constants)
+        show_ladder(val, system, arguments.height)
+        show_rollouts(val, system)
     real = [read_annotation(path) for path in sorted(SHARED.glob("annotation_*.json"))]
     if real:
         print(f"\n## {len(real)} real CLEVRER annotations")
-        rollout_errors(real, constants)
+        show_rollouts(real, system)
 
 
 def videos(seed: int, count: int, settings: PhysicsSettings | None, title: str) -> list[Trajectory]:
@@ -92,106 +100,29 @@ def segmented(
     return noisy
 
 
-def ladder(trajectories: list[Trajectory], constants: PlanarConstants, height: int) -> None:
+def show_ladder(trajectories: list[Trajectory], system: ObjectDynamics, height: int) -> None:
     """The score of ever more knowledge, and the accuracy of the state, as printed lines."""
     masks = np.stack([cast(trajectory, height) for trajectory in trajectories])
-    target = torch.from_numpy(masks[:, -1])
-    seconds = frame_seconds(trajectories)
-    count, slots = len(masks), max(len(t.class_ids) for t in trajectories)
-    ids = np.stack([np.pad(t.class_ids, (0, slots - len(t.class_ids))) for t in trajectories])
-    seen = np.stack([np.isin(ids[n], masks[n, :11]) & (ids[n] > 0) for n in range(count)])
-
-    def line(title: str, answer: np.ndarray) -> None:
-        print(f"{title:52s} {jaccard(torch.from_numpy(answer), target):.3f}")
-
-    def drawn(class_ids: np.ndarray, worlds: Worlds, present: np.ndarray) -> np.ndarray:
-        return draw_masks(class_ids, worlds.poses, present, height=height, width=height * 3 // 2)
-
-    model = ObjectDynamicsModel(len(constants.as_array()))
-    model.constants.copy_(torch.from_numpy(constants.as_array()))
-    system = ObjectDynamics(model)
+    past, target = masks[:, :11], torch.from_numpy(masks[:, -1])
     rng = np.random.default_rng(0)
-    noisy = np.stack([segmented(clip[:11], rng) for clip in masks])
-    line("copy-last, true mask", masks[:, 10])
-    for name, past in (("true masks", masks[:, :11]), ("noisy masks", noisy)):
-        tracks, worlds = system.worlds_now(past)
-        best = mean_of(worlds, count)
-        straight = best.copy()
-        straight.position += (THEN - NOW) * straight.velocity
-        line(f"{name}: straight line", drawn(tracks.class_id, straight, tracks.class_id > 0))
-        single = best.copy()
-        advance(single, THEN - NOW, constants)
-        line(f"{name}: physics from the mean state", drawn(tracks.class_id, single, tracks.class_id > 0))
+    noisy = vote_classes(np.stack([segmented(clip, rng) for clip in past]))
+    answers = {"copy frame 10": masks[:, 10], "straight lines in the picture": carry_masks(past)}
+    for name, given in (("noisy masks", noisy), ("true masks", past)):
         start = time.process_time()
-        answer = system.predict(torch.from_numpy(past)).numpy()
-        spent = (time.process_time() - start) / count
-        line(f"{name}: the whole system ({1e3 * spent:.0f} ms of one core a video)", answer)
-    truth = worlds_at(trajectories, [NOW] * count, seconds)
-    known = truth.copy()
-    known.active &= seen
-    for title, worlds in (("of the objects seen", known), ("of all objects", truth)):
-        advance(worlds, THEN - NOW, constants)
-        line(f"true state at frame 10 {title}, physics", drawn(ids, worlds, seen))
-    line("true state at frame 21", drawn(ids, worlds_at(trajectories, [THEN] * count, seconds), seen))
-    for name, past in (("true masks", masks[:, :11]), ("noisy masks", noisy)):
-        print(f"\n{name}: error of       place a frame (units)     at frame 10: velocity (units/s)   yaw a frame (deg)")
-        state_errors(trajectories, system, past, seconds)
+        answers |= {f"{name}: {way}": answer for way, answer in answers_from_masks(system, given).items()}
+        print(f"{name}: {1e3 * (time.process_time() - start) / len(masks):.0f} ms of one core a video")
+    for name, answer in (answers | answers_from_truth(system, trajectories, past)).items():
+        print(f"{name:40s} {jaccard(torch.from_numpy(answer), target):.3f}")
+    for name, given in (("noisy masks", noisy), ("true masks", past)):
+        print(f"\n{name}\n{state_errors(system, trajectories, given)}")
 
 
-def mean_of(worlds: Worlds, clips: int) -> Worlds:
-    """The mean of each clip's ensemble."""
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return values.reshape(clips, -1, *values.shape[1:]).mean(axis=1)
-
-    ensemble = worlds.active.reshape(clips, -1, worlds.active.shape[1])[:, 0]
-    shape = worlds.shape.reshape(clips, -1, worlds.shape.shape[1])[:, 0]
-    return Worlds(shape, ensemble, mean(worlds.position), mean(worlds.velocity), mean(worlds.yaw), mean(worlds.spin))
-
-
-def state_errors(trajectories: list[Trajectory], system: ObjectDynamics, past: np.ndarray, seconds: float) -> None:
-    sightings = read_outlines(past)
-    tracks, worlds = system.worlds_now(past)
-    velocity = mean_of(worlds, len(past)).velocity / seconds
-    places, yaws, speeds = ({0: [], 1: [], 2: []} for _ in range(3))
-    for clip, frame, class_id, pose in zip(
-        sightings.clip, sightings.frame, sightings.class_id, sightings.pose, strict=True
-    ):
-        slot = np.flatnonzero(trajectories[clip].class_ids == class_id)
-        if len(slot):  # a flipped class is no object's
-            at, shape = COURSE_FRAMES[frame], (int(class_id) - 1) // 16
-            places[shape].append(np.linalg.norm(pose[:2] - trajectories[clip].positions[at, slot[0], :2]))
-            true_yaw = yaw_of(np.array(shape), trajectories[clip].rotations[at, slot[0]])
-            yaws[shape].append(abs((pose[2] - true_yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4))
-    for clip, slot in zip(*np.nonzero(tracks.class_id), strict=True):
-        true = np.flatnonzero(trajectories[clip].class_ids == tracks.class_id[clip, slot])
-        if len(true):
-            error = velocity[clip, slot] - trajectories[clip].velocities[NOW, true[0], :2]
-            speeds[tracks.shape[clip, slot]].append(np.linalg.norm(error))
-
-    def both(values: list) -> str:
-        return "median {:.4f}, 90 % {:.4f}".format(*np.quantile(values, (0.5, 0.9))) if values else "-"
-
-    for shape, name in enumerate(("cube", "sphere", "cylinder")):
-        turn = both(list(np.degrees(yaws[shape]))) if shape == 0 else "-"
-        print(f"{name:12s} {both(places[shape]):30s} {both(speeds[shape]):30s} {turn}")
-
-
-def rollout_errors(trajectories: list[Trajectory], constants: PlanarConstants) -> None:
-    """Error of physics from the true state at frame 10, by horizon."""
-    seconds = frame_seconds(trajectories)
-    worlds = worlds_at(trajectories, [NOW] * len(trajectories), seconds)
-    print("\ncourse frames ahead   mean error   median   90 %   (world units; objects in view)")
-    for frame in range(1, 12):
-        advance(worlds, COURSE_FRAMES[1], constants)
-        at = NOW + frame * COURSE_FRAMES[1]
-        end = worlds_at(trajectories, [at] * len(trajectories), seconds)
-        view = np.zeros_like(worlds.active)
-        for n, trajectory in enumerate(trajectories):
-            view[n, : len(trajectory.class_ids)] = trajectory.in_view[at] & trajectory.in_view[NOW]
-        error = np.linalg.norm(worlds.position - end.position, axis=-1)[view]
-        if frame in (1, 2, 4, 6, 8, 11):
-            print(f"{frame:10d} {error.mean():18.4f} {np.median(error):10.4f} {np.quantile(error, 0.9):9.4f}")
+def show_rollouts(trajectories: list[Trajectory], system: ObjectDynamics) -> None:
+    """Error of the physics from the true state of frame 10, by horizon."""
+    errors = rollout_errors(trajectories, system.constants)
+    print(
+        "\nframes ahead: mean error (units)   " + "   ".join(f"{n}: {errors[n - 1]:.3f}" for n in (1, 2, 4, 6, 8, 11))
+    )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Polygon
 
 from vidseg_utils.classes import COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes, class_name
 from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory
-from vidseg_utils.data.camera import CAMERA_POSITION, unproject
+from vidseg_utils.visualisation.floor_plan import floor_plan
 from vidseg_utils.visualisation.style import CYCLE, GRAY, class_colour
 
 INPUT_FRAMES = 11  # of the 22 course frames
@@ -168,10 +167,7 @@ def floor_paths(
     place; a cross: a collision; an open name in brackets: an object never in view during the inputs.
     """
     path = trajectory.at(tuple(frames))
-    corners = unproject(np.array([[0, 160], [240, 160], [240, 0], [0, 0]], dtype=float))[:, ::-1]  # (4, 2) as (y, x)
-    ax.set_facecolor("#ECECEC")
-    ax.add_patch(Polygon(corners, facecolor="white", edgecolor=GRAY, linewidth=1, zorder=0))
-    ax.plot(CAMERA_POSITION[1], CAMERA_POSITION[0], marker="^", color="#444444", markersize=8)
+    floor_plan(ax)
     for n, id_ in enumerate(path.class_ids.tolist()):
         x, y = path.positions[:, n, 0], path.positions[:, n, 1]
         late = not path.in_view[:inputs, n].any()
@@ -183,9 +179,5 @@ def floor_paths(
     hits = [c.location for c in path.collisions if frames[0] <= c.frame <= frames[-1]]
     if hits:
         ax.plot([h[1] for h in hits], [h[0] for h in hits], "x", color="black", markersize=6, label="collision")
-    ax.set_aspect("equal")
-    ax.invert_yaxis()  # +x comes towards the viewer
-    ax.grid(visible=False)
-    ax.set(xlabel="y, to the right (world units)", ylabel="x, towards the viewer")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return ax

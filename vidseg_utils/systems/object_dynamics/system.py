@@ -6,13 +6,12 @@ from torch import Tensor, nn
 
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.object_dynamics.choice import choose_poses
+from vidseg_utils.systems.object_dynamics.choice import choose_pixels
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
 from vidseg_utils.systems.object_dynamics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.outline import read_outlines
 from vidseg_utils.systems.object_dynamics.patches import foreground
 from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
-from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
 from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP, FilterSettings, follow
 from vidseg_utils.systems.object_dynamics.tracks import Tracks, build_tracks
 from vidseg_utils.systems.object_dynamics.voting import vote_classes
@@ -81,16 +80,18 @@ class ObjectDynamics(Forecaster):
 
     def _forecast(self, masks: Tensor) -> Tensor:
         past = masks.cpu().numpy()
-        answers = [self._answer(past[start : start + CLIPS_AT_ONCE]) for start in range(0, len(past), CLIPS_AT_ONCE)]
+        parts = (past[start : start + CLIPS_AT_ONCE] for start in range(0, len(past), CLIPS_AT_ONCE))
+        answers = [self.answer(*self.worlds_now(part), height=part.shape[2], width=part.shape[3]) for part in parts]
         return torch.from_numpy(np.concatenate(answers)).to(masks.device)
 
-    def _answer(self, past: np.ndarray) -> np.ndarray:
-        tracks, worlds = self.worlds_now(past)
+    def answer(self, tracks: Tracks, worlds: Worlds, *, height: int, width: int) -> np.ndarray:
+        """Let the possible worlds run on to the last frame, and draw the mask that is worth most: (B, H, W) uint8."""
+        self.move_on(worlds, tracks)
+        return choose_pixels(tracks.class_id, worlds, height=height, width=width)
+
+    def move_on(self, worlds: Worlds, tracks: Tracks) -> None:
+        """Let the possible worlds run on to the frame of the answer."""
         advance(worlds, AHEAD * FRAME_STEP, self.constants)
-        poses = worlds.poses.reshape(len(past), self.settings.members, -1, 3)
-        chosen, drawn = choose_poses(poses)
-        present = drawn & worlds.active.reshape(poses.shape[:3])[:, 0]
-        return draw_masks(tracks.class_id, chosen, present, height=past.shape[2], width=past.shape[3])
 
     def worlds_now(self, past: np.ndarray) -> tuple[Tracks, Worlds]:
         """past: (B, T, H, W) masks -> the objects' tracks, and B x K possible worlds at the last of the frames."""

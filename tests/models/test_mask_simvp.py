@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vidseg_utils.models import build_model, rollout
-from vidseg_utils.models.mask_simvp import MEDIA, NEVER, decide, only_seen, seen_classes
+from vidseg_utils.models.mask_simvp import MEDIA, NEVER, decide, only_seen, own_channels, seen_classes
 from vidseg_utils.training.losses import build_loss
 
 SMALL = {"n_frames": 3, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2}
@@ -151,3 +151,15 @@ def test_wrong_masks_are_refused(masks, message):
 def test_an_unknown_medium_lists_the_choices():
     with pytest.raises(ValueError, match=r"unknown medium 'words'; choose from \['number', 'objects', 'one_hot'\]"):
         build_model("mask_simvp", medium="words")
+
+
+def test_own_channels_are_the_same_forecast_without_the_classes_that_a_clip_lacks():
+    network, masks = model("objects").eval(), moving(3)
+    masks[1][masks[1] == IDS[0]] = 0  # the second clip has one object only
+    everything, (logits, ids) = network(masks), network(masks, own=True)
+    assert ids.tolist() == [[0, 5, 20], [0, 40, 255]]
+    for clip, channel in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1)):
+        torch.testing.assert_close(logits[clip, :, channel], everything[clip, :, ids[clip, channel]])
+    assert (logits[1, :, 2] == NEVER).all()
+    target = torch.tensor([[[[0, 5, 20, 40, 255]]], [[[0, 5, 20, 40, 255]]]], dtype=torch.uint8)
+    assert own_channels(target, ids).flatten(1).tolist() == [[0, 1, 2, 255, 255], [0, 255, 255, 1, 255]]

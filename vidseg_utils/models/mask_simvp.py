@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidseg_utils.classes import BACKGROUND, N_CLASSES
+from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
 from vidseg_utils.models.blocks import check_choice, check_positive, fold_frames, unfold_frames
 from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.models.unet import class_parts
@@ -79,11 +79,13 @@ class MaskSimVP(nn.Module):
             nn.init.zeros_(self.simvp.decoder.readout.weight)
             nn.init.zeros_(self.simvp.decoder.readout.bias)
 
-    def forward(self, masks: Tensor, last: int | None = None) -> Tensor:
+    def forward(self, masks: Tensor, last: int | None = None, *, own: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Forecast.
 
         masks: (B, T, H, W) class ids; others (255 = unknown) count as background
         last: only the last so many frames
+        own: with "objects", no channels for classes that a clip lacks: (B, T or last, 1 + M, H, W) logits and the class
+            ids (B, 1 + M) that they are of, the background first, 255 for none
         returns: (B, T or last, 49, H, W) logits; with the medium "number" (B, T or last, 1, H, W) class ids as floats
         Raises ValueError for another number of frames.
         """
@@ -93,12 +95,11 @@ class MaskSimVP(nn.Module):
         masks = masks.long()
         masks = masks.masked_fill(masks >= N_CLASSES, BACKGROUND)
         masks = F.pad(masks, (0, -width % multiple, 0, -height % multiple), value=BACKGROUND)
-        forecast = {
-            "number": self._forecast_number,
-            "one_hot": self._forecast_one_hot,
-            "objects": self._forecast_objects,
-        }
-        return forecast[self.medium](masks, last)[..., :height, :width]
+        if self.medium == "objects":
+            logits, class_ids = self._forecast_objects(masks, last, own=own)
+            return (logits[..., :height, :width], class_ids) if own else logits[..., :height, :width]
+        forecast = self._forecast_number if self.medium == "number" else self._forecast_one_hot
+        return forecast(masks, last)[..., :height, :width]
 
     def _forecast_number(self, masks: Tensor, last: int | None) -> Tensor:
         planes = masks[:, :, None] / (N_CLASSES - 1)  # (B, T, 1, H, W) in [0, 1]
@@ -108,21 +109,26 @@ class MaskSimVP(nn.Module):
         planes = rearrange(F.one_hot(masks, N_CLASSES), "b t h w k -> b t k h w").float()
         return self._forecast(self._shrunk(planes), HELD * planes[:, -1:], last)
 
-    def _forecast_objects(self, masks: Tensor, last: int | None) -> Tensor:
+    def _forecast_objects(self, masks: Tensor, last: int | None, *, own: bool) -> tuple[Tensor, Tensor]:
         """Every object of every clip is a sample of its own: (N, T, 1 + E, h, w)."""
         objects = seen_classes(masks)
         objects[:, BACKGROUND] = False
         if not objects.any():
             objects[0, -1] = True  # networks don't take an empty batch
         clip, class_id = objects.nonzero(as_tuple=True)  # (N,), (N,)
-        own = (masks[clip] == class_id[:, None, None, None])[:, :, None].float()  # (N, T, 1, H, W)
+        plane = (masks[clip] == class_id[:, None, None, None])[:, :, None].float()  # (N, T, 1, H, W)
         scene = self._shrunk(self.embedding(masks))[clip]  # (N, T, E, h, w)
-        held = HELD * (2 * own[:, -1:] - 1)
-        score = self._forecast(torch.cat([self._shrunk(own), scene], dim=2), held, last)[:, :, 0]  # (N, T, H, W)
-        logits = score.new_full((len(masks), N_CLASSES, *score.shape[1:]), NEVER)
-        logits[:, BACKGROUND] = 0
-        logits[clip, class_id] = score
-        return rearrange(logits, "b k t h w -> b t k h w")
+        held = HELD * (2 * plane[:, -1:] - 1)
+        score = self._forecast(torch.cat([self._shrunk(plane), scene], dim=2), held, last)[:, :, 0]  # (N, T, H, W)
+        channel = objects.cumsum(dim=1)[clip, class_id] if own else class_id  # (N,)
+        n_channels = int(channel.max()) + 1 if own else N_CLASSES
+        logits = score.new_full((len(masks), n_channels, *score.shape[1:]), NEVER)
+        logits[:, 0] = 0
+        logits[clip, channel] = score
+        class_ids = torch.full_like(objects, IGNORE_INDEX, dtype=torch.long)[:, :n_channels]
+        class_ids[:, 0] = BACKGROUND
+        class_ids[clip, channel] = class_id
+        return rearrange(logits, "b k t h w -> b t k h w"), class_ids
 
     def _shrunk(self, planes: Tensor) -> Tensor:
         """(N, T, C, H, W) -> (N, T, C, h, w): how much of each larger pixel."""
@@ -145,12 +151,26 @@ def seen_classes(masks: Tensor) -> Tensor:
     return counts >= SEEN_SHARE * pixels.shape[1]
 
 
+def own_channels(masks: Tensor, class_ids: Tensor) -> Tensor:
+    """masks: (B, T, H, W) class ids -> their places in class_ids (B, K), 255 for a class that isn't among them."""
+    table = torch.full((len(masks), IGNORE_INDEX + 1), IGNORE_INDEX, device=masks.device)
+    table.scatter_(1, class_ids, torch.arange(class_ids.shape[1], device=masks.device).expand_as(class_ids))
+    table[:, IGNORE_INDEX] = IGNORE_INDEX
+    return table.gather(1, masks.flatten(1).long()).view(masks.shape)
+
+
+def seen_ids(past: Tensor) -> Tensor:
+    """past: (B, T, H, W) class ids, 255 = unknown -> (B, 49): 0 and the ids that it shows in their places, else 255."""
+    past = past.long()
+    seen = seen_classes(past.masked_fill(past >= N_CLASSES, BACKGROUND))
+    seen[:, BACKGROUND] = True
+    return torch.arange(N_CLASSES, device=past.device).where(seen, IGNORE_INDEX)
+
+
 def only_seen(logits: Tensor, past: Tensor) -> Tensor:
     """The class filter: logits (B, T, 49, H, W) in which a class that the past masks (B, T', H, W) lack cannot win."""
-    known = past.long().clamp(max=N_CLASSES)
-    known = seen_classes(known.masked_fill(known == N_CLASSES, BACKGROUND))
-    known[:, BACKGROUND] = True
-    return logits.masked_fill(~known[:, None, :, None, None], NEVER)
+    lacking = seen_ids(past) == IGNORE_INDEX  # (B, 49)
+    return logits.masked_fill(lacking[:, None, :, None, None], NEVER)
 
 
 def decide(scores: Tensor) -> Tensor:

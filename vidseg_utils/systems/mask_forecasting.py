@@ -14,7 +14,7 @@ from vidseg_utils.data.layout import PAST
 from vidseg_utils.evaluation.masks import confusion_matrix, jaccard_of
 from vidseg_utils.models import build_model, rollout
 from vidseg_utils.models.blocks import check_choice
-from vidseg_utils.models.mask_simvp import decide, only_seen
+from vidseg_utils.models.mask_simvp import decide, only_seen, own_channels, seen_ids
 from vidseg_utils.profiles import Profile
 from vidseg_utils.systems.pseudo_labels import label_split
 from vidseg_utils.systems.workspace import Workspace
@@ -36,8 +36,14 @@ def mask_loss(medium: str, last_frame_weight: float) -> Callable[[Tensor, Tensor
     if medium == "number":
         mse = build_loss("mse", last_frame_weight=last_frame_weight)
         return lambda numbers, masks: mse(numbers, masks.where(masks < N_CLASSES, 0)[:, :, None].float())
-    weights = [BACKGROUND_WEIGHT] + [1.0] * (N_CLASSES - 1) if medium == "objects" else None
-    return build_loss("cross_entropy", last_frame_weight=last_frame_weight, class_weights=weights)
+    if medium == "one_hot":
+        return build_loss("cross_entropy", last_frame_weight=last_frame_weight)
+
+    def weighted(logits: Tensor, channels: Tensor) -> Tensor:
+        weights = [BACKGROUND_WEIGHT] + [1.0] * (logits.shape[2] - 1)
+        return build_loss("cross_entropy", last_frame_weight=last_frame_weight, class_weights=weights)(logits, channels)
+
+    return weighted
 
 
 def train_mask_simvp(
@@ -93,8 +99,11 @@ def train_mask_simvp(
         past, future = batch["past"], batch["future"]
         if torch.rand(()) < 0.5:  # the camera looks along the world's plane of symmetry
             past, future = past.flip(-1), future.flip(-1)
-        scores = forecast_scores(network, past, ahead=ahead, truth=future, truth_probability=sampling.truth_probability)
-        return criterion(scores, future)
+        p = sampling.truth_probability
+        loss, _ = forecast_loss(
+            network, past, future, medium=medium, criterion=criterion, ahead=ahead, truth_probability=p
+        )
+        return loss
 
     train, val = mask_data(workspace, train_on=train_on, unlabeled=unlabeled)
     seed_everything(profile.seed)  # the first weights, too, are the seed's
@@ -103,7 +112,7 @@ def train_mask_simvp(
         train,
         val,
         step=step,
-        validate=partial(score_masks, criterion=criterion, ahead=ahead),
+        validate=partial(score_masks, medium=medium, criterion=criterion, ahead=ahead),
         config=fit_config,
         run=run or workspace.run(f"mask_{medium}"),
         on_epoch=sampling.on_epoch,
@@ -156,16 +165,39 @@ def mask_data(workspace: Workspace, *, train_on: str, unlabeled: bool) -> tuple[
 
 @torch.inference_mode()
 def score_masks(
-    model: nn.Module, loader: DataLoader, device: torch.device, *, criterion: Callable, ahead: int = PAST
+    model: nn.Module, loader: DataLoader, device: torch.device, *, medium: str, criterion: Callable, ahead: int = PAST
 ) -> dict[str, float]:
     """`jaccard` in [0, 1] of frame 21 over all clips of the loader, from one confusion matrix, and `val_loss`."""
-    confusion, loss, n_clips = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64), 0.0, 0
+    confusion, total, n_clips = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64), 0.0, 0
     for batch in loader:
         past, future = batch["past"].to(device), batch["future"].to(device)
-        scores = forecast_scores(model, past, ahead=ahead)
-        loss, n_clips = loss + float(criterion(scores, future)) * len(past), n_clips + len(past)
-        confusion += confusion_matrix(_last_mask(scores, past).cpu(), future[:, -1].cpu())
-    return {"jaccard": jaccard_of(confusion), "val_loss": loss / n_clips}
+        loss, mask = forecast_loss(model, past, future, medium=medium, criterion=criterion, ahead=ahead)
+        total, n_clips = total + float(loss) * len(past), n_clips + len(past)
+        confusion += confusion_matrix(mask.cpu(), future[:, -1].cpu())
+    return {"jaccard": jaccard_of(confusion), "val_loss": total / n_clips}
+
+
+def forecast_loss(
+    model: nn.Module,
+    past: Tensor,
+    future: Tensor,
+    *,
+    medium: str,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    ahead: int = PAST,
+    truth_probability: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """past, future: (B, 11, H, W) -> the loss, and the mask (B, H, W) of frame 21.
+
+    "objects" answer for the classes of the past alone, so pixels of any other class don't count.
+    """
+    if medium == "objects" and ahead == PAST:
+        logits, class_ids = model(past, own=True)
+        mask = class_ids.gather(1, logits[:, -1].argmax(dim=1).flatten(1)).view(past[:, -1].shape)
+        return criterion(logits, own_channels(future, class_ids)), mask
+    scores = forecast_scores(model, past, ahead=ahead, truth=future, truth_probability=truth_probability)
+    target = own_channels(future, seen_ids(past)) if medium == "objects" else future
+    return criterion(scores, target), _last_mask(scores, past)
 
 
 def forecast_scores(

@@ -35,17 +35,18 @@ def median_ms(function, arguments: list, device: str, repeats: int = 3) -> float
 
 
 def touched_shares(trajectory) -> tuple[float, float, float]:
-    """Share of a video's pixels in objects' rectangles, in those or shadows', and of its poses that are worked out."""
-    boxes, both = (np.zeros((len(trajectory.positions), HEIGHT, WIDTH), dtype=bool) for _ in range(2))
-    poses = []
+    """Share of a video's pixels in objects' rectangles, in blocks of those or of shadows, and of its poses that are
+    worked out.
+    """
+    boxes, blocks, poses = np.zeros((len(trajectory.positions), HEIGHT, WIDTH), dtype=bool), False, []
     for n, id_ in enumerate(trajectory.class_ids.tolist()):
         pose = trajectory.positions[:, n], trajectory.rotations[:, n]
         surface = Surface(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu", look=LOOK)
-        surface.mark(both)
+        blocks = blocks | surface.needs()
         for picture, (x0, x1, y0, y1) in zip(boxes, surface.rectangles[surface.pose], strict=True):
             picture[y0:y1, x0:x1] = True
         poses.append(len(surface.positions) / len(surface.pose))
-    return boxes.mean(), both.mean(), float(np.mean(poses))
+    return boxes.mean(), blocks.mean(), float(np.mean(poses))
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def main() -> None:
     scenes = len(many[0][1])
     print(f"masks of {scenes} scenes at once                    {cast:8.1f} ms   {1e3 * scenes / cast:8.0f} a second")
     print(f"pixels in an object's rectangle              {boxes:8.1%}   so casting skips {1 - boxes:.1%}")
-    print(f"pixels there or in a shadow's                {both:8.1%}   so shading skips {1 - both:.1%}")
+    print(f"pixels in a block of one or of its shadows   {both:8.1%}   so shading skips {1 - both:.1%}")
     print(f"poses worked out (the others are at rest)    {poses:8.1%}")
 
 

@@ -45,7 +45,7 @@ def test_every_decoder_finds_the_same_pixels(tmp_path, name):
     np.testing.assert_array_equal(read_png(path, height=pixels.shape[0], width=pixels.shape[1]), pixels)
 
 
-def test_a_frame_takes_no_more_room_than_pillow_needs(tmp_path):
+def test_a_frame_with_grain_takes_no_more_room_than_pillow_needs(tmp_path):
     write_png(tmp_path / "image_0.png", PICTURES["grain"])
     buffer = io.BytesIO()
     Image.fromarray(PICTURES["grain"]).save(buffer, "PNG", compress_type=3)  # run lengths too, all filters tried

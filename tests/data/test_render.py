@@ -9,6 +9,8 @@ from vidseg_utils.classes import class_id
 from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, read_annotation
 from vidseg_utils.data.camera import camera_matrix, project
 from vidseg_utils.data.clevrer import decode
+from vidseg_utils.data.synthetic import simulate_video
+from vidseg_utils.data.synthetic.blocks import Blocks, build_blocks
 from vidseg_utils.data.synthetic.render import cast_masks, render_masks, render_video
 from vidseg_utils.data.synthetic.tiles import HALF_SIZE, bounding_rectangles
 
@@ -227,3 +229,24 @@ def test_pictures_come_within_38_dB_of_the_real_ones(real_sample, number):
     decibel = 10 * np.log10(255**2 / ((frames - real) ** 2).mean(axis=(1, 2, 3)))
     assert decibel.mean() > 38
     assert decibel.min() > 35
+
+
+def test_shadows_are_whole_in_the_blocks_that_are_looked_at(monkeypatch):
+    """The same pictures come out when every shadow is looked for everywhere in its rectangle."""
+    trajectories = [simulate_video(1, number).at((0, 60, 126)) for number in range(3)]
+    frames = [render_video(trajectory)[0] for trajectory in trajectories]
+    monkeypatch.setattr(Blocks, "near", lambda blocks, rectangles, hulls: blocks.over(rectangles))
+    for trajectory, expected in zip(trajectories, frames, strict=True):
+        np.testing.assert_array_equal(render_video(trajectory)[0], expected)
+
+
+@pytest.mark.parametrize("size", [(160, 240), (80, 120), (40, 60), (50, 77)])
+def test_blocks_cover_the_picture_once(size):
+    blocks = build_blocks(*size)
+    pixels = torch.arange(size[0] * size[1])
+    assert torch.equal(blocks.join(blocks.cut(pixels, size[0]), size[0]), pixels)
+    assert torch.equal(blocks.cut(pixels, size[0])[blocks.block, blocks.place], pixels)
+    covered = np.zeros(size, int)
+    for x0, x1, y0, y1 in blocks.edges:
+        covered[y0:y1, x0:x1] += 1
+    assert (covered == 1).all()

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from vidseg_utils.data.camera import camera_matrix, unproject
-from vidseg_utils.data.synthetic.lighting import floor_light, light_colours, to_picture
+from vidseg_utils.data.synthetic.blocks import Hulls, build_blocks
+from vidseg_utils.data.synthetic.lighting import floor_light, light_colours, to_levels, to_picture
 from vidseg_utils.data.synthetic.look import LOOK, Look, look_tensors
 from vidseg_utils.data.synthetic.tiles import NEAREST_CENTRE, disc_extremes, rectangles_between
 
@@ -23,9 +24,10 @@ CELLS = 180  # a side of the table of that floor
 class Floor:
     """The empty floor of an H x W picture."""
 
-    place: torch.Tensor  # (2, H * W) world x, y that each pixel shows
-    light: torch.Tensor  # (5, H * W) from key, fill, back, sun and sky
+    place: torch.Tensor  # (2, N, P) world x, y that each pixel of each block shows
+    light: torch.Tensor  # (5, N, P) from key, fill, back, sun and sky
     picture: torch.Tensor  # (3, H * W) uint8
+    levels: torch.Tensor  # (3, N, P) uint8, the same through `to_levels`: may differ by one
     reflected: torch.Tensor  # (3, CELLS * CELLS) linear colour of the floor around, for metal
 
     def reflection(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -51,7 +53,10 @@ def build_floor(height: int, width: int, device: torch.device | str = "cpu", loo
     around = torch.stack([x.reshape(-1), y.reshape(-1), torch.zeros(CELLS * CELLS)])
     colours = light_colours(tensors)
     picture = to_picture(colours @ light).round().to(torch.uint8)
-    tables = place, light, picture, colours @ floor_light(around, tensors)
+    blocks = build_blocks(height, width)
+    levels = blocks.cut(to_levels(colours @ light), height)
+    place, light = blocks.cut(place, height), blocks.cut(light, height)
+    tables = place, light, picture, levels, colours @ floor_light(around, tensors)
     return Floor(*(table.contiguous().to(device) for table in tables))
 
 
@@ -67,33 +72,37 @@ def lamp_radii(look: Look = LOOK) -> tuple[float, ...]:
     return (*look.lamp_radii[:3], look.lamp_radii[3] * SUN_DISTANCE)
 
 
-def shadow_rectangles(shape: str, positions: np.ndarray, *, height: int, width: int, look: Look = LOOK) -> np.ndarray:
-    """The pixels that an object's shadow can touch. positions: (U, 3).
-
-    returns: (5, U, 4) rectangles for key, fill, back, sun and sky, as `casting.bounding_rectangles` has them.
+def shadow_reach(shape: str, positions: np.ndarray, look: Look = LOOK) -> Hulls:
+    """The floor that an object's shadows can touch: from its foot to where the shadow of its top lies; around it for
+    the sky. positions: (U, 3). returns: 5 x U hulls, by key, fill, back, sun and sky.
     """
-    foot, place, rectangles = FOOTPRINT[shape], positions[:, :2], []
-    for lamp, radius in zip(lamp_places(positions, look), lamp_radii(look), strict=True):
-        share = TOP / (lamp[:, 2] - TOP)  # of the lamp's way down, that is left below the object's top
-        tip = place + (place - lamp[:, :2]) * share[:, None]
-        rectangles.append(
-            _around_discs([(place, foot), (tip, foot * (1 + share) + radius * share)], height=height, width=width)
-        )
-    rectangles.append(_around_discs([(place, SKY_REACH)], height=height, width=width))
-    return np.stack(rectangles)
+    place, foot = positions[:, :2], FOOTPRINT[shape]
+    lamps = lamp_places(positions, look)
+    share = TOP / (lamps[..., 2] - TOP)  # (4, U) of the lamp's way down, that is left below the object's top
+    tip = place + (place - lamps[..., :2]) * share[..., None]
+    tip_radius = foot * (1 + share) + np.array(lamp_radii(look))[:, None] * share
+    sky = np.full(len(place), SKY_REACH)
+    return Hulls(
+        start=np.tile(place, (5, 1)),
+        start_radius=np.concatenate([np.full(share.size, foot), sky]),
+        end=np.concatenate([tip.reshape(-1, 2), place]),
+        end_radius=np.concatenate([tip_radius.ravel(), sky]),
+    )
 
 
-def _around_discs(discs: list, *, height: int, width: int) -> np.ndarray:
-    """(U, 4) rectangles around discs on the floor, each with centres (U, 2) and a radius or radii (U,)."""
-    matrix = camera_matrix(height, width)
-    extremes = []
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for centre, radius in discs:
-            radius = np.broadcast_to(radius, len(centre))
-            place = centre @ matrix[:, :2].T + matrix[:, 3]  # (U, 3) homogeneous
-            ends = disc_extremes(place, radius[:, None, None] * matrix[:, :2])
-            ends[~(place[:, 2] - radius > NEAREST_CENTRE / 2)] = np.nan
-            extremes.append(ends)
-    low = np.minimum.reduce([ends[:, 0] for ends in extremes])
-    high = np.maximum.reduce([ends[:, 1] for ends in extremes])
+def shadow_rectangles(hulls: Hulls, *, height: int, width: int) -> np.ndarray:
+    """(U, 4) rectangles around those pixels of hulls on the floor, as `tiles.bounding_rectangles` has them."""
+    start = _around_discs(hulls.start, hulls.start_radius, height=height, width=width)
+    end = _around_discs(hulls.end, hulls.end_radius, height=height, width=width)
+    low, high = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 1], end[:, 1])
     return rectangles_between(low, high, height=height, width=width)
+
+
+def _around_discs(centre: np.ndarray, radius: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """(U, 2, 2) lowest and highest (x, y) in the picture of discs on the floor with centres (U, 2) and radii (U,)."""
+    matrix = camera_matrix(height, width)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        place = centre @ matrix[:, :2].T + matrix[:, 3]  # (U, 3) homogeneous
+        ends = disc_extremes(place, radius[:, None, None] * matrix[:, :2])
+        ends[~(place[:, 2] - radius > NEAREST_CENTRE / 2)] = np.nan
+    return ends

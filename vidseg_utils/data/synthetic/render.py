@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vidseg_utils.data.annotation import Trajectory
+from vidseg_utils.data.synthetic.blocks import Blocks, build_blocks
 from vidseg_utils.data.synthetic.casting import cast_masks, check_objects
 from vidseg_utils.data.synthetic.floor import build_floor
 from vidseg_utils.data.synthetic.lighting import light_colours, to_levels
@@ -70,67 +71,67 @@ def add_noise(frames: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _render(class_ids, positions, rotations, *, height, width, device, look) -> np.ndarray:
-    """(F, 3, H, W) uint8 frames, all at once. The K pixels that something can touch are numbered: their `slot`."""
-    count, area = len(positions), height * width
-    settings = {"height": height, "width": width, "device": device, "look": look}
+    """(F, 3, H, W) uint8 frames, all at once. Of all blocks of all frames, only the K that are needed are worked on."""
+    count, settings = len(positions), {"height": height, "width": width, "device": device, "look": look}
     surfaces = [Surface(int(id_), positions[:, n], rotations[:, n], **settings) for n, id_ in enumerate(class_ids)]
-    touched = np.zeros((count, height, width), dtype=bool)
+    floor, blocks = build_floor(height, width, device, look), build_blocks(height, width, device)
+    touched, needed = np.zeros((count, height, width), dtype=bool), np.zeros((count, len(blocks.edges)), dtype=bool)
     for surface in surfaces:
         surface.mark(touched)
-    touched = torch.as_tensor(touched.reshape(-1).nonzero()[0]).to(device)
-    slots = len(touched) + 1
-    slot = torch.full((count * area,), slots - 1, device=device)  # untouched pixels inside a tile share the last slot
-    slot[touched] = torch.arange(slots - 1, device=device)
+        needed |= surface.needs()
+    needed = torch.as_tensor(needed.ravel().nonzero()[0]).to(device)
+    number = torch.full((count * len(blocks.edges),), len(needed), device=device)  # others: one more
+    number[needed] = torch.arange(len(needed), device=device)
 
-    objects, covered = _cast_objects(surfaces, slot, slots)
-    floor = build_floor(height, width, device, look)
-    pixel = pad(touched % area, (0, 1))
-    light = torch.stack([row.index_select(0, pixel) for row in floor.light])
-    light = _shade_floor(surfaces, slot, light, look)
-    levels = to_levels(light * (1 - covered) + objects)[:, :-1]
+    objects, covered = _cast_objects(surfaces, number, len(needed) + 1, blocks)
+    block = pad(needed % len(blocks.edges), (0, 1))
+    light = _shade_floor(surfaces, number, floor.light.index_select(1, block), look)
+    light = to_levels(light * (1 - covered) + objects)[:, :-1]
 
-    frames = floor.picture.repeat(count, 1, 1)  # a copy, also of one frame
-    red = touched + (touched - pixel[:-1]) * 2  # their places in (F, 3, H * W)
-    for k in range(3):
-        frames.view(-1).scatter_(0, red + k * area, levels[k])
+    levels = floor.levels.repeat(1, count, 1).index_copy_(1, needed, light)  # (3, F * N, P)
+    levels = blocks.join(levels.view(3, count, *floor.levels.shape[1:]).transpose(0, 1), height)  # (F, 3, H * W)
+    frames = torch.where(torch.as_tensor(touched).view(count, 1, -1).to(device), levels, floor.picture)
     return frames.view(count, 3, height, width).cpu().numpy()
 
 
-def _cast_objects(surfaces: list[Surface], slot: Tensor, slots: int) -> tuple[Tensor, Tensor]:
-    """(3, K) light that comes from the objects and (K,) share of each pixel that they cover."""
-    device, rays = slot.device, len(ANTIALIASING)
-    nearest = torch.full((rays, slots), torch.inf, device=device)
-    owner = torch.full((rays, slots), -1, dtype=torch.int8, device=device)
+def _cast_objects(surfaces: list[Surface], number: Tensor, count: int, blocks: Blocks) -> tuple[Tensor, Tensor]:
+    """(3, K, P) light that comes from the objects and (K, P) share of each pixel that they cover."""
+    rays, size = len(ANTIALIASING), blocks.pixels
+    nearest = torch.full((rays, count * size), torch.inf, device=number.device)
+    owner = torch.full((rays, count * size), -1, dtype=torch.int8, device=number.device)
     seen = []
     for n, surface in enumerate(surfaces):
-        for place, row, depth, light in surface.hits():
-            where = slot.index_select(0, place.view(-1))
+        for frame, pixel, row, depth, light in surface.hits():
+            block = blocks.block.index_select(0, pixel.view(-1)).view(pixel.shape)
+            where = number.index_select(0, (frame[:, None] * len(blocks.edges) + block).view(-1)) * size
+            where += blocks.place.index_select(0, pixel.view(-1))
             for s in range(rays):
                 enter, before = depth[s].index_select(0, row).view(-1), nearest[s].index_select(0, where)
                 first = owner[s].index_select(0, where).masked_fill_(enter < before, n)
                 owner[s].scatter_(0, where, first)
                 nearest[s].scatter_(0, where, torch.minimum(enter, before))
             seen.append((n, where, light.index_select(1, row).view(3, -1)))
-    total, covered = torch.zeros((3, slots), device=device), torch.zeros(slots, device=device)
+    total, covered = torch.zeros((3, count * size), device=number.device), torch.zeros_like(nearest[0])
     for n, where, light in seen:
         share = sum((owner[s].index_select(0, where) == n).float() for s in range(rays)) * (1 / rays)
         covered.scatter_add_(0, where, share)
         for k in range(3):
             total[k].scatter_add_(0, where, light[k] * share)
-    return total, covered
+    return total.view(3, count, size), covered.view(count, size)
 
 
-def _shade_floor(surfaces: list[Surface], slot: Tensor, light: Tensor, look: Look) -> Tensor:
-    """(3, K) linear light of the floor in shadow, from its `light` (5, K) without; changes that."""
-    numbers, slots = look_tensors(slot.device, look), light.shape[1]
-    bounced = torch.zeros_like(light[:3])
+def _shade_floor(surfaces: list[Surface], number: Tensor, light: Tensor, look: Look) -> Tensor:
+    """(3, K, P) linear light of the floor in shadow, from its `light` (5, K, P) without; changes that."""
+    numbers, count = look_tensors(number.device, look), light.shape[1]
+    lamps, bounced = light.view(-1, light.shape[2]), torch.zeros_like(light[:3])
     for surface in surfaces:
-        for lamp, place, hidden in surface.shadows():
-            where = slot.index_select(0, place.view(-1)).view(place.shape) + lamp[:, None] * slots
-            light.view(-1).scatter_reduce_(0, where.view(-1), (1 - hidden).view(-1), "prod")
+        for lamp, place, seen in surface.shadows():
+            where = number.index_select(0, place) + lamp * count
+            lamps.index_copy_(0, where, lamps.index_select(0, where).mul_(seen))
         for place, hidden in surface.hidden_sky():
-            where = slot.index_select(0, place)
-            light[4].scatter_reduce_(0, where, 1 - (numbers.ambient_occlusion * hidden).clamp_max_(1), "prod")
+            where = number.index_select(0, place)
+            seen = 1 - (numbers.ambient_occlusion * hidden).clamp_max_(1)
+            light[4].index_copy_(0, where, light[4].index_select(0, where).mul_(seen))
             for k, colour in enumerate(surface.bounced_colour().tolist()):
-                bounced[k].scatter_add_(0, where, colour * hidden)
-    return light_colours(numbers) @ light + bounced
+                bounced[k].index_add_(0, where, colour * hidden)
+    return (light_colours(numbers) @ light.flatten(1)).view_as(bounced) + bounced

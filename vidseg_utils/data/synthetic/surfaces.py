@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from vidseg_utils.classes import class_attributes
+from vidseg_utils.data.synthetic.blocks import build_blocks
 from vidseg_utils.data.synthetic.casting import camera_rays, cast_rays, enter_depths, points, to_tensors
 from vidseg_utils.data.synthetic.floor import (
     SKY_REACH,
     build_floor,
     lamp_places,
     lamp_radii,
+    shadow_reach,
     shadow_rectangles,
 )
 from vidseg_utils.data.synthetic.lighting import (
@@ -30,7 +32,7 @@ from vidseg_utils.data.synthetic.lighting import (
     unit,
 )
 from vidseg_utils.data.synthetic.look import Look, look_tensors, material_of
-from vidseg_utils.data.synthetic.tiles import HALF_SIZE, Tile, bounding_rectangles, tiles
+from vidseg_utils.data.synthetic.tiles import HALF_SIZE, PIXELS_AT_ONCE, Tile, bounding_rectangles, tiles
 
 SAME_PLACE, SAME_TURN = 5e-4, 2e-3  # world units and radians: less than a twentieth of a pixel
 ANTIALIASING = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # rays of a pixel, from its centre
@@ -58,12 +60,15 @@ class Surface:
         self.pose = np.cumsum(first) - 1  # (F,) which of the U poses
         self.positions, self.rotations = positions[first], rotations[first]
         self.size, self.device, self.look = {"height": height, "width": width}, device, look
-        self.pixels = height * width
         self.numbers = look_tensors(device, look)
-        self.floor = build_floor(height, width, device, look)
-        spread = max(abs(v) for offset in ANTIALIASING for v in offset)
+        self.floor, self.blocks = build_floor(height, width, device, look), build_blocks(height, width, device)
+        spread = max(max(abs(x), abs(y)) for x, y in ANTIALIASING)
         self.rectangles = bounding_rectangles(self.shape, self.positions, self.rotations, **self.size, spread=spread)
-        self.shadow_rectangles = shadow_rectangles(self.shape, self.positions, **self.size, look=look)
+        reach = shadow_reach(self.shape, self.positions, look)
+        rectangles = shadow_rectangles(reach, **self.size)
+        of_lamps = 5, len(self.positions), -1  # key, fill, back, sun and sky
+        self.shadow_rectangles = rectangles.reshape(of_lamps)  # (5, U, 4)
+        self.shadowed = self.blocks.near(rectangles, reach).reshape(of_lamps)  # (5, U, N) blocks
 
     def mark(self, touched: np.ndarray) -> None:
         """Set what the object and its shadows can touch in (F, H, W) bool."""
@@ -71,9 +76,9 @@ class Surface:
             for picture, (x0, x1, y0, y1) in zip(touched, rectangles[self.pose].tolist(), strict=True):
                 picture[y0:y1, x0:x1] = True
 
-    def hits(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """For each tile and the G frames that show it: places in (F, H, W) of its pixels (G, h * w), which pose each
-        shows (G,), depths (4, U, h * w) of what their rays hit, and the light from there (3, U, h * w).
+    def hits(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+        """For each tile and the G frames that show it: those frames (G,), places in (H, W) of its pixels (G, h * w),
+        which pose each shows (G,), depths (4, U, h * w) of what their rays hit, light from there (3, U, h * w).
         """
         for tile in tiles(self.rectangles, **self.size, device=self.device):
             rays = cast_rays(self.shape, tile, self.positions, self.rotations, **self.size, offsets=ANTIALIASING)
@@ -84,8 +89,7 @@ class Surface:
             local = tuple(o + near * d for o, d in zip(rays.origin, rays.direction, strict=True))
             light = self._light(tile, near, local, share)
             frame, row, place = tile.places(self.pose, **self.size)
-            place = place + torch.as_tensor(frame * self.pixels).to(self.device)[:, None]
-            yield place, row, depth.flatten(2), light.flatten(2)
+            yield torch.as_tensor(frame).to(self.device), place, row, depth.flatten(2), light.flatten(2)
 
     def _light(self, tile: Tile, depth: Tensor, local: tuple, share: Tensor) -> Tensor:
         """(3, U, h, w) linear light that comes from the object in each pixel. local: 3 x (4, U, h, w)."""
@@ -116,43 +120,59 @@ class Surface:
         gain = numbers.metal_gain if metal else numbers.rubber_gain
         return 0.25 * gain * numbers.floor_bounce[0 if metal else 1] * self.colour
 
+    def needs(self) -> np.ndarray:
+        """(F, N) the blocks that the object or one of its shadows can touch."""
+        return (self.shadowed.any(axis=0) | self.blocks.over(self.rectangles))[self.pose]
+
     def shadows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What is hidden of key, fill, back and sun. For each tile and the G pictures that show it, where a picture is
-        a lamp and a frame: lamps (G,), places in (F, H, W) of its pixels (G, h * w), share that is hidden (G, h * w).
+        """What is left of key, fill, back and sun, for G blocks of a lamp and a frame at a time: lamps (G,), places in
+        (F, N) of the blocks (G,), share of the lamp that is seen from there (G, P).
         """
-        poses, frames = len(self.positions), len(self.pose)
-        inverse = np.tile(np.swapaxes(self.rotations, 1, 2), (4, 1, 1))  # (4 U, 3, 3) world -> object
-        positions = np.tile(self.positions, (4, 1))
-        lamps = lamp_places(self.positions, self.look).reshape(-1, 3)
-        columns = (inverse[:, :, :2], inverse @ -positions[:, :, None], inverse @ (lamps - positions)[:, :, None])
-        table = np.concatenate(columns, axis=2)  # (4 U, 3, 4): the world's x, y, origin and the lamp, for the object
-        radii = np.repeat(lamp_radii(self.look), poses)
-        pose = np.concatenate([lamp * poses + self.pose for lamp in range(4)])
-        for tile in tiles(self.shadow_rectangles[:4].reshape(-1, 4), **self.size, device=self.device):
-            x, y = self._ground(tile)
-            rows, radius = to_tensors(self.device, table[tile.poses].transpose(1, 2, 0), radii[tile.poses])
-            rows = rows[..., None, None]  # (3, 4, U, 1, 1)
+        inverse = np.swapaxes(self.rotations, 1, 2)  # (U, 3, 3) world -> object
+        lamps = lamp_places(self.positions, self.look)  # (4, U, 3)
+        table = np.empty((4, len(self.positions), 3, 4))  # of the world's x, y, origin and the lamp, for the object
+        table[..., :2] = inverse[:, :, :2]
+        table[..., 2] = (inverse @ -self.positions[:, :, None])[..., 0]
+        table[..., 3] = (inverse @ (lamps - self.positions)[..., None])[..., 0]
+        radii = np.array(lamp_radii(self.look))
+        for lamp, pose, block in self._pieces(self.shadowed[:4]):
+            x, y = self._ground(block)
+            rows, radius = to_tensors(self.device, table[lamp, pose].transpose(1, 2, 0), radii[lamp])
+            rows = rows[..., None]  # (3, 4, B, 1)
             point = [row[0] * x + (row[1] * y + row[2]) for row in rows]
             step = [row[3] - p for row, p in zip(rows, point, strict=True)]
-            hidden = shadow(self.shape, self.half, point, step, radius[:, None, None])
-            picture, row, place = tile.places(pose, **self.size)
-            lamp, first = (torch.as_tensor(a).to(self.device) for a in np.divmod(picture, frames))
-            yield lamp, place + first[:, None] * self.pixels, hidden.flatten(1).index_select(0, row)
+            seen = 1 - shadow(self.shape, self.half, point, step, radius[:, None])
+            row, place = self._in_frames(pose, block)
+            yield torch.as_tensor(lamp).to(self.device).index_select(0, row), place, seen.index_select(0, row)
 
     def hidden_sky(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Places in (F, H, W) and the share of the sky that is hidden there; both (P,)."""
-        for tile in tiles(self.shadow_rectangles[4], **self.size, device=self.device):
-            x, y = self._ground(tile)
-            cx, cy, cz = to_tensors(self.device, *self.positions[tile.poses].T[:, :, None, None])
-            hidden = hidden_sky(x - cx, y - cy, cz, SKY_REACH).flatten(1)
-            frame, row, place = tile.places(self.pose, **self.size)
-            place = place + torch.as_tensor(frame * self.pixels).to(self.device)[:, None]
-            yield place.view(-1), hidden.index_select(0, row).view(-1)
+        """Of G blocks at a time: places in (F, N) (G,) and the share of the sky that is hidden there (G, P)."""
+        for _, pose, block in self._pieces(self.shadowed[4:]):
+            x, y = self._ground(block)
+            cx, cy, cz = to_tensors(self.device, *self.positions[pose].T[:, :, None])
+            hidden = hidden_sky(x - cx, y - cy, cz, SKY_REACH)
+            row, place = self._in_frames(pose, block)
+            yield place, hidden.index_select(0, row)
 
-    def _ground(self, tile: Tile) -> Tensor:
-        """(2, U, h, w) world x, y of the floor that each pixel shows."""
-        place = (tile.y * self.size["width"] + tile.x).view(-1)
-        return torch.stack([v.index_select(0, place) for v in self.floor.place]).view(2, len(tile.poses), *tile.shape)
+    def _pieces(self, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Lamp, pose and block of what is True in (lamps, U, N), some at a time."""
+        found = wanted.nonzero()
+        step = max(1, PIXELS_AT_ONCE // self.floor.place.shape[-1])
+        for start in range(0, len(found[0]), step):
+            yield tuple(part[start : start + step] for part in found)
+
+    def _in_frames(self, pose: np.ndarray, block: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Where blocks of poses appear: for each frame that shows one, its row among them and its place in (F, N)."""
+        first, count = np.unique(self.pose, return_index=True, return_counts=True)[1:]  # frames of a pose follow
+        count = count[pose]
+        row = np.repeat(np.arange(len(pose)), count)
+        later = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        place = (first[pose][row] + later) * len(self.blocks.edges) + block[row]
+        return tuple(torch.as_tensor(a).to(self.device) for a in (row, place))
+
+    def _ground(self, block: np.ndarray) -> Tensor:
+        """(2, B, P) world x, y of the floor that each pixel of those blocks shows."""
+        return self.floor.place.index_select(1, torch.as_tensor(block).to(self.device))
 
 
 def _changes(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:

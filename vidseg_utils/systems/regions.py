@@ -32,12 +32,19 @@ class Regions:
     def painted(self, class_ids: np.ndarray) -> np.ndarray:
         """The masks with each region in the class given for it. class_ids: (N,) 0..48 -> (B, H, W) uint8."""
         answer = self.masks.copy()
-        start, end, region = self.runs[(class_ids != self.class_id)[self.runs[:, 2]]].T
+        pixels, region = self.pixels(class_ids != self.class_id)
+        answer.reshape(-1)[pixels] = class_ids[region]
+        return answer
+
+    def pixels(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(M,) places in the flattened masks of all pixels of the chosen regions, and (M,) the region of each.
+
+        chosen: (N,) bool
+        """
+        start, end, region = self.runs[chosen[self.runs[:, 2]]].T
         length = end - start
         before = length.cumsum() - length  # pixels in earlier runs
-        pixels = np.arange(length.sum()) + np.repeat(start - before, length)
-        answer.reshape(-1)[pixels] = np.repeat(class_ids[region], length)
-        return answer
+        return np.arange(length.sum()) + np.repeat(start - before, length), np.repeat(region, length)
 
 
 def find_regions(masks: np.ndarray) -> Regions:

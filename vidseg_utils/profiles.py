@@ -61,6 +61,10 @@ class Profile:
     convlstm_epochs: int
     convlstm_batch_size: int
     convlstm_learning_rate: float
+    # semi-supervised SimVP; its network has SimVP's sizes
+    semi_segmenter: str  # "unet" or "deeplabv3", as published
+    semi_epochs: int  # of stage 3; stages 4 and 5 take a third as many
+    semi_learning_rate: float
     # machine
     precision: str  # "no" (float32), "bf16" or "fp16"
     workers: int  # loader processes; 0 loads in the main one
@@ -119,6 +123,9 @@ PROFILES = {
             convlstm_epochs=1,
             convlstm_batch_size=2,
             convlstm_learning_rate=1e-3,
+            semi_segmenter="unet",
+            semi_epochs=1,
+            semi_learning_rate=1e-3,
             precision="no",
             workers=0,
         ),
@@ -166,6 +173,9 @@ PROFILES = {
             convlstm_epochs=4,
             convlstm_batch_size=4,
             convlstm_learning_rate=1e-3,
+            semi_segmenter="unet",
+            semi_epochs=3,
+            semi_learning_rate=2e-3,
             precision="no",
             workers=0,
         ),
@@ -213,6 +223,9 @@ PROFILES = {
             convlstm_epochs=25,
             convlstm_batch_size=8,
             convlstm_learning_rate=1e-4,
+            semi_segmenter="deeplabv3",
+            semi_epochs=25,
+            semi_learning_rate=1e-3,
             precision="bf16",
             workers=4,
         ),

@@ -11,6 +11,7 @@ from vidseg_utils.systems.mask_simvp import (
 )
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.recurrent_forecast import RecurrentCopyLast, RecurrentObjectDynamics
+from vidseg_utils.systems.semi_supervised import SemiSupervisedSimVP
 from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
 from vidseg_utils.systems.workspace import Workspace
 
@@ -26,6 +27,7 @@ SYSTEMS: dict[str, type[Forecaster]] = {
         UnetMaskSimVPMSE,
         UnetMaskSimVPRollout,
         ConvLSTMUnet,
+        SemiSupervisedSimVP,
         ObjectDynamics,
         RecurrentCopyLast,
         RecurrentObjectDynamics,

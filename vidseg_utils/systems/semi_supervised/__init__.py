@@ -1,0 +1,6 @@
+"""Semi-supervised SimVP (the winning recipe of the 2023 course): six stages, and the system that they end in."""
+
+from vidseg_utils.systems.semi_supervised.stages import STAGES, Stages
+from vidseg_utils.systems.semi_supervised.system import SemiSupervisedSimVP
+
+__all__ = ["STAGES", "SemiSupervisedSimVP", "Stages"]

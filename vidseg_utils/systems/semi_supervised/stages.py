@@ -1,0 +1,187 @@
+"""The six stages, each run by itself: it takes what earlier ones left on disk, and finished work is loaded, not redone.
+
+`Stages(workspace).run("cleaning")`; with `skip` a stage is left out, and those after it build on the one before.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+
+from vidseg_utils.data.datasets import ClipDataset, collate
+from vidseg_utils.data.layout import PAST
+from vidseg_utils.data.transforms import to_float
+from vidseg_utils.models.blocks import check_choice
+from vidseg_utils.paths import replacing
+from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, identity, label_split, without_late_objects
+from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.semi_supervised.forecaster import class_logits, fresh_forecaster, train_forecaster
+from vidseg_utils.systems.simvp_unet import train_simvp
+from vidseg_utils.systems.suppression import default_small_px, known_classes
+from vidseg_utils.systems.suppression_tree import Examples, LearnedSuppression
+from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.training.checkpoint import load_model
+from vidseg_utils.training.loaders import seed_everything
+
+STAGES = {
+    "self_supervision": "SimVP learns to draw the frames that follow, which takes no labels",
+    "segmenter": "a network of its own learns to segment single frames",
+    "segmentation": "SimVP with a fresh decoder learns the mask of frame 21 on the labelled videos",
+    "pseudo_labels": "the segmenter labels the unlabelled videos, and SimVP goes on with both",
+    "cleaning": "SimVP goes on with the videos in which no object first appears after frame 10",
+    "suppression": "regions of classes that the past frames don't show are renamed or removed",
+}
+NEEDED = ("segmenter", "segmentation")  # without these two there is no mask at all
+FORECASTER = ("segmentation", "pseudo_labels", "cleaning")  # stages that train the mask forecaster, in turn
+SEGMENTERS = ("unet", "deeplabv3")
+# How long and how fast a stage learns, as shares of the profile's semi_epochs and semi_learning_rate.
+EPOCHS = {"segmentation": 1.0, "pseudo_labels": 1 / 3, "cleaning": 1 / 3}
+RATES = {"segmentation": 1.0, "pseudo_labels": 0.5, "cleaning": 0.2}
+THERE = 0.25  # cleaning: an object is there from a quarter of the area that suppression calls small
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages in one workspace. Raises ValueError for an unknown name, and for skipping what is needed.
+
+    skip: stages to leave out; segmenter: "unet" or "deeplabv3", "auto" for the profile's
+    runs: where the run folders of stages 3 to 6 are, by default with all others
+    """
+
+    workspace: Workspace
+    skip: tuple[str, ...] = ()
+    segmenter: str = "auto"
+    runs: Path | None = None
+
+    def __post_init__(self):
+        if self.segmenter == "auto":
+            object.__setattr__(self, "segmenter", self.workspace.profile.semi_segmenter)
+        check_choice("segmenter", self.segmenter, SEGMENTERS)
+        for stage in self.skip:
+            check_choice("stage", stage, STAGES)
+            if stage in NEEDED:
+                raise ValueError(f"stage {stage!r} cannot be skipped: without it there is no mask of frame 21")
+
+    def folder(self, stage: str) -> Path:
+        """The run folder of a stage. The first two are runs of notebooks 02 and 03, and shared with them."""
+        check_choice("stage", stage, STAGES)
+        if stage in ("self_supervision", "segmenter"):
+            return self.workspace.run("simvp" if stage == "self_supervision" else self.segmenter)
+        earlier = list(STAGES)[: list(STAGES).index(stage)]
+        name = "_".join([f"semi_{stage}", *(f"without_{other}" for other in earlier if other in self.skip)])
+        if self.segmenter != self.workspace.profile.semi_segmenter:
+            name += f"_by_{self.segmenter}"
+        return replace(self.workspace, runs=self.runs or self.workspace.runs).run(name)
+
+    def run(self, stage: str) -> list[dict]:
+        """Do one stage, go on with it where it was interrupted, or load it.
+
+        returns: the history of its training, a row an epoch; [] for one that is skipped or trains no network
+        Raises ValueError naming the run that is missing where an earlier stage has not been done.
+        """
+        check_choice("stage", stage, STAGES)
+        if stage in self.skip:
+            return []
+        if stage == "self_supervision":
+            return train_simvp(self.workspace, run=self.folder(stage))[1]
+        if stage == "segmenter":
+            return train_segmenter(self.workspace, run=self.folder(stage), model=self.segmenter)[1]
+        if stage in FORECASTER:
+            return self._train(stage)
+        self.learned_suppression()
+        return []
+
+    def _train(self, stage: str) -> list[dict]:
+        profile, train = self.workspace.profile, self._clips(stage)
+        if stage == "segmentation":
+            skipped = "self_supervision" in self.skip
+            start = None if skipped else load_model(self.folder("self_supervision"))
+            seed_everything(profile.seed)  # the fresh decoder's weights, too, are the seed's
+            network = fresh_forecaster(profile, start=start)
+        else:
+            network = load_model(self.forecaster_folder(before=stage))
+        return train_forecaster(
+            self.workspace,
+            network,
+            train,
+            seen=self.seen("val"),
+            epochs=max(1, round(EPOCHS[stage] * profile.semi_epochs)),
+            learning_rate=RATES[stage] * profile.semi_learning_rate,
+            run=self.folder(stage),
+            description={"stage": stage, "segmenter": identity(self.load_segmenter())},
+        )[1]
+
+    def _clips(self, stage: str) -> Dataset:
+        """What a stage trains on: labelled clips; from stage 4 on pseudo-labelled ones too; in stage 5 the clean."""
+        clips: Dataset = ClipDataset(self.workspace.split("train"))
+        if stage == "segmentation":
+            return clips
+        if "pseudo_labels" not in self.skip and self.workspace.profile.unlabeled:
+            clips = ConcatDataset([clips, PseudoLabelledClips(self.workspace.split("unlabeled"), self.pseudo_labels())])
+        return Subset(clips, np.flatnonzero(self.clean_videos()).tolist()) if stage == "cleaning" else clips
+
+    def pseudo_labels(self) -> np.memmap:
+        """(N, 22, H, W) uint8: the segmenter's masks of the unlabelled videos."""
+        return label_split(self.load_segmenter(), self.workspace.split("unlabeled"), device=self.workspace.device)
+
+    def seen(self, split: str) -> np.memmap:
+        """(N, 11, H, W) uint8: the segmenter's masks of the past frames of a split; what is known of a video."""
+        segmenter = self.load_segmenter()
+        return label_split(segmenter, self.workspace.split(split), n_frames=PAST, device=self.workspace.device)
+
+    def clean_videos(self) -> np.ndarray:
+        """(N,) bool: which labelled and then pseudo-labelled videos hold no object that comes after frame 10."""
+        masks = [self.workspace.split("train").masks]
+        if "pseudo_labels" not in self.skip and self.workspace.profile.unlabeled:
+            masks.append(self.pseudo_labels())
+        least_px = THERE * default_small_px(*masks[0].shape[2:])
+        return np.concatenate([without_late_objects(part, least_px=least_px) for part in masks])
+
+    def load_segmenter(self) -> nn.Module:
+        """The segmenter that stage 2 left."""
+        return load_model(self.folder("segmenter"), device=self.workspace.device)
+
+    def forecaster_folder(self, *, before: str | None = None) -> Path:
+        """The run folder of the last stage that trains the forecaster, of all or of those before a stage."""
+        stages = FORECASTER[: None if before is None else FORECASTER.index(before)]
+        return self.folder([stage for stage in stages if stage not in self.skip][-1])
+
+    @torch.inference_mode()
+    def forecast(self, split: str, *, run: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Forecasts of a whole split, not suppressed, and what is known in each video.
+
+        run: of a stage that trains the forecaster, by default the last
+        returns: (N, H, W) uint8 masks of frame 21, (N, 49) bool classes that the segmenter saw in frames 0..10
+        """
+        device, seen = self.workspace.device, self.seen(split)
+        network = load_model(run or self.forecaster_folder(), device=device)
+        loader = DataLoader(
+            ClipDataset(self.workspace.split(split), masks=False),
+            batch_size=self.workspace.profile.simvp_batch_size,
+            collate_fn=collate,
+        )
+        answers = []
+        for batch in loader:
+            first = sum(map(len, answers))
+            past = to_float(batch["frames"][:, :PAST].to(device))
+            last_mask = torch.tensor(seen[first : first + len(past), PAST - 1]).to(device)
+            logits = class_logits(network, past, last_mask, residual=self.workspace.profile.simvp_residual)
+            answers.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
+        return np.concatenate(answers), known_classes(seen)
+
+    def learned_suppression(self) -> LearnedSuppression:
+        """The tree fitted to forecasts on training videos; its examples and its text are kept in the stage's run."""
+        folder = self.folder("suppression")
+        made_by = identity(self.load_segmenter()) + identity(load_model(self.forecaster_folder()))
+        examples = Examples.load(folder / "regions.npz", made_by=made_by)
+        if examples is None:
+            masks, known = self.forecast("train")
+            examples = Examples.of(masks, known, self.workspace.split("train").masks[:, -1])
+            examples.save(folder / "regions.npz", made_by=made_by)
+        tree = LearnedSuppression(examples)
+        with replacing(folder / "tree.txt") as temporary:
+            temporary.write_text(tree.text(), encoding="utf-8")
+        return tree

@@ -1,0 +1,65 @@
+"""The system that the stages end in: segment the past, forecast a mask, suppress what is new in it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.semi_supervised.forecaster import class_logits
+from vidseg_utils.systems.semi_supervised.stages import STAGES, Stages
+from vidseg_utils.systems.suppression import known_classes, suppress_new_objects
+from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.training.checkpoint import load_model
+
+Suppression = Callable[[np.ndarray, np.ndarray], np.ndarray]  # masks (B, H, W), known (B, 49) -> masks
+
+
+class SemiSupervisedSimVP(Forecaster):
+    """SimVP with a segmentation decoder, self- and semi-supervised; the published rules suppress new objects."""
+
+    name = "semi_supervised_simvp"
+    parts = ("simvp", "semi_segmentation", "semi_pseudo_labels", "semi_cleaning")
+
+    def __init__(
+        self,
+        forecaster: nn.Module,
+        segmenter: nn.Module,
+        *,
+        residual: bool = False,
+        suppression: Suppression | None = suppress_new_objects,
+    ):
+        super().__init__(segmenter=segmenter)
+        self.forecaster = forecaster
+        self.residual = residual
+        self.suppression = suppression
+
+    @classmethod
+    def train(cls, workspace: Workspace) -> None:
+        """Run all stages."""
+        for stage in STAGES:
+            Stages(workspace).run(stage)
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> "SemiSupervisedSimVP":
+        """Load what the last stages left."""
+        return cls.of(Stages(workspace))
+
+    @classmethod
+    def of(cls, stages: Stages) -> "SemiSupervisedSimVP":
+        """The system of stages that have been run, with any of them skipped."""
+        forecaster = load_model(stages.forecaster_folder(), device=stages.workspace.device)
+        suppression = None if "suppression" in stages.skip else suppress_new_objects
+        residual = stages.workspace.profile.simvp_residual
+        return cls(forecaster, stages.load_segmenter(), residual=residual, suppression=suppression)
+
+    def forecast_frames(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, H, W)."""
+        seen = self.segment(frames)
+        logits = class_logits(self.forecaster, frames, seen[:, -1], residual=self.residual)
+        mask = logits.argmax(dim=1)
+        if self.suppression is None:
+            return mask
+        known = known_classes(seen.cpu().numpy())  # of predicted masks: the truth is never asked
+        return torch.from_numpy(self.suppression(mask.cpu().numpy(), known)).to(frames.device)

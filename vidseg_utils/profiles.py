@@ -37,6 +37,8 @@ class Profile:
     simvp_epochs: int
     simvp_batch_size: int
     simvp_learning_rate: float
+    # interaction network of learned object dynamics
+    interaction_epochs: int
     # recurrent U-Net
     recurrent_size: str  # small_shallow, small_deep or original
     recurrent_head: str  # as U-Net's
@@ -102,6 +104,7 @@ PROFILES = {
             simvp_epochs=1,
             simvp_batch_size=2,
             simvp_learning_rate=1e-3,
+            interaction_epochs=2,
             recurrent_size="small_shallow",
             recurrent_head="factored",
             recurrent_length=3,
@@ -152,6 +155,7 @@ PROFILES = {
             simvp_epochs=3,
             simvp_batch_size=4,
             simvp_learning_rate=2e-3,
+            interaction_epochs=60,
             recurrent_size="small_shallow",
             recurrent_head="factored",
             recurrent_length=5,
@@ -202,6 +206,7 @@ PROFILES = {
             simvp_epochs=25,
             simvp_batch_size=8,
             simvp_learning_rate=1e-3,
+            interaction_epochs=60,
             recurrent_size="original",
             recurrent_head="flat",
             recurrent_length=5,

@@ -5,6 +5,7 @@ from torch import nn
 from vidseg_utils.models.blocks import check_choice, check_settings, parameter_count
 from vidseg_utils.models.convlstm import ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
+from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.models.mask_simvp import MaskSimVP
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.models.recurrent_unet import RecurrentUNet
@@ -14,6 +15,7 @@ from vidseg_utils.models.unet import UNet
 MODELS: dict[str, type[nn.Module]] = {
     "convlstm_reconstructor": ConvLSTMReconstructor,
     "deeplabv3": DeepLabV3,
+    "interaction_network": InteractionNetwork,
     "mask_simvp": MaskSimVP,
     "object_dynamics": ObjectDynamicsModel,
     "recurrent_unet": RecurrentUNet,

@@ -9,7 +9,7 @@ from vidseg_utils.systems.mask_simvp import (
     UnetMaskSimVPMSE,
     UnetMaskSimVPRollout,
 )
-from vidseg_utils.systems.object_dynamics import ObjectDynamics
+from vidseg_utils.systems.object_dynamics import LearnedObjectDynamics, ObjectDynamics
 from vidseg_utils.systems.recurrent_forecast import RecurrentCopyLast, RecurrentObjectDynamics
 from vidseg_utils.systems.semi_supervised import SemiSupervisedSimVP
 from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
@@ -29,6 +29,7 @@ SYSTEMS: dict[str, type[Forecaster]] = {
         ConvLSTMUnet,
         SemiSupervisedSimVP,
         ObjectDynamics,
+        LearnedObjectDynamics,
         RecurrentCopyLast,
         RecurrentObjectDynamics,
     )

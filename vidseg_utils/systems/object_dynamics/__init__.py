@@ -2,9 +2,11 @@
 
 `patches` and `voting` give each object one class; `cracks` and `outline` read places off masks, `tracks` sorts them by
 object, `tracking` follows them through the past; `planar` and `contact` are the physics, `fitting` finds its constants;
-`choice` decides, `silhouette` draws, `system` is all of it.
+`choice` decides, `silhouette` draws, `system` is all of it. `learning` trains a network to move objects in place of the
+physics, `rollout` lets it, `learned` is that system.
 """
 
+from vidseg_utils.systems.object_dynamics.learned import LearnedObjectDynamics, train_learned_dynamics
 from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, train_object_dynamics
 
-__all__ = ["ObjectDynamics", "train_object_dynamics"]
+__all__ = ["LearnedObjectDynamics", "ObjectDynamics", "train_learned_dynamics", "train_object_dynamics"]

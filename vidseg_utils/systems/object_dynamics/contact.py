@@ -4,6 +4,7 @@ Pairs of discs, of a square and a disc, and of squares (the widest gap over the 
 test). The impulse is placed back in time to the moment of touching, so the length of a step hardly matters.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -69,19 +70,7 @@ def bounce(
     constants: PlanarConstants,
 ) -> None:
     """Find the pairs (a, b) that overlap and approach each other, and exchange their impulses."""
-    swap = (shape[a] != CUBE) & (shape[b] == CUBE)
-    a, b = np.where(swap, b, a), np.where(swap, a, b)
-    square_a, square_b = shape[a] == CUBE, shape[b] == CUBE
-    for chosen, contact in (
-        (~square_a & ~square_b, _disc_disc),
-        (square_a & ~square_b, _square_disc),
-        (square_a & square_b, _square_square),
-    ):
-        pairs = np.flatnonzero(chosen)
-        if not len(pairs):
-            continue
-        i, j = a[pairs], b[pairs]
-        overlap, normal, point = contact(position[i], yaw[i], position[j], yaw[j], constants)
+    for i, j, overlap, normal, point in measure(shape, position, yaw, a, b, constants):
         touching = np.flatnonzero(overlap > 0)  # the impulse comes when overlap > delay x approach
         if not len(touching):
             continue
@@ -111,6 +100,28 @@ def bounce(
             np.add.at(velocity, place, sign * impulse)
             np.add.at(position, place, sign * impulse * since)
             np.add.at(spin, place, sign * _cross(arm, impulse) / inertia[place])
+
+
+def measure(
+    shape: np.ndarray, position: np.ndarray, yaw: np.ndarray, a: np.ndarray, b: np.ndarray, constants: PlanarConstants
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """How the pairs (a, b) lie, one kind of pair after the other, at the moment at which it is asked for.
+
+    yields: first and second object (P,), a cube first; overlap (P,), negative for a gap; normal (P, 2) from the first
+    to the second; point of touch (P, 2).
+    """
+    swap = (shape[a] != CUBE) & (shape[b] == CUBE)
+    a, b = np.where(swap, b, a), np.where(swap, a, b)
+    square_a, square_b = shape[a] == CUBE, shape[b] == CUBE
+    for chosen, contact in (
+        (~square_a & ~square_b, _disc_disc),
+        (square_a & ~square_b, _square_disc),
+        (square_a & square_b, _square_square),
+    ):
+        pairs = np.flatnonzero(chosen)
+        if len(pairs):
+            i, j = a[pairs], b[pairs]
+            yield i, j, *contact(position[i], yaw[i], position[j], yaw[j], constants)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

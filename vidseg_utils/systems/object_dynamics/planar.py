@@ -63,12 +63,12 @@ def advance(worlds: Worlds, frames: int, constants: PlanarConstants) -> None:
     watch = 0  # frames until the list of pairs that may meet is drawn up anew
     for frame in range(frames):
         if watch == 0:
-            near = np.flatnonzero(_may_touch(position, velocity, index_a, index_b, reach, frames=8))
+            near = np.flatnonzero(may_touch(position, velocity, index_a, index_b, reach, frames=8))
             watch_a, watch_b, watch_reach = index_a[near], index_b[near], reach[near]
             watch = 8
         watch -= 1
         _slow_down(shape, velocity, spin, active, constants, share=1.0 if frame else 0.5)
-        close = np.flatnonzero(_may_touch(position, velocity, watch_a, watch_b, watch_reach, frames=1))
+        close = np.flatnonzero(may_touch(position, velocity, watch_a, watch_b, watch_reach, frames=1))
         if not len(close):
             position += velocity
             yaw += spin
@@ -87,9 +87,10 @@ def advance(worlds: Worlds, frames: int, constants: PlanarConstants) -> None:
     _slow_down(shape, velocity, spin, active, constants, share=0.5)  # a move lies between two half frames of drag
 
 
-def _may_touch(
+def may_touch(
     position: np.ndarray, velocity: np.ndarray, a: np.ndarray, b: np.ndarray, reach: np.ndarray, *, frames: int
 ) -> np.ndarray:
+    """Whether the objects of each pair may come within `reach` (P,) of each other in that many frames."""
     apart = position[a] - position[b]
     relative = velocity[a] - velocity[b]
     far = reach + 0.02 + (frames + 0.5) * np.hypot(relative[:, 0], relative[:, 1])

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vidseg_utils.data.annotation import Trajectory
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.choice import choose_pixels
@@ -99,6 +100,19 @@ class ObjectDynamics(Forecaster):
         return tracks, follow(tracks, self.constants, self.settings, seed=self.seed)
 
 
+def training_trajectories(workspace: Workspace) -> list[Trajectory]:
+    """The annotations of the training videos. Raises ValueError, with the cure, where there are none."""
+    split = workspace.split("train")
+    found = [split.annotation(index) for index in range(len(split))]
+    trajectories = [trajectory for trajectory in found if trajectory is not None]
+    if not trajectories:
+        raise ValueError(
+            f"the training videos in {workspace.root} have no annotation.json, to which object dynamics is "
+            "fitted; generate or import videos (`vidseg data generate --help`)"
+        )
+    return trajectories
+
+
 def train_object_dynamics(
     workspace: Workspace, *, run: str = "planar_physics", progress: bool = True
 ) -> ObjectDynamicsModel:
@@ -119,14 +133,7 @@ def train_object_dynamics(
                 },
                 defaults={},
             )
-            split = workspace.split("train")
-            found = [split.annotation(index) for index in range(len(split))]
-            trajectories = [trajectory for trajectory in found if trajectory is not None]
-            if not trajectories:
-                raise ValueError(
-                    f"the training videos in {workspace.root} have no annotation.json, to which object dynamics is "
-                    "fitted; generate or import videos (`vidseg data generate --help`)"
-                )
+            trajectories = training_trajectories(workspace)
             constants = fit_constants(trajectories, progress=progress)
             model = ObjectDynamicsModel(**settings)
             model.constants.copy_(torch.from_numpy(constants.as_array()))

@@ -1,0 +1,103 @@
+"""The learned law of motion against fitted physics and straight lines: errors by horizon, and forecasts from masks.
+
+On the validation videos, on videos of a world with other friction, drag and bounce than either was fitted to, and on
+real CLEVRER annotations where there are any. Nothing is trained: `vidseg train object_dynamics_learned` comes first.
+
+    python benchmarks/learned_dynamics.py --profile cpu
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from object_dynamics import OTHER_WORLD, SHARED, cast, videos
+
+from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, read_annotation
+from vidseg_utils.evaluation.masks import jaccard
+from vidseg_utils.systems import Workspace
+from vidseg_utils.systems.object_dynamics import ObjectDynamics
+from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.fitting import frame_seconds, worlds_at
+from vidseg_utils.systems.object_dynamics.learned import DYNAMICS, LearnedObjectDynamics
+from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
+from vidseg_utils.systems.object_dynamics.rollout import advance_learned
+from vidseg_utils.training.checkpoint import load_model
+
+STEP = COURSE_FRAMES[1]
+HORIZONS = (1, 2, 4, 6, 8, 11)
+Move = Callable[[Worlds, np.ndarray], None]  # lets a course frame pass; the class ids are the second argument
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="auto", help="whose data and runs")
+    parser.add_argument("--val", type=int, default=100, help="videos of each world, at most")
+    parser.add_argument("--seed", type=int, default=6, help="of the other world's videos")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    workspace = Workspace.of(arguments.profile)
+    physics, network = (load_model(workspace.run(run)) for run in ("planar_physics", "interaction_network"))
+    constants = PlanarConstants.of(physics().numpy())
+
+    def straight(worlds: Worlds, _: np.ndarray) -> None:
+        worlds.position += STEP * worlds.velocity
+
+    moves: dict[str, Move] = {
+        "straight line": straight,
+        "fitted physics": lambda worlds, _: advance(worlds, STEP, constants),
+        "learned": lambda worlds, ids: advance_learned(worlds, STEP, network, ids),
+    }
+    systems = {"fitted physics": ObjectDynamics(physics)} | {
+        dynamics: LearnedObjectDynamics(physics, network, dynamics=dynamics) for dynamics in DYNAMICS
+    }
+    split = workspace.split("val")
+    val = [split.annotation(n) for n in range(min(arguments.val, len(split)))]
+    other = videos(arguments.seed, arguments.val, OTHER_WORLD, "simulate another world")
+    real = [read_annotation(path) for path in sorted(SHARED.glob("annotation_*.json"))]
+    for title, trajectories in (("validation videos", val), ("another world", other), ("real CLEVRER", real)):
+        if trajectories:
+            print(f"\n## {title}: {len(trajectories)} videos")
+            every = (60,) if trajectories is not real else range(0, 61, 12)  # two videos: look more often
+            rollout_errors(trajectories, moves, starts=every)
+            if trajectories is not real:
+                forecasts(trajectories, systems, workspace.profile.height)
+
+
+def rollout_errors(trajectories: list[Trajectory], moves: dict[str, Move], *, starts: range | tuple) -> None:
+    """Errors of rollouts from the true state, of the objects in view, by horizon in course frames."""
+    seconds = frame_seconds(trajectories)
+    print("world units: mean / median".ljust(20), *(f"{horizon:>15d}" for horizon in HORIZONS))
+    slots = max(len(t.class_ids) for t in trajectories)
+    ids = np.stack([np.pad(t.class_ids, (0, slots - len(t.class_ids))) for t in trajectories])
+    for name, move in moves.items():
+        errors: dict[int, list] = {horizon: [] for horizon in HORIZONS}
+        for start in starts:
+            worlds = worlds_at(trajectories, [start] * len(trajectories), seconds)
+            for horizon in range(1, HORIZONS[-1] + 1):
+                move(worlds, ids)
+                at = start + STEP * horizon
+                end = worlds_at(trajectories, [at] * len(trajectories), seconds)
+                view = np.zeros_like(worlds.active)
+                for n, t in enumerate(trajectories):
+                    view[n, : len(t.class_ids)] = t.in_view[at] & t.in_view[start]
+                if horizon in HORIZONS:
+                    errors[horizon].append(np.linalg.norm(worlds.position - end.position, axis=-1)[view])
+        columns = [np.concatenate(errors[horizon]) for horizon in HORIZONS]
+        print(f"{name:26s}", *(f"{e.mean():7.3f} /{np.median(e):6.3f}" for e in columns))
+
+
+def forecasts(trajectories: list[Trajectory], systems: dict[str, ObjectDynamics], height: int) -> None:
+    """Jaccard of the forecasts from true masks."""
+    masks = torch.from_numpy(np.stack([cast(trajectory, height) for trajectory in trajectories]))
+    print(f"copy-last: Jaccard {jaccard(masks[:, 10], masks[:, 21]):.3f}")
+    for name, system in systems.items():
+        start = time.process_time()
+        score = jaccard(system.predict(masks[:, :11]), masks[:, 21])
+        spent = (time.process_time() - start) / len(masks)
+        print(f"{name}: Jaccard {score:.3f} from true masks, {1e3 * spent:.0f} ms a video")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """Mutated images, masks, annotations and archives: each is read right or refused in one clear line; never a traceback
 of another kind, a hang, a wrong shape, a value that is no class, or a file outside the folder.
 
-A short run by default; `VIDSEG_FUZZ=20000 pytest tests/data/test_dirt_fuzz.py` runs that many of each kind.
+Two thousand by default; `VIDSEG_FUZZ=20000 pytest tests/data/test_dirt_fuzz.py` runs that many of each kind.
 """
 
 import io
@@ -19,7 +19,7 @@ import pytest
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.annotation import Trajectory, read_annotation, write_annotation
-from vidseg_utils.data.archive import import_archive
+from vidseg_utils.data.archive import REPORT, import_archive
 from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.one_writer import LOCK
@@ -72,7 +72,7 @@ def test_images(tmp_path):
     pixels[40:90, 30:200] = (173, 35, 35)
     write_png(path, pixels)
     good, rng, unlike = path.read_bytes(), random.Random(0), 0
-    for case in range(CASES or 400):
+    for case in range(CASES or 600):
         bad = mutate(good, rng)
         if case % 2:
             bad = _with_right_checksums(mutate(good, rng, last=80 if case % 4 == 1 else None))
@@ -100,7 +100,7 @@ def test_masks(tmp_path):
     path, buffer = tmp_path / "mask.npy", io.BytesIO()
     np.save(buffer, np.full((22, 160, 240), 10, np.uint8))
     good, rng = buffer.getvalue(), random.Random(1)
-    for case in range(CASES or 300):
+    for case in range(CASES or 400):
         path.write_bytes(mutate(good, rng, last=128 if case % 4 else None))
         masks = _timed(lambda: read_mask_file(path, shape=(22, 160, 240)))
         if masks is not None:
@@ -146,7 +146,7 @@ def _mutate_value(value, rng):
 
 def test_annotations(tmp_path, annotation):
     path, rng = tmp_path / "annotation.json", random.Random(2)
-    for case in range(CASES or 500):
+    for case in range(CASES or 700):
         if case % 2:
             path.write_bytes(mutate(annotation, rng))
         else:
@@ -180,14 +180,14 @@ def test_archives(tmp_path):
     good, rng = buffer.getvalue(), random.Random(3)
     directory = good.index(b"PK\x01\x02")
     box = tmp_path / "box"
-    for case in range(CASES or 300):
+    for case in range(CASES or 400):
         box.mkdir()
         (box / "a.zip").write_bytes(mutate(good, rng, first=directory if case % 2 else 0))
         _timed(lambda: import_archive(box / "a.zip", box / "out", progress=False))
         assert {p.name for p in box.iterdir()} <= {"a.zip", "out"}
-        for written in (box / "out").rglob("*.*"):
-            if written.is_file() and written.name not in {"import_report.json", LOCK}:
-                assert written.read_bytes() in contents
+        assert {p.name for p in (box / "out").glob("*")} <= {"train", REPORT, LOCK}
+        for written in (box / "out" / "train").rglob("*.*"):
+            assert not written.is_file() or written.read_bytes() in contents
         shutil.rmtree(box)
 
 

@@ -92,15 +92,11 @@ def import_clevrer(
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several videos at a time use the cores better than several threads a video
     try:
-        with (
-            one_writer(report.out),
-            tqdm(desc="importing", unit="video", disable=not progress) as bar,
-            ThreadPoolExecutor(workers) as executor,
-        ):
+        with one_writer(report.out), ThreadPoolExecutor(workers) as executor:
             jobs = _plan(sources, dict(zip(IMPORTED_SPLITS, split_sizes, strict=True)), report)
-            bar.reset(total=len(jobs))
             run = partial(in_order, executor=executor, ahead=2 * workers)
-            (_to_folders if store == "png" else _to_caches)(jobs, report, run, bar)
+            with tqdm(total=len(jobs), desc="importing", unit="video", disable=not progress) as bar:
+                (_to_folders if store == "png" else _to_caches)(jobs, report, run, bar)
     finally:
         torch.set_num_threads(n_threads)
     return report

@@ -4,6 +4,7 @@ of another kind, a hang, a wrong shape, a value that is no class, or a file outs
 Two thousand by default; `VIDSEG_FUZZ=20000 pytest tests/data/test_dirt_fuzz.py` runs that many of each kind.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -20,7 +21,9 @@ import pytest
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.annotation import Trajectory, read_annotation, write_annotation
 from vidseg_utils.data.archive import REPORT, import_archive
-from vidseg_utils.data.faults import Fault
+from vidseg_utils.data.cache import open_split
+from vidseg_utils.data.check import check_root
+from vidseg_utils.data.faults import KINDS, SKIPPED, Fault
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.one_writer import LOCK
 from vidseg_utils.data.png import read_png, write_png
@@ -189,6 +192,40 @@ def test_archives(tmp_path):
         for written in (box / "out" / "train").rglob("*.*"):
             assert not written.is_file() or written.read_bytes() in contents
         shutil.rmtree(box)
+
+
+def _accident(path, rng):
+    """Something that happens to a file or folder of a data set: bytes change, it goes, moves, or is something else."""
+    kind = rng.randrange(5)
+    if kind == 0 and path.is_file():
+        path.write_bytes(mutate(path.read_bytes(), rng))
+    elif kind == 1:
+        path.rename(path.with_name(rng.choice(("image_3.png", "image_003.png", "mask.npy", "video_1", "video_01", "x"))))
+    else:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if kind == 2:
+            path.mkdir()
+        elif kind == 3:
+            path.symlink_to(rng.choice(("/nowhere", ".", path.name, "image_1.png", os.devnull)))
+
+
+def test_checker_and_loader_agree_on_damaged_folders(tmp_path, made):
+    made.split(tmp_path / "sound", "train", (0, 1))
+    root, rng = tmp_path / "set", random.Random(4)
+    for _ in range(CASES // 50 or 12):
+        shutil.copytree(tmp_path / "sound", root)
+        for _ in range(rng.choice((1, 2, 4))):
+            with contextlib.suppress(OSError, IndexError):  # the accident itself may be impossible
+                _accident(rng.choice(sorted(root.glob("train/**/*"))), rng)
+        report = check_root(root, progress=False)
+        bad = {f.path.relative_to(root).parts[1] for f in report.faults if KINDS[f.kind] == SKIPPED}
+        assert len(bad) == report.skipped["train"]
+        if cache := _timed(lambda: open_split(root, "train", progress=False)):
+            assert set(cache.skipped) == bad
+            assert ((cache.masks < N_CLASSES) | (cache.masks == 255)).all()
+        else:
+            assert len(bad) == report.videos["train"]
+        shutil.rmtree(root)
 
 
 def test_faults_survive_a_process_boundary():

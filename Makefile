@@ -25,8 +25,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# One process a core, each file's tests in one of them.
 unit: install
-	$(BIN)/python -m pytest tests --ignore tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses auto --dist loadfile
 
 # From nothing, every time: what an earlier call left behind must not make a notebook pass.
 notebooks: install

@@ -1,5 +1,7 @@
 """Proves that object dynamics reads true states off masks, moves them as rigid bodies do, and beats copying."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -156,6 +158,13 @@ def test_a_clips_answer_is_its_own_and_always_the_same():
     assert answer.dtype == torch.uint8 and answer.shape == (2, 160, 240)
     torch.testing.assert_close(answer, forecaster.predict(masks), rtol=0, atol=0)
     torch.testing.assert_close(answer[:1], forecaster.predict(masks[:1]), rtol=0, atol=0)
+
+
+def test_a_worker_process_would_answer_the_same():
+    masks = torch.from_numpy(film(*BOUNCE, height=80)[0][None, :11])
+    forecaster = system()
+    worker = pickle.loads(pickle.dumps(forecaster._forecast_part))
+    np.testing.assert_array_equal(worker(masks.numpy()), forecaster.predict(masks).numpy())
 
 
 def test_empty_and_unknown_masks_forecast_an_empty_stage():

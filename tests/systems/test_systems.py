@@ -49,6 +49,12 @@ def test_unet_copy_last_is_the_segmentation_of_frame_10():
     torch.testing.assert_close(system.predict(past_frames()), expected)
 
 
+def test_only_what_looks_at_all_masks_and_nothing_else_starts_from_masks():
+    assert CopyLast().starts_from_masks
+    assert not UnetCopyLast(segmenter=tiny_unet()).starts_from_masks  # it segments a single frame
+    assert not SimVPUnet(tiny_simvp(), tiny_unet()).starts_from_masks
+
+
 def test_simvp_unet_segments_the_frame_that_was_predicted():
     class Predictor(torch.nn.Module):
         def forward(self, past):

@@ -1,11 +1,19 @@
 """Run a function over many items on all cores, with results in the order of the items and little memory."""
 
+import contextlib
+import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from functools import partial
 from typing import TypeVar
 
+import torch
+
+Run = Callable[[Callable, Iterable], Iterator]  # like map: function, items -> results in the items' order
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
@@ -32,3 +40,35 @@ def in_order(
     finally:
         for future in waiting:
             future.cancel()
+
+
+@contextlib.contextmanager
+def worker_processes(n_processes: int) -> Iterator[Run]:
+    """`with worker_processes(4) as run: for result in run(function, items): …`; one process is this one.
+
+    However the block ends, the workers finish the item at hand and go; they also go when this process is killed.
+    Raises RuntimeError when a worker dies.
+    """
+    if n_processes == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
+    executor = ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start_worker)
+    try:
+        yield partial(in_order, executor=executor, ahead=3 * n_processes)
+    except BrokenExecutor:
+        raise RuntimeError("a worker process died (out of memory?); run again with fewer processes") from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread; Ctrl-C is the parent's to handle; gone when the parent is."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def leave_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()

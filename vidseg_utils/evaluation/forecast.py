@@ -53,7 +53,7 @@ def evaluate_system(
     *,
     device: torch.device | str = "cpu",
     true_masks: bool = False,
-    batch_size: int = 4,
+    batch_size: int = 16,
     progress: bool = True,
 ) -> Evaluation:
     """Forecast frame 21 of every clip of a labelled split and score it.
@@ -74,11 +74,14 @@ def evaluate_system(
         masks = batch["masks"]
         past = masks[:, :PAST] if true_masks else to_float(batch["frames"][:, :PAST].to(device))
         start = time.perf_counter()
-        prediction = system.predict(past).cpu()
+        with torch.inference_mode():
+            seen = system.segment(past) if segments and system.starts_from_masks else None
+        prediction = system.predict(past if seen is None else seen).cpu()
         seconds += time.perf_counter() - start
         if segments:
             with torch.inference_mode():
-                segmentation += confusion_matrix(system.segment(past).cpu(), masks[:, :PAST])
+                seen = system.segment(past) if seen is None else seen
+            segmentation += confusion_matrix(seen.cpu(), masks[:, :PAST])
         last, known = copy_last_and_ceiling(masks)
         score.update(prediction, masks)
         # where the reference's own label is unknown it claims nothing

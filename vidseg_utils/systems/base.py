@@ -22,6 +22,8 @@ class Forecaster(ABC):
     accepts_masks: ClassVar[bool] = False
 
     def __init__(self, *, segmenter: nn.Module | None = None):
+        if segmenter is not None:
+            segmenter.to(memory_format=torch.channels_last)  # nearly always the faster layout of convolutions
         self.segmenter = segmenter
 
     @classmethod
@@ -63,6 +65,11 @@ class Forecaster(ABC):
     def forecast_masks(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) class ids -> (B, H, W); for systems with `accepts_masks`."""
         raise ValueError(f"{self.name} cannot start from masks")
+
+    @property
+    def starts_from_masks(self) -> bool:
+        """Whether it looks at frames through the masks of all of them, and at nothing else."""
+        return self.accepts_masks and type(self).forecast_frames is Forecaster.forecast_frames
 
     def segment(self, frames: Tensor) -> Tensor:
         """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids by the system's segmenter."""

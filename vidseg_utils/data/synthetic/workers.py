@@ -1,31 +1,20 @@
-"""One video from start to disk, and the processes that make many of them.
+"""One video from start to disk.
 
 A video depends on its world's seed and its own number alone, so it does not matter which process makes it or when.
 """
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, write_annotation
 from vidseg_utils.data.layout import ANNOTATION, FRAMES, LABELLED, MASKS, PAST, TRUTH, write_video
-from vidseg_utils.data.parallel import in_order
 from vidseg_utils.data.synthetic.physics import simulate_video
 from vidseg_utils.data.synthetic.render import render_video
 from vidseg_utils.data.synthetic.world import PhysicsSettings
 from vidseg_utils.paths import replacing
 
-Run = Callable[[Callable, Iterable], Iterator]  # like map: function, items -> results in the items' order
 
 
 @dataclass(frozen=True)
@@ -95,35 +84,3 @@ def write_split_video(job: Job) -> None:
     """Make the job's video and write its folder."""
     frames, masks, trajectory = make_split_video(job)
     write_video(job.folder, frames, masks, annotation=trajectory)
-
-
-@contextlib.contextmanager
-def worker_processes(n_processes: int) -> Iterator[Run]:
-    """`with worker_processes(4) as run: for result in run(function, items): …`; one process is this one.
-
-    However the block ends, the workers finish the video at hand and go; they also go when this process is killed.
-    Raises RuntimeError when a worker dies.
-    """
-    if n_processes == 1:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
-    executor = ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start_worker)
-    try:
-        yield partial(in_order, executor=executor, ahead=3 * n_processes)
-    except BrokenExecutor:
-        raise RuntimeError("a worker process died (out of memory?); run again with fewer processes") from None
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread; Ctrl-C is the parent's to handle; gone when the parent is."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def leave_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()

@@ -16,13 +16,11 @@ from vidseg_utils import __version__
 from vidseg_utils.data.cache import filled_numbers, filling
 from vidseg_utils.data.layout import RECORD, SPLITS, TRUTH
 from vidseg_utils.data.one_writer import one_writer
-from vidseg_utils.data.parallel import n_cores
+from vidseg_utils.data.parallel import Run, n_cores, worker_processes
 from vidseg_utils.data.synthetic.workers import (
     Job,
-    Run,
     make_split_video,
     names_in,
-    worker_processes,
     write_split_video,
 )
 from vidseg_utils.data.synthetic.world import PhysicsSettings

@@ -111,20 +111,21 @@ def rollout_errors(trajectories: Sequence[Trajectory], constants: PlanarConstant
     return errors
 
 
-def clean_collision(trajectories: Sequence[Trajectory]) -> tuple[int, Collision]:
-    """The collision in full view that is furthest in time from any other: place of its trajectory, and the collision.
-
-    Raises ValueError where nothing collides.
+def clean_collision(trajectories: Sequence[Trajectory], *, margin: int = 24) -> tuple[int, Collision]:
+    """The fastest collision in full view, if possible `margin` video frames from any other: place of its trajectory,
+    and the collision. Raises ValueError where nothing collides.
     """
     found = []
     for place, trajectory in enumerate(trajectories):
         for collision in trajectory.collisions:
             others = [c.frame for c in trajectory.collisions if c is not collision]
-            margin = min(abs(frame - collision.frame) for frame in [*others, -1, len(trajectory.positions)])
+            alone = min(abs(frame - collision.frame) for frame in [*others, -1, len(trajectory.positions)])
             around = slice(max(collision.frame - margin, 0), collision.frame + margin)
-            in_view = trajectory.in_view[around, list(collision.objects)].all()
-            found.append((in_view, margin, place, collision))
+            pair = list(collision.objects)
+            before = trajectory.velocities[max(collision.frame - 2, 0), pair]
+            speed = float(np.linalg.norm(before[0] - before[1]))
+            found.append((min(alone, margin), trajectory.in_view[around, pair].all(), speed, place, collision))
     if not found:
         raise ValueError("nothing collides in these videos; take more")
-    _, _, place, collision = max(found, key=lambda entry: entry[:2])
+    *_, place, collision = max(found, key=lambda entry: entry[:3])
     return place, collision

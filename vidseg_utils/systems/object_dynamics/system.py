@@ -1,10 +1,13 @@
 """Forecast objects: name them, read their state off the masks, let fitted physics run on, draw the answer."""
 
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vidseg_utils.data.annotation import Trajectory
+from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.choice import choose_pixels
@@ -22,7 +25,7 @@ from vidseg_utils.training.checkpoint import load_model, save_model
 from vidseg_utils.training.run_folder import claim, finish, is_finished, locked
 
 AHEAD = 11  # course frames from the last past frame to the answer
-CLIPS_AT_ONCE = 64
+CLIPS_AT_ONCE = 32
 
 
 class ObjectDynamics(Forecaster):
@@ -39,12 +42,14 @@ class ObjectDynamics(Forecaster):
         segmenter: nn.Module | None = None,
         settings: FilterSettings | None = None,
         seed: int = 0,
+        processes: int = 1,
     ):
         super().__init__(segmenter=segmenter)
         self.model = model
         self.constants = PlanarConstants.of(model().detach().cpu().numpy())
         self.settings = settings or FilterSettings()
         self.seed = seed
+        self.processes = processes  # for batches of masks; a script that asks for more needs `if __name__ == …`
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -70,20 +75,18 @@ class ObjectDynamics(Forecaster):
             scores.append(logits.movedim(1, -1)[shown].softmax(dim=-1).cpu().numpy())
         return torch.from_numpy(vote_classes(np.stack(masks), scores)).to(frames.device)
 
-    def forecast_frames(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W) uint8."""
-        return self._forecast(self.segment(frames))
-
     def forecast_masks(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8. The same masks give the same answer."""
-        voted = vote_classes(masks.to("cpu", torch.uint8).numpy())
-        return self._forecast(torch.from_numpy(voted)).to(masks.device)
-
-    def _forecast(self, masks: Tensor) -> Tensor:
-        past = masks.cpu().numpy()
-        parts = (past[start : start + CLIPS_AT_ONCE] for start in range(0, len(past), CLIPS_AT_ONCE))
-        answers = [self.answer(*self.worlds_now(part), height=part.shape[2], width=part.shape[3]) for part in parts]
+        past = masks.to("cpu", torch.uint8).numpy()
+        parts = [past[start : start + CLIPS_AT_ONCE] for start in range(0, len(past), CLIPS_AT_ONCE)]
+        alone = copy(self)
+        alone.segmenter = None  # not to be sent to every worker
+        with worker_processes(min(self.processes, len(parts))) as run:
+            answers = list(run(alone._forecast_part, parts))
         return torch.from_numpy(np.concatenate(answers)).to(masks.device)
+
+    def _forecast_part(self, past: np.ndarray) -> np.ndarray:
+        return self.answer(*self.worlds_now(vote_classes(past)), height=past.shape[2], width=past.shape[3])
 
     def answer(self, tracks: Tracks, worlds: Worlds, *, height: int, width: int) -> np.ndarray:
         """Let the possible worlds run on to the last frame, and draw the mask that is worth most: (B, H, W) uint8."""

@@ -20,18 +20,18 @@ from vidseg_utils.systems.object_dynamics.tracks import Tracks
 
 FRAME_STEP = 6  # video frames from one course frame to the next
 STILL_STEP = 0.012  # world units: an object that moves less between two sightings, and less than 3 sigma, rests
-SURPRISE = 16.0  # squared sigmas of a sighting (2 or 3 numbers) from where on something unmodelled has happened
+SURPRISE = 200.0  # squared sigmas of a sighting (2 or 3 numbers) from where on something unmodelled has happened
 
 
 @dataclass(frozen=True)
 class FilterSettings:
     """How much the filter trusts what."""
 
-    members: int = 48  # worlds of the ensemble
-    sighting_scale: float = 2.5  # of the outlines' own sigmas, which know nothing of a segmenter's habits
+    members: int = 24  # worlds of the ensemble
+    sighting_scale: float = 1.3  # of the outlines' own sigmas, which know nothing of a segmenter's habits
     position_noise: float = 3e-4  # world units a course frame
     spin_noise: float = 3e-4  # radians a video frame, a course frame, while moving
-    kick_noise: float = 0.03  # of a velocity change in a collision
+    kick_noise: float = 0.06  # of a velocity change in a collision
 
 
 class Noise:

@@ -25,7 +25,7 @@ CRACK_NOISE = 0.33  # pixels: a crack is half a pixel off at most
 FLOOR_NOISE = 0.0015  # world units (and 4 times as many radians) that no outline is sharper than
 THINNING = 3  # of the cracks, while an object is looked for
 SPILT, DOUBTFUL_MISFIT = 0.3, 0.7  # pixels, from where on a fitted outline is doubted
-SAMPLED = 7  # one in so many pixels tells how much bare floor a silhouette covers
+SAMPLED_ROWS = 40  # of a picture, tell how much bare floor a silhouette covers
 ODD_MISFIT = 0.5  # pixels, of a fit that is tried again from elsewhere
 OUTLIER = 1.2  # pixels from where on a crack pulls with constant force only
 _PRIOR = np.array([1e-2, 1e-2, 1e-3])  # world units or radians, ** -2
@@ -134,9 +134,10 @@ def _misjudged(
 ) -> np.ndarray:
     """The misfit (pixels), and more where the fitted silhouette covers bare floor that it should not."""
     _, height, width = flat.shape
-    objects, pixels = covered_pixels(shape, pose, height=height, width=width, every=SAMPLED)
+    every = max(1, height // SAMPLED_ROWS)
+    objects, pixels = covered_pixels(shape, pose, height=height, width=width, every=every)
     bare = flat.reshape(len(flat), -1)[picture[objects], pixels] == 0
-    spilt = SAMPLED * np.bincount(objects[bare], minlength=len(pose))
+    spilt = every**2 * np.bincount(objects[bare], minlength=len(pose))
     return misfit + spilt / np.maximum(4 * np.sqrt(area), 8)
 
 

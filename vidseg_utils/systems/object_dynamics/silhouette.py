@@ -146,7 +146,7 @@ def _picture_rays(height: int, width: int) -> Rays:
 def covered_pixels(
     shapes: np.ndarray, poses: np.ndarray, *, height: int, width: int, every: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixels each of N objects covers, as if it were alone; of them one in `every`.
+    """Which pixels each of N objects covers, as if it were alone; of every `every`-th row and column.
 
     shapes: (N,); poses: (N, 3) x, y, yaw -> two (P,) arrays: object, and pixel as row * width + column.
     """
@@ -159,16 +159,13 @@ def covered_pixels(
     high = np.ceil(centre[:, :2] + reach[:, None])
     low = np.clip(low, 0, [width, height]).astype(int)
     high = np.clip(high, 0, [width, height]).astype(int)
-    wide, tall = np.maximum(high - low, 0).T
+    wide, tall = np.maximum(-((low - high) // every), 0).T  # rounded up
     wide[~np.isfinite(depth)] = 0
     counts = wide * tall
     objects = np.repeat(np.arange(len(shapes)), counts)
     place = np.arange(len(objects)) - np.repeat(np.cumsum(counts) - counts, counts)
     row, column = np.divmod(place, wide[objects])
-    pixel = (row + low[objects, 1]) * width + column + low[objects, 0]
-    if every > 1:
-        chosen = np.flatnonzero(pixel % every == 0)
-        objects, pixel = objects[chosen], pixel[chosen]
+    pixel = (row * every + low[objects, 1]) * width + column * every + low[objects, 0]
     inside = signed_distance(_picture_rays(height, width)[pixel], shapes[objects], poses[objects]).pixels < 0
     return objects[inside], pixel[inside]
 

@@ -9,6 +9,7 @@ PUBLISHED_JACCARD = {
     "unet_copy_last": 0.24,
     "convlstm_unet": 0.16,
     "simvp_unet": 0.21,
+    "semi_supervised_simvp": 0.44,
     "mask_simvp_mse": 0.0287,
     "mask_simvp_cross_entropy": 0.269,
     "mask_simvp": 0.4444,  # on hidden videos

@@ -55,7 +55,7 @@ def camera_rays(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def to_tensors(device: torch.device | str, *arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
     """float32 on the device; NaN, as absent objects have, becomes 0."""
-    return tuple(torch.as_tensor(np.nan_to_num(a), dtype=torch.float32).to(device) for a in arrays)
+    return tuple(torch.as_tensor(a).to(device, torch.float32).nan_to_num_(nan=0.0) for a in arrays)
 
 
 def cast_rays(
@@ -116,6 +116,7 @@ def enter_depths(rays: Rays) -> torch.Tensor:
     return enter.masked_fill_(~(enter < leave), torch.inf)
 
 
+@torch.inference_mode()
 def cast_masks(
     class_ids: np.ndarray,
     positions: np.ndarray,

@@ -113,9 +113,10 @@ class _Run:
         self.model.opt.timestep = SECONDS_PER_FRAME / FINE_STEPS
         for _ in range(FINE_STEPS):
             mujoco.mj_step(self.model, self.data)
-            bodies = self.bodies[self.data.contact.geom]
-            for place in np.flatnonzero(bodies.min(axis=1)) if len(bodies) else ():
-                self.note_contact(frame, bodies[place] - 1, self.data.contact.pos[place])
+            contacts = self.data.contact
+            between = contacts.geom.all(axis=1)  # two objects; the floor is geom 0
+            for place in np.flatnonzero(between) if between.any() else ():
+                self.note_contact(frame, self.bodies[contacts.geom[place]] - 1, contacts.pos[place])
 
     def _may_touch(self, speed: np.ndarray) -> bool:
         """Whether any two objects, going straight, come within reach of each other during the next frame."""

@@ -34,6 +34,7 @@ def render_masks(
     )
 
 
+@torch.inference_mode()
 def render_video(
     trajectory: Trajectory,
     *,

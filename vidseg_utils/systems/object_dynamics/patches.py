@@ -65,10 +65,12 @@ def find_patches(masks: np.ndarray, scores: np.ndarray | None = None) -> Patches
 
 def _regions(values: np.ndarray) -> np.ndarray:
     """values: (T, H, W) -> number, 1 and up, of each connected region of one value within a frame; 0 where it is 0."""
-    regions = np.zeros(values.shape, dtype=np.int32)
-    for value in np.flatnonzero(np.bincount(values.ravel(), minlength=1)[1:]) + 1:
-        found, _ = label(values == value, structure=_FLAT)
-        regions += np.where(found > 0, found + regions.max(), 0)
+    regions, count = np.zeros(values.shape, dtype=np.int32), 0
+    for value, box in enumerate(find_objects(values), 1):
+        if box is not None:
+            found, more = label(values[box] == value, structure=_FLAT)
+            regions[box] += np.where(found > 0, found + count, 0)
+            count += more
     return regions
 
 

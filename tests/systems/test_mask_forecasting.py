@@ -86,6 +86,7 @@ def test_predicted_masks_stand_before_a_true_future_and_unlabelled_clips_have_ps
     assert (len(true), len(predicted), len(val)) == (2, 3, 1)
     seen, unseen = (label_split(model, here.split(split), progress=False) for split in ("train", "unlabeled"))
     np.testing.assert_array_equal(predicted[1]["past"], seen[1, :11])
+    assert predicted[1]["past"].shape == true[1]["past"].shape
     torch.testing.assert_close(predicted[1]["future"], true[1]["future"])
     np.testing.assert_array_equal(predicted[2]["future"], unseen[0, 11:])
     assert len(mask_data(here, train_on="predicted", unlabeled=False)[0]) == 2

@@ -92,13 +92,13 @@ class ClipDataset(Dataset):
 class MaskDataset(Dataset):
     """What a forecaster of masks learns from: dict(past: (11, H, W), future: (11, H, W)), both uint8, 255 = ignore.
 
-    past, future: (N, 22, H, W) uint8 masks of the same clips, often the same array; the first halves of one and the
-    second halves of the other are taken, so a segmenter's past may stand before a true future.
+    past: (N, 11 or 22, H, W), future: (N, 22, H, W) uint8 masks of the same clips, often the same array; the first
+    frames of one and the last of the other are taken, so a segmenter's past may stand before a true future.
     """
 
     def __init__(self, past: np.ndarray, future: np.ndarray):
-        if past.shape != future.shape or past.shape[1] != FRAMES:
-            raise ValueError(f"past {past.shape} and future {future.shape} must both be (N, {FRAMES}, H, W)")
+        if past.shape != (len(future), past.shape[1], *future.shape[2:]) or future.shape[1] != FRAMES:
+            raise ValueError(f"past {past.shape} and future {future.shape} are not masks of the same {FRAMES} frames")
         self.past, self.future = past, future
 
     def __len__(self) -> int:

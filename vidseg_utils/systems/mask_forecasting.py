@@ -156,7 +156,10 @@ def mask_data(workspace: Workspace, *, train_on: str, unlabeled: bool) -> tuple[
         train, val = (MaskDataset(split.masks, split.masks) for split in videos.values())
         return train, val
     segmenter, device = load_model(workspace.run("unet"), device=workspace.device), workspace.device
-    train, val = (MaskDataset(label_split(segmenter, v, device=device), v.masks) for v in videos.values())
+    train, val = (
+        MaskDataset(label_split(segmenter, split, n_frames=PAST, device=device), split.masks)
+        for split in videos.values()
+    )
     if unlabeled and workspace.profile.unlabeled:
         pseudo = label_split(segmenter, workspace.split("unlabeled"), device=device)
         train = ConcatDataset([train, MaskDataset(pseudo, pseudo)])

@@ -1,9 +1,11 @@
 """The recipes: what they train is kept, loaded, found by the systems, and the same from the same seed."""
 
+import pytest
 import torch
 
 from vidseg_utils.evaluation.forecast import evaluate_system
 from vidseg_utils.systems import SYSTEMS, build_system
+from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.training.config import ScheduledSampling
 
 
@@ -58,3 +60,11 @@ def test_scheduled_sampling_goes_from_truth_to_answers():
         sampling.on_epoch(epoch)
         seen.append(sampling.truth_probability)
     assert seen == [1, 0.5, 0]
+
+
+def test_another_augmentation_is_another_run(workspace):
+    here = workspace()
+    train_segmenter(here, augmentation=())
+    train_segmenter(here, augmentation=())  # found again
+    with pytest.raises(ValueError, match="augmentation"):
+        train_segmenter(here, augmentation=("hflip",))

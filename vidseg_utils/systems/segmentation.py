@@ -28,12 +28,13 @@ def train_segmenter(
     model: str = "unet",
     loss: str = "cross_entropy",
     epochs: int | None = None,
+    augmentation: tuple[str, ...] | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Train a segmenter on the labelled frames of the training split, or load it if its run is finished.
 
     run: the run folder, by default that of "unet"; model: "unet" or "deeplabv3"; loss: see `training.losses`;
-    epochs: the profile's unless given. The best epoch by validation Jaccard is kept. Returns the model and its
-    history, a row an epoch.
+    epochs, augmentation (names of `data.transforms`): the profile's unless given. The best epoch by validation Jaccard
+    is kept. Returns the model and its history, a row an epoch.
     """
     profile = workspace.profile
     config = {"n_classes": N_CLASSES}
@@ -46,7 +47,7 @@ def train_segmenter(
 
     train = FrameDataset(
         workspace.split("train"),
-        transform=build_augmentation(*profile.unet_augmentation),
+        transform=build_augmentation(*(profile.unet_augmentation if augmentation is None else augmentation)),
         every=profile.unet_frames_every,
     )
     val = FrameDataset(workspace.split("val"), every=VAL_EVERY)
@@ -77,6 +78,7 @@ def train_segmenter(
             "loss": loss,
             "profile": profile.name,
             "size": [profile.height, profile.width],
+            **({} if augmentation is None else {"augmentation": list(augmentation)}),
         },
     )
 

@@ -31,7 +31,7 @@ def test_geometry_decides_where_pixels_take_every_shape(truth):
 
 
 def test_true_masks_are_left_as_they_are():
-    masks = film([CUBE, SPHERE, 40], [[-1.5, -1.0], [1.0, 0.5], [0.0, -1.5]], [[0.15, 0.1], [0.0, 0.0], [0.1, 0.2]])
+    masks = film([CUBE, SPHERE, 40], [[-1.5, -1.0], [1.0, 0.7], [0.0, -1.5]], [[0.15, 0.1], [0.0, 0.0], [0.1, 0.2]])
     np.testing.assert_array_equal(vote_classes(masks[None])[0], masks)
 
 

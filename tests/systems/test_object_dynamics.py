@@ -10,7 +10,7 @@ from vidseg_utils.data.annotation import Collision, Trajectory
 from vidseg_utils.evaluation.masks import jaccard
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.choice import choose_pixels
+from vidseg_utils.systems.object_dynamics.choice import choose_mask
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
 from vidseg_utils.systems.object_dynamics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.outline import read_outlines
@@ -172,15 +172,15 @@ def test_empty_and_unknown_masks_forecast_an_empty_stage():
     assert not system().predict(torch.full((1, 11, 40, 60), 255)).any()
 
 
-def test_a_pixel_shows_what_enough_worlds_show():
+def test_the_place_that_most_worlds_share_is_chosen():
     many = Worlds.empty(5, 1)
     many.active[:] = True
     many.position[:, 0] = [[0, 0], [0, 0], [0, 0], [0, 2], [0, -2]]  # two worlds of five disagree with the others
     ids = np.array([[SPHERE]], dtype=np.uint8)
     alone = draw_masks(ids, np.zeros((1, 1, 3)), ids > 0, height=80, width=120)
-    np.testing.assert_array_equal(choose_pixels(ids, many, height=80, width=120), alone)
+    np.testing.assert_array_equal(choose_mask(ids, many, height=80, width=120), alone)
     many.position[:, 0, 1] = np.arange(5)  # nobody agrees with anybody
-    assert not choose_pixels(ids, many, height=80, width=120).any()
+    assert not choose_mask(ids, many, height=80, width=120).any()
 
 
 def test_an_object_that_takes_another_class_for_one_frame_is_one_object():

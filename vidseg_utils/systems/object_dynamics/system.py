@@ -10,7 +10,7 @@ from vidseg_utils.data.annotation import Trajectory
 from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.object_dynamics.choice import choose_pixels
+from vidseg_utils.systems.object_dynamics.choice import choose_mask
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
 from vidseg_utils.systems.object_dynamics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.outline import read_outlines
@@ -91,7 +91,7 @@ class ObjectDynamics(Forecaster):
     def answer(self, tracks: Tracks, worlds: Worlds, *, height: int, width: int) -> np.ndarray:
         """Let the possible worlds run on to the last frame, and draw the mask that is worth most: (B, H, W) uint8."""
         self.move_on(worlds, tracks)
-        return choose_pixels(tracks.class_id, worlds, height=height, width=width)
+        return choose_mask(tracks.class_id, worlds, height=height, width=width)
 
     def move_on(self, worlds: Worlds, tracks: Tracks) -> None:
         """Let the possible worlds run on to the frame of the answer."""

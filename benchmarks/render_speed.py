@@ -42,7 +42,7 @@ def touched_shares(trajectory) -> tuple[float, float, float]:
     for n, id_ in enumerate(trajectory.class_ids.tolist()):
         pose = trajectory.positions[:, n], trajectory.rotations[:, n]
         surface = Surface(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu", look=LOOK)
-        blocks = blocks | surface.needs()
+        blocks = blocks | surface.covers() | surface.shades()
         for picture, (x0, x1, y0, y1) in zip(boxes, surface.rectangles[surface.pose], strict=True):
             picture[y0:y1, x0:x1] = True
         poses.append(len(surface.positions) / len(surface.pose))

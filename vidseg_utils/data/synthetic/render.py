@@ -5,10 +5,11 @@ pixels that an object or its shadow can touch are worked on; the rest is the emp
 not mirror or shade each other.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from vidseg_utils.data.annotation import Trajectory
 from vidseg_utils.data.synthetic.blocks import Blocks, build_blocks
@@ -21,6 +22,7 @@ from vidseg_utils.data.synthetic.surfaces import ANTIALIASING, Surface
 __all__ = ["cast_masks", "render_masks", "render_video"]
 
 FRAMES_AT_ONCE = 32
+BLOCKS_AT_ONCE = 256
 NOISE_LEVELS = 0.8  # standard deviation of the sensor's noise, of 255
 NOISE_SHIFT = 16  # pixels by which its pattern may shift from frame to frame
 
@@ -72,22 +74,24 @@ def add_noise(frames: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _render(class_ids, positions, rotations, *, height, width, device, look) -> np.ndarray:
-    """(F, 3, H, W) uint8 frames, all at once. Of all blocks of all frames, only the K that are needed are worked on."""
+    """(F, 3, H, W) uint8 frames, all at once. Of the blocks of all frames, only the K that are needed are worked on."""
     count, settings = len(positions), {"height": height, "width": width, "device": device, "look": look}
     surfaces = [Surface(int(id_), positions[:, n], rotations[:, n], **settings) for n, id_ in enumerate(class_ids)]
     floor, blocks = build_floor(height, width, device, look), build_blocks(height, width, device)
-    touched, needed = np.zeros((count, height, width), dtype=bool), np.zeros((count, len(blocks.edges)), dtype=bool)
+    touched = np.zeros((count, height, width), dtype=bool)
+    covered_blocks, needed_blocks = np.zeros((2, count, len(blocks.edges)), dtype=bool)
     for surface in surfaces:
         surface.mark(touched)
-        needed |= surface.needs()
-    needed = torch.as_tensor(needed.ravel().nonzero()[0]).to(device)
-    number = torch.full((count * len(blocks.edges),), len(needed), device=device)  # others: one more
-    number[needed] = torch.arange(len(needed), device=device)
+        covered_blocks |= surface.covers()
+        needed_blocks |= surface.covers() | surface.shades()
+    needed, number = _numbered(needed_blocks, device)
+    light = _shade_floor(surfaces, number, floor.light.index_select(1, needed % len(blocks.edges)), look)
 
-    objects, covered = _cast_objects(surfaces, number, len(needed) + 1, blocks)
-    block = pad(needed % len(blocks.edges), (0, 1))
-    light = _shade_floor(surfaces, number, floor.light.index_select(1, block), look)
-    light = to_levels(light * (1 - covered) + objects)[:, :-1]
+    some, number_of_some = _numbered(covered_blocks, device)
+    objects, covered = _cast_objects(surfaces, number_of_some, len(some), blocks)
+    where = number.index_select(0, some)
+    light.index_copy_(1, where, light.index_select(1, where).mul_(1 - covered).add_(objects))
+    light = torch.cat([to_levels(light[:, piece]) for piece in _pieces(len(needed))], dim=1)
 
     levels = floor.levels.repeat(1, count, 1).index_copy_(1, needed, light)  # (3, F * N, P)
     levels = blocks.join(levels.view(3, count, *floor.levels.shape[1:]).transpose(0, 1), height)  # (F, 3, H * W)
@@ -95,11 +99,27 @@ def _render(class_ids, positions, rotations, *, height, width, device, look) -> 
     return frames.view(count, 3, height, width).cpu().numpy()
 
 
+def _numbered(wanted: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(K,) places of what is True in `wanted` (F, N), and (F * N,) the number 0 .. K - 1 of each, K of what is False."""
+    places = torch.as_tensor(wanted.ravel().nonzero()[0]).to(device)
+    number = torch.full((wanted.size,), len(places), device=device)
+    number[places] = torch.arange(len(places), device=device)
+    return places, number
+
+
+def _pieces(count: int) -> Iterator[slice]:
+    """Of that many blocks, as many at a time as stay in the processor's cache."""
+    return (slice(start, start + BLOCKS_AT_ONCE) for start in range(0, count, BLOCKS_AT_ONCE))
+
+
 def _cast_objects(surfaces: list[Surface], number: Tensor, count: int, blocks: Blocks) -> tuple[Tensor, Tensor]:
-    """(3, K, P) light that comes from the objects and (K, P) share of each pixel that they cover."""
+    """(3, K, P) light that comes from the objects and (K, P) share of each pixel that they cover, in K = count blocks.
+
+    What a window shows of other blocks, whose `number` is K, is not looked at.
+    """
     rays, size = len(ANTIALIASING), blocks.pixels
-    nearest = torch.full((rays, count * size), torch.inf, device=number.device)
-    owner = torch.full((rays, count * size), -1, dtype=torch.int8, device=number.device)
+    nearest = torch.full((rays, (count + 1) * size), torch.inf, device=number.device)
+    owner = torch.full((rays, (count + 1) * size), -1, dtype=torch.int8, device=number.device)
     seen = []
     for n, surface in enumerate(surfaces):
         for frame, pixel, row, depth, light in surface.hits():
@@ -112,13 +132,13 @@ def _cast_objects(surfaces: list[Surface], number: Tensor, count: int, blocks: B
                 owner[s].scatter_(0, where, first)
                 nearest[s].scatter_(0, where, torch.minimum(enter, before))
             seen.append((n, where, light.index_select(1, row).view(3, -1)))
-    total, covered = torch.zeros((3, count * size), device=number.device), torch.zeros_like(nearest[0])
+    total, covered = torch.zeros((3, (count + 1) * size), device=number.device), torch.zeros_like(nearest[0])
     for n, where, light in seen:
         share = sum((owner[s].index_select(0, where) == n).float() for s in range(rays)) * (1 / rays)
         covered.scatter_add_(0, where, share)
         for k in range(3):
             total[k].scatter_add_(0, where, light[k] * share)
-    return total.view(3, count, size), covered.view(count, size)
+    return total.view(3, -1, size)[:, :count], covered.view(-1, size)[:count]
 
 
 def _shade_floor(surfaces: list[Surface], number: Tensor, light: Tensor, look: Look) -> Tensor:
@@ -135,4 +155,7 @@ def _shade_floor(surfaces: list[Surface], number: Tensor, light: Tensor, look: L
             light[4].index_copy_(0, where, light[4].index_select(0, where).mul_(seen))
             for k, colour in enumerate(surface.bounced_colour().tolist()):
                 bounced[k].index_add_(0, where, colour * hidden)
-    return (light_colours(numbers) @ light.flatten(1)).view_as(bounced) + bounced
+    for piece in _pieces(count):
+        part = bounced[:, piece]
+        part += (light_colours(numbers) @ light[:, piece].flatten(1)).view_as(part)
+    return bounced

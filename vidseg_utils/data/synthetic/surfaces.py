@@ -120,9 +120,13 @@ class Surface:
         gain = numbers.metal_gain if metal else numbers.rubber_gain
         return 0.25 * gain * numbers.floor_bounce[0 if metal else 1] * self.colour
 
-    def needs(self) -> np.ndarray:
-        """(F, N) the blocks that the object or one of its shadows can touch."""
-        return (self.shadowed.any(axis=0) | self.blocks.over(self.rectangles))[self.pose]
+    def covers(self) -> np.ndarray:
+        """(F, N) the blocks that the object can cover."""
+        return self.blocks.over(self.rectangles)[self.pose]
+
+    def shades(self) -> np.ndarray:
+        """(F, N) the blocks that one of its shadows can touch."""
+        return self.shadowed.any(axis=0)[self.pose]
 
     def shadows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """What is left of key, fill, back and sun, for G blocks of a lamp and a frame at a time: lamps (G,), places in

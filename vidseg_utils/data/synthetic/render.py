@@ -109,7 +109,7 @@ def _numbered(wanted: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]
 
 def _pieces(count: int) -> Iterator[slice]:
     """Of that many blocks, as many at a time as stay in the processor's cache."""
-    return (slice(start, start + BLOCKS_AT_ONCE) for start in range(0, count, BLOCKS_AT_ONCE))
+    return (slice(start, start + BLOCKS_AT_ONCE) for start in range(0, max(count, 1), BLOCKS_AT_ONCE))
 
 
 def _cast_objects(surfaces: list[Surface], number: Tensor, count: int, blocks: Blocks) -> tuple[Tensor, Tensor]:

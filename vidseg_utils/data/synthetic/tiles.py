@@ -13,6 +13,7 @@ from vidseg_utils.data.camera import camera_matrix
 # Half sizes in the picture, fitted to the outlines of the real videos: the physics' 0.2, less where edges are bevelled.
 HALF_SIZE = {"cube": 0.1915, "sphere": 0.2, "cylinder": 0.1965}
 NEAREST_CENTRE = 0.4  # depth in world units below which an object is not drawn: no object of the world comes that close
+LOG_STEP = np.log(30)  # windows of one tile differ in area by about this factor at most; smaller ones gain nothing
 PIXELS_AT_ONCE = 80_000  # of one tile: its work then stays in the processor's cache
 _CORNERS = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(8, 3)
 
@@ -94,16 +95,19 @@ def rectangles_between(low: np.ndarray, high: np.ndarray, *, height: int, width:
 
 
 def tiles(rectangles: np.ndarray, *, width: int, height: int, device: torch.device | str) -> list[Tile]:
-    """Windows around rectangles (U, 4), all as large as the largest; none around empty rectangles.
-
-    Smaller ones where they would do save less than their own steps cost.
-    """
+    """Windows around rectangles (U, 4), sorted into a few sizes; none around empty rectangles."""
     x0, x1, y0, y1 = rectangles.T
-    poses = (x1 > x0).nonzero()[0]
-    w, h = (x1 - x0).max(initial=0), (y1 - y0).max(initial=0)
-    corners = np.stack([np.minimum(x0[poses], width - w), np.minimum(y0[poses], height - h)], axis=1)
-    x, y = torch.as_tensor(corners.T).to(device)[:, :, None, None]
-    x, y = x + torch.arange(w, device=device), y + torch.arange(h, device=device)[:, None]
-    step = max(1, PIXELS_AT_ONCE // int(max(w * h, 1)))
-    pieces = (slice(start, start + step) for start in range(0, len(poses), step))
-    return [Tile(poses[some], corners[some], (int(h), int(w)), x[some], y[some]) for some in pieces]
+    area = (x1 - x0) * (y1 - y0)
+    size_class = np.where(area > 0, np.round(np.log(np.maximum(area, 1)) / LOG_STEP), -1)
+    made = []
+    for value in np.unique(size_class[size_class >= 0]):
+        poses = (size_class == value).nonzero()[0]
+        w, h = (x1 - x0)[poses].max(), (y1 - y0)[poses].max()
+        corners = np.stack([np.minimum(x0[poses], width - w), np.minimum(y0[poses], height - h)], axis=1)
+        x, y = torch.as_tensor(corners.T).to(device)[:, :, None, None]
+        x, y = x + torch.arange(w, device=device), y + torch.arange(h, device=device)[:, None]
+        step = max(1, PIXELS_AT_ONCE // int(w * h))
+        for start in range(0, len(poses), step):
+            some = slice(start, start + step)
+            made.append(Tile(poses[some], corners[some], (int(h), int(w)), x[some], y[some]))
+    return made

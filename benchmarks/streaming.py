@@ -6,9 +6,9 @@
 
 Each line adds one thing to the line before; frames a second are those of the fastest frame, which other work on the
 machine disturbs least. The first line also says what the machine could do at best: the operations that one frame takes
-against those that it multiplies large matrices with. Published code of this model did 34 frames of 160x240 a second in
-float32 and 56 in bf16 on two cores with AVX-512 and bf16 units (1.07 and 2.3 at 512x1024). bf16 is tried with --bf16,
-torch.compile (a minute, and a C++ compiler) with --compile.
+against those that it multiplies large matrices with. Published code of this model was measured at 34 frames of 160x240
+a second in float32 and 56 in bf16, on two cores that multiply bf16 natively (1.07 and 2.3 at 512x1024). bf16 is tried
+with --bf16, torch.compile (a minute, and a C++ compiler) with --compile.
 """
 
 import argparse

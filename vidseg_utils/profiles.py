@@ -44,10 +44,12 @@ class Profile:
     recurrent_head: str  # as U-Net's
     recurrent_length: int  # frames of a training sequence
     recurrent_val_length: int
-    recurrent_epochs: int
+    recurrent_frame_epochs: int  # on single frames, before
+    recurrent_epochs: int  # those on sequences
     recurrent_batch_size: int  # sequences
     recurrent_accumulation: int  # batches a step
-    recurrent_learning_rate: float
+    recurrent_frame_learning_rate: float  # on single frames
+    recurrent_learning_rate: float  # on sequences
     recurrent_scheduler: str
     recurrent_augmentation: tuple[str, ...]
     cityscapes_height: int  # working height of its frames, which are twice as wide
@@ -109,9 +111,11 @@ PROFILES = {
             recurrent_head="factored",
             recurrent_length=3,
             recurrent_val_length=4,
+            recurrent_frame_epochs=1,
             recurrent_epochs=1,
             recurrent_batch_size=2,
             recurrent_accumulation=1,
+            recurrent_frame_learning_rate=1e-3,
             recurrent_learning_rate=1e-3,
             recurrent_scheduler="onecycle",
             recurrent_augmentation=("hflip", "object_crop"),
@@ -160,10 +164,12 @@ PROFILES = {
             recurrent_head="factored",
             recurrent_length=5,
             recurrent_val_length=12,
-            recurrent_epochs=12,
+            recurrent_frame_epochs=24,
+            recurrent_epochs=4,
             recurrent_batch_size=8,
             recurrent_accumulation=1,
-            recurrent_learning_rate=4e-3,
+            recurrent_frame_learning_rate=4e-3,
+            recurrent_learning_rate=1.5e-3,
             recurrent_scheduler="onecycle",
             recurrent_augmentation=("hflip", "object_crop"),
             cityscapes_height=128,
@@ -211,9 +217,11 @@ PROFILES = {
             recurrent_head="flat",
             recurrent_length=5,
             recurrent_val_length=12,
+            recurrent_frame_epochs=100,
             recurrent_epochs=100,
             recurrent_batch_size=4,
             recurrent_accumulation=4,
+            recurrent_frame_learning_rate=3e-4,
             recurrent_learning_rate=3e-4,
             recurrent_scheduler="plateau",
             recurrent_augmentation=("hflip", "crop"),

@@ -9,10 +9,12 @@ import torch
 from vidseg_utils.data.cache import fill_cache
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.models import build_model
+from vidseg_utils.paths import read_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.recurrent_forecast import ClipSegmenter, RecurrentCopyLast
-from vidseg_utils.systems.recurrent_unet import Recipe, SequenceStep, train_recurrent_unet
+from vidseg_utils.systems.recurrent_unet import Recipe, SequenceStep, train_on_frames, train_recurrent_unet
+from vidseg_utils.training.checkpoint import load_model
 from vidseg_utils.training.losses import CrossEntropy, temporal_consistency
 
 
@@ -122,6 +124,19 @@ def test_the_same_seed_gives_the_same_weights_and_every_switch_others(root, tmp_
         changed = replace(recipe, **{name: value})
         train_recurrent_unet(space, changed, run=tmp_path / name)
         assert (tmp_path / name / "weights.safetensors").read_bytes() != usual, name
+
+
+def test_what_frames_teach_is_where_sequences_begin(root, tmp_path):
+    space = workspace(root, tmp_path, recurrent_frame_epochs=2)
+    start = train_on_frames(space, Recipe(cell="gru", labels="one", consistency=1.0), run=tmp_path / "frames")
+    assert start == "frames"
+    config = read_json(tmp_path / "frames" / "config.json")
+    assert (config["recipe"]["cell"], config["recipe"]["labels"]) == ("none", "one")
+    assert len((tmp_path / "frames" / "history.jsonl").read_text().splitlines()) == 2
+    still = replace(space, profile=replace(space.profile, recurrent_learning_rate=1e-12))
+    model, _ = train_recurrent_unet(still, Recipe(cell="rnn", labels="one", start_from=start))
+    frame_wise = load_model(tmp_path / "frames")
+    torch.testing.assert_close(model.head.scores.weight, frame_wise.head.scores.weight, rtol=1e-4, atol=1e-6)
 
 
 def test_the_forecaster_remembers_the_whole_past(root, tmp_path):

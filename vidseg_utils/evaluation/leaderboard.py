@@ -1,6 +1,7 @@
 """The table of all systems that have been evaluated, read from the run folders, beside the published figures."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from vidseg_utils.paths import read_json
 
@@ -15,6 +16,37 @@ PUBLISHED_JACCARD = {
     "mask_simvp": 0.4444,  # on hidden videos
 }
 BEST_PUBLISHED_JACCARD = 0.456
+
+
+class Published(NamedTuple):
+    """What was published of one recurrent U-Net; mIoU and pixel accuracy (there called mAcc) on Cityscapes, [0, 1]."""
+
+    parameters: int  # with 20 classes
+    miou: float | None = None
+    pixel_accuracy: float | None = None
+
+
+PUBLISHED_RECURRENT = {  # by (block, cell, size)
+    ("vanilla", "none", "small_shallow"): Published(125_732, 0.3672),
+    ("vanilla", "none", "small_deep"): Published(507_940, 0.4117),
+    ("vanilla", "none", "original"): Published(1_958_996, 0.4640, 0.8736),
+    ("vanilla", "rnn", "small_shallow"): Published(222_724, 0.3739),
+    ("vanilla", "rnn", "small_deep"): Published(900_100),
+    ("vanilla", "rnn", "original"): Published(3_508_180),
+    ("vanilla", "gru", "small_shallow"): Published(416_372, 0.3706),
+    ("vanilla", "gru", "small_deep"): Published(1_683_700),
+    ("vanilla", "gru", "original"): Published(6_605_204),
+    ("resnet", "rnn", "small_shallow"): Published(229_908, 0.3719),
+    ("resnet", "rnn", "small_deep"): Published(923_860),
+    ("resnet", "rnn", "original"): Published(3_598_356),
+    ("resnet", "gru", "small_shallow"): Published(423_556, 0.4074),
+    ("resnet", "gru", "small_deep"): Published(1_707_460, 0.4243, 0.8748),
+    ("resnet", "gru", "original"): Published(6_695_380),
+    ("convnext", "rnn", "small_deep"): Published(760_420),
+    ("convnext", "rnn", "original"): Published(2_933_588),
+    ("convnext", "gru", "small_deep"): Published(1_544_020),
+    ("convnext", "gru", "original"): Published(6_030_612),
+}
 
 
 def read_runs(runs: Path | str) -> list[dict]:
@@ -71,3 +103,27 @@ def _line(row: dict) -> str:
         number("published"),
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def recurrent_table(rows: list[dict]) -> str:
+    """Markdown: recurrent U-Nets among the rows of `read_runs`, means over their seeds, beside what was published.
+
+    A kind that was neither trained nor published with a score is left out.
+    """
+    scores = {"miou": ".3f", "mean_accuracy": ".3f", "pixel_accuracy": ".3f", "flip_rate": ".2%"}
+    scores["seconds_per_epoch"] = ".0f"
+    titles = ("block", "cell", "size", "seeds", "mIoU", "mean acc.", "pixel acc.", "flips", "s/epoch")
+    lines = ["| " + " | ".join((*titles, "published mIoU", "published mAcc")) + " |", "|---" * (len(titles) + 2) + "|"]
+    trained: dict[tuple[str, str, str], list[dict]] = {}
+    for row in rows:
+        config = row["model"]["config"]
+        trained.setdefault((config["block"], config["cell"], config["size"]), []).append(row)
+    for kind in sorted({*trained, *(kind for kind, published in PUBLISHED_RECURRENT.items() if published.miou)}):
+        runs, published = trained.get(kind, []), PUBLISHED_RECURRENT.get(kind, Published(0))
+        cells = [*kind, str(len(runs) or "")]
+        cells += [
+            format(sum(run[key] for run in runs) / len(runs), form) if runs else "" for key, form in scores.items()
+        ]
+        cells += ["" if value is None else format(value, ".3f") for value in (published.miou, published.pixel_accuracy)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

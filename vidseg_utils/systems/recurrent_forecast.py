@@ -9,7 +9,7 @@ from vidseg_utils.models.recurrent_unet import RecurrentUNet
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.system import train_object_dynamics
-from vidseg_utils.systems.recurrent_unet import train_recurrent_unet
+from vidseg_utils.systems.recurrent_unet import Recipe, train_on_frames, train_recurrent_unet
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model
 
@@ -39,8 +39,8 @@ class RecurrentCopyLast(CopyLast):
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
-        """Train the recurrent U-Net on the labelled clips."""
-        train_recurrent_unet(workspace)
+        """Train the recurrent U-Net on the labelled clips, first on their frames alone."""
+        train_recurrent_unet(workspace, Recipe(start_from=train_on_frames(workspace)))
 
     @classmethod
     def load(cls, workspace: Workspace) -> "RecurrentCopyLast":
@@ -57,7 +57,7 @@ class RecurrentObjectDynamics(ObjectDynamics):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train the recurrent U-Net, then fit the constants."""
-        train_recurrent_unet(workspace)
+        RecurrentCopyLast.train(workspace)
         train_object_dynamics(workspace)
 
     @classmethod

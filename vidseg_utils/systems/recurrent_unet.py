@@ -4,7 +4,7 @@ As published: sequences of 5 frames with the labelled one at a random place, acc
 switches what its authors left for later: frame skipping, temporal consistency, mixup, starting from a trained model.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from vidseg_utils.training.config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import CrossEntropy, still_pixels, temporal_consistency
 
-VAL_EVERY = 5  # of the validation sequences that many-th choose the best epoch
+VAL_EVERY = 10  # of the validation sequences that many-th choose the best epoch
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Recipe:
     step: int = 1  # take every step-th frame: frame skipping
     consistency: float = 0.0  # weight of the temporal-consistency loss
     mixup: float = 0.0  # sequences are mixed in pairs by Beta(mixup, mixup); 0: not
-    start_from: str | None = None  # run folder of a trained model without a cell, to start from
+    start_from: str | None = None  # run of a trained model without a cell to start from, see `train_on_frames`
     seed: int = 0
 
 
@@ -95,6 +95,27 @@ def train_recurrent_unet(
             "size": [profile.height, profile.width],
         },
     )
+
+
+def train_on_frames(
+    workspace: Workspace, recipe: Recipe | None = None, *, run: Path | None = None, cityscapes: Path | str | None = None
+) -> str:
+    """Train the network without a cell on labelled frames alone, for `Recipe.start_from`; returns its run's name.
+
+    A frame costs a fraction of a sequence, so what can be learned from it is learned first. The recipe's block, size,
+    labels, noise and seed count; run: the run folder, by default that of "recurrent_frames".
+    """
+    recipe, profile, run = recipe or Recipe(), workspace.profile, run or workspace.run("recurrent_frames")
+    frames = replace(
+        profile,
+        recurrent_length=1,
+        recurrent_val_length=profile.recurrent_length,  # shorter: there is nothing to remember
+        recurrent_epochs=profile.recurrent_frame_epochs,
+        recurrent_learning_rate=profile.recurrent_frame_learning_rate,
+    )
+    recipe = replace(recipe, cell="none", step=1, consistency=0.0, mixup=0.0, start_from=None)
+    train_recurrent_unet(replace(workspace, profile=frames), recipe, run=run, cityscapes=cityscapes)
+    return run.relative_to(workspace.runs).as_posix()
 
 
 def build_sequences(

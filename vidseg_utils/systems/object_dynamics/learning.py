@@ -101,15 +101,15 @@ def rollout_loss(network: InteractionNetwork, batch: dict[str, Tensor]) -> Tenso
         on = active if name in ("position", "yaw") else moving
         noisy[name] = value + NOISE[name] * torch.randn_like(value) * (on[..., None] if value.ndim == 3 else on)
     objects = Objects(**{name: getattr(start, name) for name in _WHO}, **noisy)
-    cube = active & (start.shape == 0)
+    moved = list(rollout(network, objects, batch["yaw"].shape[1] - 1))
     total = 0.0
-    for frame, moved in enumerate(rollout(network, objects, batch["yaw"].shape[1] - 1), start=1):
-        for name in _STATE:
-            error = (getattr(moved, name) - batch[name][:, frame]) / SCALE[name]
-            square = error.square().sum(-1) if error.ndim == 3 else error.square()
-            counted = active if error.ndim == 3 else cube
-            total = total + torch.log1p(square)[counted].sum() / active.sum()
-    return total / frame
+    for name in _STATE:
+        error = torch.stack([getattr(after, name) for after in moved], dim=1) - batch[name][:, 1:]
+        square = (error / SCALE[name]).square()
+        square = square.sum(-1) if square.ndim == 4 else square  # (B, T, N)
+        counted = active & (start.shape == CUBE) if name in ("yaw", "spin") else active  # a disc's turn shows nowhere
+        total = total + (torch.log1p(square) * counted[:, None]).sum()
+    return total / (active.sum() * len(moved))
 
 
 def rollout_error(network: InteractionNetwork, loader: DataLoader, device: torch.device) -> dict[str, float]:

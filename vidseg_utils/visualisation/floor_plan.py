@@ -45,9 +45,12 @@ def draw_objects(ax: Axes, class_ids: np.ndarray, poses: np.ndarray, *, opacity:
     return ax
 
 
-def draw_paths(ax: Axes, class_ids: np.ndarray, places: np.ndarray, style: str = ".-") -> Axes:
-    """Paths of N objects. class_ids: (N,), 0 = none; places: (T, N, 2) world units, NaN where unknown."""
+def draw_paths(
+    ax: Axes, class_ids: np.ndarray, places: np.ndarray, style: str = ".-", *, colour: str | None = None
+) -> Axes:
+    """Paths of N objects, in their own colours or in one. class_ids: (N,), 0 = none; places: (T, N, 2) world units."""
     for n, class_id in enumerate(class_ids):
         if class_id:
-            ax.plot(places[:, n, 1], places[:, n, 0], style, color=class_colour(int(class_id)), linewidth=1.2)
+            own = colour or class_colour(int(class_id))
+            ax.plot(places[:, n, 1], places[:, n, 0], style, color=own, linewidth=1.2)
     return ax

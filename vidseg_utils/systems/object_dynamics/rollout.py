@@ -1,5 +1,7 @@
 """Roll the interaction network out: find who touches whom within each frame, let the network say what comes of it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -42,7 +44,7 @@ def advance_learned(worlds: Worlds, frames: int, network: InteractionNetwork, cl
         getattr(worlds, name)[:] = getattr(objects, name).numpy()
 
 
-def rollout(network: InteractionNetwork, objects: Objects, frames: int):
+def rollout(network: InteractionNetwork, objects: Objects, frames: int) -> Iterator[Objects]:
     """Yields the objects after each of `frames` video frames."""
     for frame in range(frames):
         if frame % WATCHED == 0:
@@ -75,29 +77,26 @@ def find_contacts(objects: Objects, pairs: tuple[np.ndarray, np.ndarray]) -> Con
         _flat(values).astype(float) for values in (objects.position, objects.velocity, objects.yaw, objects.spin)
     )
     a, b = _near(objects, *pairs, frames=1)
-    time = np.zeros(len(a))
+    count, both = len(a), np.concatenate([a, b])
+    time = np.zeros(count)
+    if not count:
+        none = torch.zeros(0, dtype=torch.long)
+        return Contacts(none, none, torch.zeros(0), torch.zeros(0), *(torch.zeros(0, 2) for _ in range(3)))
     for closer in (True, True, False):
         # each pair is measured at its own moment, so it is given places of its own
-        both = np.concatenate([a, b])
-        at = np.tile(time, 2)
-        places, turns = position[both] + at[:, None] * velocity[both], yaw[both] + at * spin[both]
-        mine = np.arange(len(a))
-        parts = list(measure(shape[both], places, turns, mine, mine + len(a), _SIZES))
-        if not parts:
-            break
+        moment = np.tile(time, 2)
+        places, turns = position[both] + moment[:, None] * velocity[both], yaw[both] + moment * spin[both]
+        mine = np.arange(count)
+        parts = measure(shape[both], places, turns, mine, mine + count, _SIZES)
         i, j, overlap, normal, point = (np.concatenate(column) for column in zip(*parts, strict=True))
-        arms = point - places[i], point - places[j]
-        pair = i % max(len(a), 1)
+        arms, pair = (point - places[i], point - places[j]), i % count
         if closer:
             ends = [
-                velocity[both[at]] + spin[both[at]][:, None] * np.stack([-arm[:, 1], arm[:, 0]], axis=1)
-                for at, arm in zip((i, j), arms, strict=True)
+                velocity[both[end]] + spin[both[end]][:, None] * np.stack([-arm[:, 1], arm[:, 0]], axis=1)
+                for end, arm in zip((i, j), arms, strict=True)
             ]
             approach = np.maximum(-((ends[1] - ends[0]) * normal).sum(1), 1e-6)
             time[pair] = np.clip(time[pair] - overlap / approach, 0, 1)
-    if not len(a) or not parts:
-        none = torch.zeros(0, dtype=torch.long)
-        return Contacts(none, none, *(torch.zeros(0), torch.zeros(0)), *(torch.zeros(0, 2) for _ in range(3)))
     hit = np.flatnonzero(overlap > -TOUCH)
     device = objects.position.device
 

@@ -182,5 +182,6 @@ class SimVPRolloutUnet(SimVPUnet):
     @classmethod
     def load(cls, workspace: Workspace) -> "SimVPRolloutUnet":
         """Load both networks."""
-        predictor, segmenter = (load_model(workspace.run(part), device=workspace.device) for part in cls.parts)
-        return cls(Rollout(predictor), segmenter)
+        system = super().load(workspace)
+        system.predictor = Rollout(system.predictor)
+        return system

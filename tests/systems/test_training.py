@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from vidseg_utils.evaluation.forecast import evaluate_system
+from vidseg_utils.models.translators import GatedAttention, Inception
 from vidseg_utils.systems import SYSTEMS, build_system
 from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.simvp_unet import train_simvp
+from vidseg_utils.training.checkpoint import load_model
 from vidseg_utils.training.config import ScheduledSampling
 
 
@@ -52,6 +55,14 @@ def test_a_rollout_is_trained_loaded_and_scored(workspace):
     assert frames.shape == past.shape
     window = torch.cat([past[:, 1:], frames[:, :1]], dim=1)
     torch.testing.assert_close(frames[:, 1], system.predictor.model(window)[:, -1])  # it was fed its own answer
+
+
+def test_either_translator_is_trained_and_loaded(workspace):
+    here = workspace()
+    for translator, part in (("inception", Inception), ("gsta", GatedAttention)):
+        run = here.run(translator)
+        train_simvp(here, run=run, translator=translator)
+        assert isinstance(load_model(run).translator, part)
 
 
 def test_scheduled_sampling_goes_from_truth_to_answers():

@@ -30,14 +30,16 @@ def train_simvp(
     loss_frames: str = "all",
     epochs: int | None = None,
     unlabeled: bool = True,
+    translator: str = "inception",
     ahead: int = PAST,
 ) -> tuple[nn.Module, list[dict]]:
     """Train SimVP from frames 0..10 to frames 11..21 with MSE, or load it if its run is finished.
 
     run: the run folder, by default that of "simvp"; loss_frames: "all" future frames or only the "last"; epochs: the
-    profile's unless given; unlabeled: train on the unlabelled videos too (frames need no labels); ahead: 11 frames at
-    once, or fewer at a time, then fed back with scheduled sampling (see `models.rollout`). The best epoch by validation
-    MSE of frame 21 is kept. Returns the model and its history, a row an epoch.
+    profile's unless given; unlabeled: train on the unlabelled videos too (frames need no labels); translator:
+    "inception" or "gsta"; ahead: 11 frames at once, or fewer at a time, then fed back with scheduled sampling (see
+    `models.rollout`). The best epoch by validation MSE of frame 21 is kept. Returns the model and its history, a row an
+    epoch.
     """
     if loss_frames not in LOSS_FRAMES:
         raise ValueError(f"unknown loss_frames {loss_frames!r}; choose from {list(LOSS_FRAMES)}")
@@ -48,6 +50,7 @@ def train_simvp(
         "hid_t": profile.simvp_hid_t,
         "n_s": profile.simvp_n_s,
         "n_t": profile.simvp_n_t,
+        "translator": translator,
         "residual": profile.simvp_residual,
     }
 

@@ -60,6 +60,7 @@ def test_a_list_of_runs_is_taken_as_it_stands(make_sweep):
         ("parameters: {EPOCHS: 1}", "either `grid:` or `runs:`"),
         ("grid: {EPOCHS: [1]}\nruns: [{EPOCHS: 1}]", "either `grid:` or `runs:`"),
         ("grid: {EPOCHS: [1]}\nprofile: gpu", "unknown key 'profile'"),
+        ("grid: {EPOCHS: [1]}\nquestion: 3", "`question:` is a line of text"),
         ("parameters: 3\ngrid: {EPOCHS: [1]}", "`parameters:` gives names and values"),
         ("grid: {EPOCHS: [1", "is not valid YAML"),
     ],

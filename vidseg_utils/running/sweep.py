@@ -2,8 +2,9 @@
 
 A sweep is a YAML file in notebooks/sweeps:
 
-    notebook: "03"              # number, name or path
-    parameters: {SEED: 1}       # the same in every run
+    question: Do more epochs help?              # what it is for, in a line
+    notebook: "03"                              # number, name or path
+    parameters: {SEED: 1}                       # the same in every run
     grid: {EPOCHS: [5, 10], LOSS: [mse, l1]}    # every combination; or `runs: [{EPOCHS: 5}, {EPOCHS: 10}]`
     slurm: {timeout_min: 240, gpus_per_node: 1} # for submitit's executor, read only with `--executor slurm`
 """
@@ -20,7 +21,7 @@ from vidseg_utils.profiles import get_profile
 from vidseg_utils.running.run_folder import run_folder
 from vidseg_utils.running.source import checked_parameters, find_notebooks
 
-_KEYS = ("notebook", "parameters", "grid", "runs", "slurm")
+_KEYS = ("question", "notebook", "parameters", "grid", "runs", "slurm")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def read_sweep_file(path: Path | str) -> dict:
         raise ValueError(f"{path}: a sweep has `notebook:` and either `grid:` or `runs:`")
     if unknown := sorted(set(sweep) - set(_KEYS)):
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; choose from {list(_KEYS)}")
+    if not isinstance(sweep.setdefault("question", path.stem), str):
+        raise ValueError(f"{path}: `question:` is a line of text")
     for key in ("parameters", "slurm"):
         if not isinstance(sweep.setdefault(key, {}), dict):
             raise ValueError(f"{path}: `{key}:` gives names and values")

@@ -62,6 +62,7 @@ class Profile:
     # ConvLSTM reconstructor
     convlstm_base_channels: int
     convlstm_hidden_channels: int
+    convlstm_residual: bool  # as SimVP's
     convlstm_epochs: int
     convlstm_batch_size: int
     convlstm_learning_rate: float
@@ -127,6 +128,7 @@ PROFILES = {
             mask_learning_rate=1e-3,
             convlstm_base_channels=4,
             convlstm_hidden_channels=8,
+            convlstm_residual=True,
             convlstm_epochs=1,
             convlstm_batch_size=2,
             convlstm_learning_rate=1e-3,
@@ -180,8 +182,9 @@ PROFILES = {
             mask_learning_rate=2e-3,
             convlstm_base_channels=8,
             convlstm_hidden_channels=32,
-            convlstm_epochs=4,
-            convlstm_batch_size=4,
+            convlstm_residual=True,
+            convlstm_epochs=12,
+            convlstm_batch_size=2,
             convlstm_learning_rate=1e-3,
             semi_segmenter="unet",
             semi_epochs=3,
@@ -233,6 +236,7 @@ PROFILES = {
             mask_learning_rate=1e-3,
             convlstm_base_channels=64,
             convlstm_hidden_channels=256,
+            convlstm_residual=False,
             convlstm_epochs=25,
             convlstm_batch_size=8,
             convlstm_learning_rate=1e-4,

@@ -32,6 +32,14 @@ def test_one_frame_of_the_same_size_in_range(n_frames, size):
     assert (frame <= 1).all()
 
 
+def test_a_residual_model_begins_at_the_last_frame_and_learns():
+    frames = torch.rand(2, 3, 3, 21, 30)
+    model = build_model("convlstm_reconstructor", residual=True, **SMALL)
+    assert torch.equal(model(frames), frames[:, -1])
+    model(frames).square().sum().backward()
+    assert model.head.weight.grad.abs().sum() > 0
+
+
 def test_every_past_frame_counts_and_their_order_too():
     torch.manual_seed(0)
     lstm = ConvLSTM(3, 4, n_layers=2)

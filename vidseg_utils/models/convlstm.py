@@ -59,6 +59,7 @@ class ConvLSTMReconstructor(nn.Module):
 
     base_channels: c; the encoder makes c, 2c, 4c, 8c channels, pooling before each but the first
     hidden_channels, n_layers: of the ConvLSTM over the frames' maps
+    residual: draw what changes since the last past frame, not a whole frame, so that training begins at copy-last
     The decoder makes hidden/2, hidden/4 and hidden/8 channels, doubling the size each time.
     Any height and width (padded and cropped back), and any number of frames.
     """
@@ -70,6 +71,7 @@ class ConvLSTMReconstructor(nn.Module):
         hidden_channels: int = 256,
         n_layers: int = 2,
         dropout: float = 0.2,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         check_positive(in_channels=in_channels, base_channels=base_channels, n_layers=n_layers)
@@ -78,7 +80,7 @@ class ConvLSTMReconstructor(nn.Module):
             raise ValueError(f"hidden_channels must be divisible by 8, got {hidden_channels}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
-        self.in_channels = in_channels
+        self.in_channels, self.residual = in_channels, residual
         c, hidden = base_channels, hidden_channels
         self.encoder = nn.Sequential(DoubleConv(in_channels, c), nn.Dropout(dropout))
         for level in range(POOLINGS):
@@ -92,6 +94,9 @@ class ConvLSTMReconstructor(nn.Module):
             self.decoder.append(nn.ConvTranspose2d(width, width // 2, kernel_size=2, stride=2))
             self.decoder.append(DoubleConv(width // 2, width // 2))
         self.head = nn.Conv2d(hidden >> POOLINGS, in_channels, kernel_size=1)
+        if residual:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Draw the future frame.
@@ -104,5 +109,6 @@ class ConvLSTMReconstructor(nn.Module):
         height, width = frames.shape[-2:]
         images = pad_to_multiple(fold_frames(frames), multiple=2**POOLINGS)
         maps = unfold_frames(self.encoder(2 * images - 1), n_frames=frames.shape[1])  # (B, T, 8c, h, w)
-        drawn = torch.tanh(self.head(self.decoder(self.memory(maps))))  # (B, C, H', W') in [-1, 1]
-        return (drawn[..., :height, :width] + 1) / 2
+        drawn = torch.tanh(self.head(self.decoder(self.memory(maps))))  # (B, C, H', W')
+        drawn = drawn[..., :height, :width]
+        return (frames[:, -1] + drawn).clamp(0, 1) if self.residual else (drawn + 1) / 2

@@ -30,7 +30,11 @@ def train_reconstructor(
     MSE of frame 21 is kept. Returns the model and its history, a row an epoch.
     """
     profile = workspace.profile
-    config = {"base_channels": profile.convlstm_base_channels, "hidden_channels": profile.convlstm_hidden_channels}
+    config = {
+        "base_channels": profile.convlstm_base_channels,
+        "hidden_channels": profile.convlstm_hidden_channels,
+        "residual": profile.convlstm_residual,
+    }
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         frames = to_float(batch["frames"])

@@ -16,7 +16,6 @@ from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model, train_or_load
-from vidseg_utils.training.config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 
 
@@ -40,7 +39,7 @@ def train_reconstructor(
         frames = to_float(batch["frames"])
         return F.mse_loss(network(frames[:, :PAST]), frames[:, -1])
 
-    fit_config = FitConfig(
+    fit_config = workspace.fit_config(
         epochs=epochs or profile.convlstm_epochs,
         batch_size=profile.convlstm_batch_size,
         learning_rate=profile.convlstm_learning_rate,
@@ -48,12 +47,8 @@ def train_reconstructor(
         scheduler="plateau",
         plateau_patience=2,
         clip_norm=1.0,
-        precision=profile.precision,
-        num_workers=profile.workers,
-        seed=profile.seed,
         monitor="mse_last",
         mode="min",
-        channels_last=True,
     )
     seed_everything(profile.seed)  # the first weights, too, are the seed's
     return train_or_load(
@@ -64,12 +59,7 @@ def train_reconstructor(
         validate=score_reconstruction,
         config=fit_config,
         run=run or workspace.run("convlstm"),
-        description={
-            "model": {"name": "convlstm_reconstructor", "config": config},
-            "task": "frame reconstruction",
-            "profile": profile.name,
-            "size": [profile.height, profile.width],
-        },
+        description=workspace.describe("convlstm_reconstructor", config, task="frame reconstruction"),
     )
 
 

@@ -14,7 +14,6 @@ from vidseg_utils.evaluation.masks import confusion_matrix, jaccard_of
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import build_loss
 
@@ -51,17 +50,13 @@ def train_segmenter(
         every=profile.unet_frames_every,
     )
     val = FrameDataset(workspace.split("val"), every=VAL_EVERY)
-    fit_config = FitConfig(
+    fit_config = workspace.fit_config(
         epochs=epochs or profile.unet_epochs,
         batch_size=profile.unet_batch_size,
         learning_rate=profile.unet_learning_rate,
         scheduler="onecycle",
-        precision=profile.precision,
-        num_workers=profile.workers,
-        seed=profile.seed,
         monitor="jaccard",
         mode="max",
-        channels_last=True,
     )
     seed_everything(profile.seed)  # the first weights, too, are the seed's
     return train_or_load(
@@ -72,14 +67,13 @@ def train_segmenter(
         validate=score_segmenter,
         config=fit_config,
         run=run or workspace.run("unet"),
-        description={
-            "model": {"name": model, "config": config},
-            "task": "segmentation",
-            "loss": loss,
-            "profile": profile.name,
-            "size": [profile.height, profile.width],
+        description=workspace.describe(
+            model,
+            config,
+            task="segmentation",
+            loss=loss,
             **({} if augmentation is None else {"augmentation": list(augmentation)}),
-        },
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model, train_or_load
-from vidseg_utils.training.config import FitConfig, ScheduledSampling
+from vidseg_utils.training.config import ScheduledSampling
 from vidseg_utils.training.loaders import seed_everything
 
 LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
@@ -67,17 +67,13 @@ def train_simvp(
         return F.mse_loss(prediction, target)
 
     sources = ["train", "unlabeled"] if unlabeled and profile.unlabeled else ["train"]
-    fit_config = FitConfig(
+    fit_config = workspace.fit_config(
         epochs=epochs or profile.simvp_epochs,
         batch_size=profile.simvp_batch_size,
         learning_rate=profile.simvp_learning_rate,
         scheduler="onecycle",
-        precision=profile.precision,
-        num_workers=profile.workers,
-        seed=profile.seed,
         monitor="mse_last",
         mode="min",
-        channels_last=True,
     )
     sampling = ScheduledSampling(fit_config.epochs)
     seed_everything(profile.seed)  # the first weights, too, are the seed's
@@ -90,15 +86,14 @@ def train_simvp(
         config=fit_config,
         run=run or workspace.run("simvp"),
         on_epoch=sampling.on_epoch,
-        description={
-            "model": {"name": "simvp", "config": config},
-            "task": "frame prediction",
-            "loss_frames": loss_frames,
-            "train_on": sources,
+        description=workspace.describe(
+            "simvp",
+            config,
+            task="frame prediction",
+            loss_frames=loss_frames,
+            train_on=sources,
             **({"ahead": ahead} if ahead != PAST else {}),
-            "profile": profile.name,
-            "size": [profile.height, profile.width],
-        },
+        ),
     )
 
 

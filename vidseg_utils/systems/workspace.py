@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vidseg_utils.data.cache import SplitCache, open_split
 from vidseg_utils.paths import data_dir, runs_dir
 from vidseg_utils.profiles import Profile, get_profile
+from vidseg_utils.training.config import FitConfig
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,16 @@ class Workspace:
     def split(self, name: str) -> SplitCache:
         """A split of the data at the profile's working size, from its memory-mapped cache."""
         return open_split(self.root, name, height=self.profile.height, width=self.profile.width)
+
+    def fit_config(self, **settings: Any) -> FitConfig:
+        """Settings of a fit; precision, loader processes and seed are the profile's unless given."""
+        profile = self.profile
+        return FitConfig(
+            **{"precision": profile.precision, "num_workers": profile.workers, "seed": profile.seed} | settings
+        )
+
+    def describe(self, model: str, config: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """What config.json says of a run beside its fit: the model, to build it again, and what else matters."""
+        profile = self.profile
+        size = [profile.height, profile.width]
+        return {"model": {"name": model, "config": config}, "profile": profile.name, "size": size, **more}

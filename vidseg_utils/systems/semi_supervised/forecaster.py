@@ -18,7 +18,6 @@ from vidseg_utils.profiles import Profile
 from vidseg_utils.systems.pseudo_labels import identity
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.config import FitConfig
 from vidseg_utils.training.losses import build_loss
 
 BACKGROUND_WEIGHT = 0.6  # in the cross-entropy, published; every other class weighs 1
@@ -105,14 +104,11 @@ def train_forecaster(
             score.update(logits.argmax(dim=1), batch["masks"])
         return score.result()
 
-    fit_config = FitConfig(
+    fit_config = workspace.fit_config(
         epochs=epochs,
         batch_size=profile.simvp_batch_size,
         learning_rate=learning_rate,
         scheduler="cosine",
-        precision=profile.precision,
-        num_workers=profile.workers,
-        seed=profile.seed,
         monitor="jaccard",
         mode="max",
     )
@@ -124,13 +120,12 @@ def train_forecaster(
         validate=validate,
         config=fit_config,
         run=run,
-        description={
-            "model": {"name": "simvp", "config": forecaster_config(profile)},
-            "task": "mask forecasting",
-            "residual": profile.simvp_residual,
-            "starts_from": identity(network),
-            "profile": profile.name,
-            "size": [profile.height, profile.width],
+        description=workspace.describe(
+            "simvp",
+            forecaster_config(profile),
+            task="mask forecasting",
+            residual=profile.simvp_residual,
+            starts_from=identity(network),
             **description,
-        },
+        ),
     )

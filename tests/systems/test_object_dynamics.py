@@ -5,8 +5,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
+from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.annotation import Collision, Trajectory
+from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.data.synthetic.casting import cast_masks
 from vidseg_utils.evaluation.masks import jaccard
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
@@ -17,6 +20,7 @@ from vidseg_utils.systems.object_dynamics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.outline import read_outlines
 from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
 from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
+from vidseg_utils.systems.object_dynamics.system import at_full_size
 from vidseg_utils.systems.object_dynamics.tracking import FilterSettings
 
 CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids
@@ -178,7 +182,36 @@ def test_a_worker_process_would_answer_the_same():
     masks = torch.from_numpy(film(*BOUNCE, height=80)[0][None, :11])
     forecaster = system()
     worker = pickle.loads(pickle.dumps(forecaster._forecast_part))
-    np.testing.assert_array_equal(worker(masks.numpy()), forecaster.predict(masks).numpy())
+    np.testing.assert_array_equal(worker(masks.numpy(), size=(80, 120)), forecaster.predict(masks).numpy())
+
+
+def test_scores_of_small_frames_place_outlines_between_their_pixels():
+    masks = torch.from_numpy(film(*MOVERS)[0][:2])
+    shares = functional.one_hot(masks.long(), N_CLASSES).movedim(-1, 1).float()
+    logits = functional.avg_pool2d(functional.pad(shares, (0, 1, 0, 1), mode="replicate"), 5, stride=4).add(1e-3).log()
+    labels = logits.argmax(dim=1)  # (2, 40, 60)
+    fine = at_full_size(logits).argmax(dim=1)
+    np.testing.assert_array_equal(nearest_scale(fine.numpy(), height=40, width=60), labels)
+    coarse = labels.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+    assert (fine != masks).sum() < 0.5 * (coarse != masks).sum()
+
+
+def test_frames_of_any_size_get_an_answer_of_their_size():
+    class Grey(torch.nn.Module):
+        """Where a frame is bright, there is a cylinder."""
+
+        def forward(self, frames):
+            logits = torch.zeros(len(frames), N_CLASSES, *frames.shape[-2:])
+            logits[:, CYLINDER] = 9 * (frames[:, 0] - 0.5)
+            return logits
+
+    masks = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]], height=80)[0])
+    frames = (masks > 0).float()[None, :11, None].expand(-1, -1, 3, -1, -1)
+    forecaster = ObjectDynamics(system().model, segmenter=Grey(), settings=FilterSettings(members=4))
+    np.testing.assert_array_equal(forecaster.segment(frames), masks[None, :11])
+    answer = forecaster.predict(frames)
+    assert answer.shape == (1, 80, 120)
+    assert jaccard(answer, masks[21:]) > 0.8
 
 
 def test_empty_and_unknown_masks_forecast_an_empty_stage():

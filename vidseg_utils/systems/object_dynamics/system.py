@@ -1,13 +1,17 @@
 """Forecast objects: name them, read their state off the masks, let fitted physics run on, draw the answer."""
 
 from copy import copy
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vidseg_utils.data.annotation import Trajectory
+from vidseg_utils.data.layout import HEIGHT, WIDTH
 from vidseg_utils.data.parallel import worker_processes
+from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.choice import choose_mask
@@ -65,28 +69,44 @@ class ObjectDynamics(Forecaster):
 
     def segment(self, frames: Tensor) -> Tensor:
         """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids, one class for each object of a clip."""
+        height, width = frames.shape[-2:]
+        fine = self._segment_finely(frames).flatten(0, 1).numpy()
+        masks = torch.from_numpy(nearest_scale(fine, height=height, width=width))
+        return masks.unflatten(0, frames.shape[:2]).to(frames.device)
+
+    def forecast_frames(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W) uint8."""
+        return self.forecast_masks(self._segment_finely(frames), frames.shape[-2:]).to(frames.device)
+
+    def _segment_finely(self, frames: Tensor) -> Tensor:
+        """Frames of any size -> (B, T, 160, 240) class ids on the CPU, one class for each object of a clip."""
         if self.segmenter is None:
-            return super().segment(frames)  # which says so
+            raise ValueError(f"{self.name} has no segmenter: give it masks (B, T, H, W) instead of frames")
         masks, scores = [], []
         for clip in frames.unbind(0):
             logits = self.segmenter(clip)  # (T, 49, H, W)
+            if logits.shape[-2:] != (HEIGHT, WIDTH):
+                logits = at_full_size(logits)
             masks.append(logits.argmax(dim=1).to("cpu", torch.uint8).numpy())
             shown = torch.from_numpy(foreground(masks[-1])).to(logits.device)
             scores.append(logits.movedim(1, -1)[shown].softmax(dim=-1).cpu().numpy())
-        return torch.from_numpy(vote_classes(np.stack(masks), scores)).to(frames.device)
+        return torch.from_numpy(vote_classes(np.stack(masks), scores))
 
-    def forecast_masks(self, masks: Tensor) -> Tensor:
-        """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8. The same masks give the same answer."""
+    def forecast_masks(self, masks: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8, or of another size.
+
+        The same masks give the same answer.
+        """
         past = masks.to("cpu", torch.uint8).numpy()
         parts = [past[start : start + CLIPS_AT_ONCE] for start in range(0, len(past), CLIPS_AT_ONCE)]
         alone = copy(self)
         alone.segmenter = None  # not to be sent to every worker
         with worker_processes(min(self.processes, len(parts))) as run:
-            answers = list(run(alone._forecast_part, parts))
+            answers = list(run(partial(alone._forecast_part, size=size or past.shape[2:]), parts))
         return torch.from_numpy(np.concatenate(answers)).to(masks.device)
 
-    def _forecast_part(self, past: np.ndarray) -> np.ndarray:
-        return self.answer(*self.worlds_now(vote_classes(past)), height=past.shape[2], width=past.shape[3])
+    def _forecast_part(self, past: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        return self.answer(*self.worlds_now(vote_classes(past)), height=size[0], width=size[1])
 
     def answer(self, tracks: Tracks, worlds: Worlds, *, height: int, width: int) -> np.ndarray:
         """Let the possible worlds run on to the last frame, and draw the mask that is worth most: (B, H, W) uint8."""
@@ -101,6 +121,20 @@ class ObjectDynamics(Forecaster):
         """past: (B, T, H, W) masks -> the objects' tracks, and B x K possible worlds at the last of the frames."""
         tracks = build_tracks(read_outlines(past), len(past), past.shape[1])
         return tracks, follow(tracks, self.constants, self.settings, seed=self.seed)
+
+
+def at_full_size(logits: Tensor) -> Tensor:
+    """(T, 49, H, W) logits of smaller frames -> (T, 49, 160, 240), linear between the pixels that masks are sampled at.
+
+    A pixel in two minds lies across an outline, and how much it leans to either side says where: more than its label.
+    """
+    lines = []
+    for size, full in zip(logits.shape[-2:], (HEIGHT, WIDTH), strict=True):
+        sampled = ((np.arange(size) + 0.5) * full / size).astype(int)  # as `nearest_scale` does
+        lines.append(torch.from_numpy(np.interp(np.arange(full), sampled, np.linspace(-1, 1, size))))
+    row, column = torch.meshgrid(*lines, indexing="ij")
+    grid = torch.stack([column, row], dim=-1).to(logits).expand(len(logits), -1, -1, -1)
+    return F.grid_sample(logits, grid, padding_mode="border", align_corners=True)
 
 
 def training_trajectories(workspace: Workspace) -> list[Trajectory]:

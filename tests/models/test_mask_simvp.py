@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from vidseg_utils.models import build_model, rollout
-from vidseg_utils.models.mask_simvp import MEDIA, NEVER, decide, only_seen, own_channels, seen_classes
+from vidseg_utils.models.blocks import parameter_count
+from vidseg_utils.models.mask_simvp import MEDIA, decide, objects_of, only_seen, seen_classes
+from vidseg_utils.models.places import NEVER, own_channels, place_losses
 from vidseg_utils.training.losses import build_loss
 
 SMALL = {"n_frames": 3, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2}
@@ -37,7 +39,7 @@ def test_masks_in_scores_of_the_same_size_out(medium):
     assert 0 <= answer.min() <= answer.max() < 49
 
 
-@pytest.mark.parametrize("medium", MEDIA)
+@pytest.mark.parametrize("medium", ["number", "one_hot"])
 def test_residual_begins_as_copy_last(medium):
     masks = moving(3)
     expected = masks[:, -1:].expand_as(masks).long()
@@ -46,11 +48,34 @@ def test_residual_begins_as_copy_last(medium):
     torch.testing.assert_close(answer, expected)
 
 
-@pytest.mark.parametrize("medium", MEDIA)
+def sure(network):
+    """The straight line that it begins with, without a doubt about it."""
+    torch.nn.init.constant_(network.log_spread, -2)
+    return network
+
+
+def test_residual_begins_with_objects_on_a_straight_line():
+    clip = moving()[:1]
+    torch.testing.assert_close(decide(sure(model("objects", residual=True))(clip[:, :3])), clip[:, 3:].long())
+
+
+def test_masks_of_single_objects_are_rolled_out():
+    clip = moving(7)[:1]
+    network = sure(model("objects", residual=True, ahead=1))
+    scores = rollout(network, clip[:, :3], 4, feedback=decide, truth=clip[:, 3:])
+    torch.testing.assert_close(decide(scores), clip[:, 3:].long())
+
+
+@pytest.mark.parametrize("medium", ["number", "one_hot"])
 def test_any_size_is_padded_with_background_and_cut_back(medium):
     network, masks = model(medium, n_s=4).eval(), moving(3)[:, :, :15, :21]
     padded = torch.nn.functional.pad(masks, (0, 3, 0, 1))  # 16 x 24
     torch.testing.assert_close(network(masks), network(padded)[..., :15, :21])
+
+
+@pytest.mark.parametrize(("height", "width"), [(15, 21), (3, 5)])
+def test_objects_take_any_size(height, width):
+    assert model("objects")(moving(3)[:, :, :height, :width]).shape == (2, 3, 49, height, width)
 
 
 @pytest.mark.parametrize("medium", MEDIA)
@@ -61,16 +86,21 @@ def test_unknown_pixels_count_as_background(medium):
     torch.testing.assert_close(network(holes), network(masks))
 
 
+def loss_of(network, past, future):
+    if network.medium == "objects":
+        return place_losses(network(past, as_places=True), future).mean()
+    name, target = ("mse", future[:, :, None].float()) if network.medium == "number" else ("cross_entropy", future)
+    return build_loss(name, last_frame_weight=3)(network(past), target)
+
+
 @pytest.mark.parametrize("medium", MEDIA)
 def test_one_batch_is_overfitted_with_gradients_everywhere(medium):
-    network, clip = model(medium, residual=medium == "objects"), moving()
+    network, clip = model(medium), moving()
     past, future = clip[:, :3], clip[:, 3:]
-    name, target = ("mse", future[:, :, None].float()) if medium == "number" else ("cross_entropy", future)
-    criterion = build_loss(name, last_frame_weight=3)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     first = None
     for _ in range(60):
-        loss = criterion(network(past), target)
+        loss = loss_of(network, past, future)
         first = first or loss.item()
         optimiser.zero_grad()
         loss.backward()
@@ -81,6 +111,21 @@ def test_one_batch_is_overfitted_with_gradients_everywhere(medium):
         hit = decide(network(past))[:, -1] == future[:, -1]
         copied = past[:, -1] == future[:, -1]
         assert (~hit).sum() < 0.5 * (~copied).sum()
+
+
+def test_the_line_learns_its_length_and_its_spread():
+    network, clip = model("objects", residual=True), moving()
+    loss_of(network, clip[:, :3], clip[:, 3:]).backward()
+    assert network.stride.grad.abs().min() > 0
+    assert network.log_spread.grad.abs().min() > 0
+
+
+def test_parameter_counts():
+    """Those of the course's networks, with the line's 2 x 11."""
+    sizes = {"n_s": 2, "n_t": 3, "hid_s": 8, "hid_t": 64, "translator": "gsta"}
+    assert parameter_count(build_model("mask_simvp", medium="objects", residual=True, **sizes)) == 370_792
+    sizes = {"n_s": 4, "n_t": 8, "hid_s": 64, "hid_t": 256, "groups": 7}
+    assert parameter_count(build_model("mask_simvp", medium="one_hot", **sizes)) == 119_848_369
 
 
 def test_state_round_trip_gives_the_same_answer_bit_for_bit():
@@ -128,13 +173,6 @@ def test_class_numbers_are_floored_into_the_classes():
     assert decide(numbers).flatten().tolist() == [0, 0, 16, 17, 48]
 
 
-def test_masks_are_rolled_out_as_masks():
-    past = moving(3)
-    scores = rollout(model("objects", residual=True), past, 4, feedback=decide, truth=moving(7)[:, 3:])
-    assert scores.shape == (2, 4, 49, 16, 24)
-    torch.testing.assert_close(decide(scores)[:, -1], past[:, -1].long())  # untrained: nothing moves
-
-
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
@@ -153,13 +191,11 @@ def test_an_unknown_medium_lists_the_choices():
         build_model("mask_simvp", medium="words")
 
 
-def test_own_channels_are_the_same_forecast_without_the_classes_that_a_clip_lacks():
-    network, masks = model("objects").eval(), moving(3)
+def test_a_clips_objects_are_its_own_channels():
+    masks = moving(3).long()
     masks[1][masks[1] == IDS[0]] = 0  # the second clip has one object only
-    everything, (logits, ids) = network(masks), network(masks, own=True)
+    ids, clip, channel = objects_of(masks)
     assert ids.tolist() == [[0, 5, 20], [0, 40, 255]]
-    for clip, channel in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1)):
-        torch.testing.assert_close(logits[clip, :, channel], everything[clip, :, ids[clip, channel]])
-    assert (logits[1, :, 2] == NEVER).all()
+    assert list(zip(clip.tolist(), channel.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 1)]
     target = torch.tensor([[[[0, 5, 20, 40, 255]]], [[[0, 5, 20, 40, 255]]]], dtype=torch.uint8)
     assert own_channels(target, ids).flatten(1).tolist() == [[0, 1, 2, 255, 255], [0, 255, 255, 1, 255]]

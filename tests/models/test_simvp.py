@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from vidseg_utils.models import build_model, parameter_count, rollout
+from vidseg_utils.models.translators import LargeKernelAttention, dilated_depthwise
 
 SMALL = {"hid_s": 8, "hid_t": 16, "n_t": 2}
 
@@ -151,3 +152,11 @@ def test_residual_begins_as_copy_last_and_keeps_the_channels():
     torch.testing.assert_close(model(past), past[:, -1:].expand_as(past))
     with pytest.raises(ValueError, match="residual needs as many channels out as in"):
         build_model("simvp", in_shape=(5, 3, 8, 8), out_channels=49, residual=True)
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 13), (1, 2), (20, 30)])
+def test_dilated_depthwise_is_the_convolution_that_it_stands_for(size):
+    torch.manual_seed(0)
+    conv = LargeKernelAttention(3).far
+    x = torch.randn(2, 3, *size)
+    torch.testing.assert_close(dilated_depthwise(x, conv), conv(x))

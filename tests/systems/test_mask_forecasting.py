@@ -8,10 +8,12 @@ import torch
 
 from vidseg_utils.evaluation.forecast import evaluate_system
 from vidseg_utils.models import build_model
+from vidseg_utils.paths import read_json
 from vidseg_utils.systems import SYSTEMS, build_system
 from vidseg_utils.systems.mask_forecasting import (
     default_sizes,
     forecast_last,
+    loss_then_jaccard,
     mask_data,
     parse_configuration,
     train_mask_simvp,
@@ -106,6 +108,17 @@ def test_configurations_are_written_as_in_the_published_tables(workspace):
     for wrong in ("8_16_64_512", "8_16_64_512_x", ""):
         with pytest.raises(ValueError, match="is not of the form N_S_N_T_hid_S_hid_T_groups"):
             parse_configuration(wrong)
+
+
+def test_the_loss_chooses_the_best_epoch_of_the_published_media_and_the_jaccard_index_where_it_ties(workspace):
+    epochs = [(0.353, 0.25), (0.3282, 0.24), (0.3264, 0.20), (0.3249, 0.10), (43.1, 0.01), (42.9, 0.02), (9.96, 0.0)]
+    in_order = sorted(epochs, key=lambda epoch: loss_then_jaccard(*epoch))
+    assert in_order == [epochs[i] for i in (3, 1, 2, 0, 6, 5, 4)]
+    assert loss_then_jaccard(0.0, 0.5) < loss_then_jaccard(1e-3, 1.0)
+    here = workspace()
+    for medium, monitor in (("one_hot", "loss_then_jaccard"), ("objects", "jaccard")):
+        train_mask_simvp(here, train_on="true", medium=medium)
+        assert read_json(here.run(f"mask_{medium}") / "config.json")["fit"]["monitor"] == monitor
 
 
 def test_unknown_choices_are_refused(workspace):

@@ -1,7 +1,8 @@
 """SimVP on masks: the masks of T frames in, scores of the classes in the T frames that follow.
 
 The medium decides what SimVP sees of a mask. `number` and `one_hot` are the published forms. `objects` uses that a
-class id is an identity: the same small network forecasts each object by itself, so every object teaches all others.
+class id is an identity: the same small network forecasts the place of each object by itself (`places`), so every object
+teaches all others.
 """
 
 import torch
@@ -11,17 +12,18 @@ from torch.nn import functional as F
 
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
 from vidseg_utils.models.blocks import check_choice, check_positive, fold_frames, unfold_frames
+from vidseg_utils.models.places import NEVER, Places, around, centroids, last_seen, own_channels, paint, shares
 from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.models.unet import class_parts
 
 MEDIA = ("number", "objects", "one_hot")
 SEEN_SHARE = 2e-4  # of the past's pixels; a class that has fewer is a slip of the segmenter
-NEVER = -30.0  # logit of a class that cannot be
-HELD = 4.0  # logit by which a residual model, before it has learned anything, holds on to the last mask
+HELD = 4.0  # logit by which a residual one-hot model, before it has learned anything, holds on to the last mask
+REACH = 0.8  # of the picture's height and width: the size of the map around an object
 
 
 class ClassEmbedding(nn.Module):
-    """A mask painted in learned colours: each class is the sum of its shape's, its material's and its colour's."""
+    """Classes as learned colours: each is the sum of its shape's, its material's and its colour's."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -29,20 +31,24 @@ class ClassEmbedding(nn.Module):
         self.register_buffer("parts", parts, persistent=False)
         self.weight = nn.Parameter(torch.randn(parts.shape[1], channels) / 2)
 
-    def forward(self, masks: Tensor) -> Tensor:
-        """masks: (B, T, H, W) class ids -> (B, T, C, H, W)."""
-        return rearrange(F.embedding(masks, self.parts @ self.weight), "b t h w c -> b t c h w")
+    def forward(self, planes: Tensor, class_ids: Tensor) -> Tensor:
+        """planes: (N, T, K, h, w), how much of a pixel is whose; class_ids: (N, K) -> (N, T, E, h, w)."""
+        colours = (self.parts @ self.weight)[class_ids.clamp(max=N_CLASSES - 1)]  # (N, K, E)
+        return torch.einsum("ntkhw,nke->ntehw", planes, colours)
 
 
 class MaskSimVP(nn.Module):
     """Masks to the masks that follow: (B, T, H, W) -> (B, T, 49, H, W) logits, or class numbers (B, T, 1, H, W).
 
     medium: "number", the class id in one channel, which is also what comes out; "one_hot", 49 channels; or "objects":
-        for each class of the past its own plane beside the scene in a class embedding of `embedding` channels. Such an
-        object gets one logit a pixel, the background 0, and a class that the past does not show cannot be forecast.
-    shrink: the forecast is made at 1/shrink of the size and brought back by bilinear interpolation; 1 as published
-    residual: forecast what is added to the last mask, so that training begins at copy-last
-    The other settings are SimVP's. H and W are padded with background to what `n_s` and `shrink` need.
+        for each class of the past its own plane beside the scene in a class embedding of `embedding` channels, both as
+        seen from the object; what comes out is where it will be, and a class that the past lacks cannot be forecast
+    shrink: SimVP works at 1/shrink of the size, 1 as published; masks come back by bilinear interpolation, places as
+        they are
+    residual: forecast what is added to the last mask, so that training begins at copy-last; with "objects" what is
+        added to the straight line, whose length and spread at every horizon are learned too
+    ahead: which frames the output's last ones are: the next so many in a rollout, else all (only a line needs to know)
+    The other settings are SimVP's. Any H and W will do.
     """
 
     def __init__(
@@ -58,16 +64,18 @@ class MaskSimVP(nn.Module):
         shrink: int = 1,
         residual: bool = False,
         embedding: int = 4,
+        ahead: int | None = None,
     ) -> None:
         super().__init__()
         check_choice("medium", medium, MEDIA)
-        check_positive(shrink=shrink, embedding=embedding)
-        self.medium, self.residual, self.shrink = medium, residual, shrink
+        ahead = n_frames if ahead is None else ahead
+        check_positive(shrink=shrink, embedding=embedding, ahead=ahead)
+        self.medium, self.residual, self.shrink, self.ahead = medium, residual, shrink, ahead
         self.embedding = ClassEmbedding(embedding) if medium == "objects" else None
         in_channels = {"number": 1, "one_hot": N_CLASSES, "objects": embedding + 1}[medium]
         self.simvp = SimVP(
             (n_frames, in_channels, 2 ** (n_s // 2), 2 ** (n_s // 2)),
-            out_channels=1 if medium == "objects" else in_channels,
+            out_channels=2 if medium == "objects" else in_channels,  # being here, and being nowhere
             hid_s=hid_s,
             hid_t=hid_t,
             n_s=n_s,
@@ -78,69 +86,97 @@ class MaskSimVP(nn.Module):
         if residual:
             nn.init.zeros_(self.simvp.decoder.readout.weight)
             nn.init.zeros_(self.simvp.decoder.readout.bias)
+        if residual and medium == "objects":
+            self.stride = nn.Parameter(torch.ones(n_frames))  # of the straight line's length
+            self.log_spread = nn.Parameter(torch.linspace(-0.5, 1, n_frames))  # of a Gaussian around it, in cells
 
-    def forward(self, masks: Tensor, last: int | None = None, *, own: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, masks: Tensor, last: int | None = None, *, as_places: bool = False) -> Tensor | Places:
         """Forecast.
 
         masks: (B, T, H, W) class ids; others (255 = unknown) count as background
         last: only the last so many frames
-        own: with "objects", no channels for classes that a clip lacks: (B, T or last, 1 + M, H, W) logits and the class
-            ids (B, 1 + M) that they are of, the background first, 255 for none
+        as_places: with "objects", the probabilities of the places instead of masks painted from the likeliest
         returns: (B, T or last, 49, H, W) logits; with the medium "number" (B, T or last, 1, H, W) class ids as floats
         Raises ValueError for another number of frames.
         """
         if masks.ndim != 4 or masks.is_floating_point():
             raise ValueError(f"expected masks (B, T, H, W) of whole numbers, got {masks.dtype} {tuple(masks.shape)}")
-        (height, width), multiple = masks.shape[2:], self.shrink * self.simvp.multiple
         masks = masks.long()
         masks = masks.masked_fill(masks >= N_CLASSES, BACKGROUND)
-        masks = F.pad(masks, (0, -width % multiple, 0, -height % multiple), value=BACKGROUND)
         if self.medium == "objects":
-            logits, class_ids = self._forecast_objects(masks, last, own=own)
-            return (logits[..., :height, :width], class_ids) if own else logits[..., :height, :width]
+            places = self._forecast_places(masks, last)
+            return places if as_places else paint(places)
+        (height, width), multiple = masks.shape[2:], self.shrink * self.simvp.multiple
+        masks = F.pad(masks, (0, -width % multiple, 0, -height % multiple), value=BACKGROUND)
         forecast = self._forecast_number if self.medium == "number" else self._forecast_one_hot
         return forecast(masks, last)[..., :height, :width]
 
     def _forecast_number(self, masks: Tensor, last: int | None) -> Tensor:
         planes = masks[:, :, None] / (N_CLASSES - 1)  # (B, T, 1, H, W) in [0, 1]
-        return (N_CLASSES - 1) * self._forecast(self._shrunk(planes), planes[:, -1:], last)
+        return (N_CLASSES - 1) * self._forecast_masks(planes, planes[:, -1:], last)
 
     def _forecast_one_hot(self, masks: Tensor, last: int | None) -> Tensor:
         planes = rearrange(F.one_hot(masks, N_CLASSES), "b t h w k -> b t k h w").float()
-        return self._forecast(self._shrunk(planes), HELD * planes[:, -1:], last)
+        return self._forecast_masks(planes, HELD * planes[:, -1:], last)
 
-    def _forecast_objects(self, masks: Tensor, last: int | None, *, own: bool) -> tuple[Tensor, Tensor]:
-        """Every object of every clip is a sample of its own: (N, T, 1 + E, h, w)."""
-        objects = seen_classes(masks)
-        objects[:, BACKGROUND] = False
-        if not objects.any():
-            objects[0, -1] = True  # networks don't take an empty batch
-        clip, class_id = objects.nonzero(as_tuple=True)  # (N,), (N,)
-        plane = (masks[clip] == class_id[:, None, None, None])[:, :, None].float()  # (N, T, 1, H, W)
-        scene = self._shrunk(self.embedding(masks))[clip]  # (N, T, E, h, w)
-        held = HELD * (2 * plane[:, -1:] - 1)
-        score = self._forecast(torch.cat([self._shrunk(plane), scene], dim=2), held, last)[:, :, 0]  # (N, T, H, W)
-        channel = objects.cumsum(dim=1)[clip, class_id] if own else class_id  # (N,)
-        n_channels = int(channel.max()) + 1 if own else N_CLASSES
-        logits = score.new_full((len(masks), n_channels, *score.shape[1:]), NEVER)
-        logits[:, 0] = 0
-        logits[clip, channel] = score
-        class_ids = torch.full_like(objects, IGNORE_INDEX, dtype=torch.long)[:, :n_channels]
-        class_ids[:, 0] = BACKGROUND
-        class_ids[clip, channel] = class_id
-        return rearrange(logits, "b k t h w -> b t k h w"), class_ids
-
-    def _shrunk(self, planes: Tensor) -> Tensor:
-        """(N, T, C, H, W) -> (N, T, C, h, w): how much of each larger pixel."""
-        return unfold_frames(F.avg_pool2d(fold_frames(planes), self.shrink), n_frames=planes.shape[1])
-
-    def _forecast(self, planes: Tensor, held: Tensor, last: int | None) -> Tensor:
-        """planes: (N, T, C, h, w), held: (N, 1, C', H, W), what a residual model adds to -> (N, T, C', H, W)."""
-        future = self.simvp(planes, last=last)
+    def _forecast_masks(self, planes: Tensor, held: Tensor, last: int | None) -> Tensor:
+        """planes: (B, T, C, H, W), held: (B, 1, C, H, W), what a residual model adds to -> (B, T or last, C, H, W)."""
+        small = unfold_frames(F.avg_pool2d(fold_frames(planes), self.shrink), n_frames=planes.shape[1])
+        future = self.simvp(small, last=last)
         if self.shrink > 1:
             large = F.interpolate(fold_frames(future), scale_factor=self.shrink, mode="bilinear", align_corners=False)
             future = unfold_frames(large, n_frames=future.shape[1])
         return held + future if self.residual else future
+
+    def _forecast_places(self, masks: Tensor, last: int | None) -> Places:
+        """Every object of every clip is a sample of its own, seen from where it was last."""
+        class_ids, clip, channel = objects_of(masks)
+        channels = own_channels(masks, class_ids)
+        planes = shares(channels, class_ids.shape[1], self.shrink)  # (B, T, K, h', w')
+        last_frame, start, velocity = last_seen(centroids(planes[clip, :, channel]))
+        multiple = self.simvp.multiple
+        height, width = (max(multiple, 2, round(REACH * n / multiple) * multiple) for n in planes.shape[3:])
+        planes = around(planes, clip, start, (height, width))  # (N, T, K, h, w)
+        objects = torch.arange(len(clip), device=masks.device)
+        own = planes[objects, :, channel, None]  # (N, T, 1, h, w)
+        scores = self.simvp(torch.cat([own, self.embedding(planes, class_ids[clip])], dim=2), last=last)
+        here, nowhere = scores[:, :, 0], scores[:, :, 1].mean(dim=(2, 3))  # (N, T', h, w), (N, T')
+        if self.residual:
+            frames = torch.arange(masks.shape[1], device=clip.device)
+            horizon = self.ahead + frames - last_frame[:, None]  # (N, T) frames since it was seen
+            line = ((self.stride * horizon)[..., None] * velocity[:, None])[:, -here.shape[1] :]  # (N, T', 2) cells
+            rows, columns = (torch.arange(n, device=line.device) - n // 2 for n in (height, width))
+            down, right = rows - line[..., 0, None], columns - line[..., 1, None]  # (N, T', h), (N, T', w)
+            distance = down.square()[..., :, None] + right.square()[..., None, :]
+            here = here - distance / (2 * (2 * self.log_spread[-here.shape[1] :]).exp())[:, None, None]
+        return Places(
+            logits=torch.cat([here.flatten(2), nowhere[..., None]], dim=2),
+            clip=clip,
+            channel=channel,
+            class_ids=class_ids,
+            start=start,
+            shape=channels[clip, last_frame] == channel[:, None, None],
+            size=(height, width),
+            cell=self.shrink,
+        )
+
+
+def objects_of(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """masks: (B, T, H, W) class ids 0..48 -> ids (B, K), and for N objects their clips (N,) and channels (N,).
+
+    ids: the background first, those of the clip's objects in their order, 255 for none. Where no clip shows anything,
+    one object without a pixel stands in: networks don't take an empty batch.
+    """
+    objects = seen_classes(masks)
+    objects[:, BACKGROUND] = False
+    if not objects.any():
+        objects[0, -1] = True
+    clip, class_id = objects.nonzero(as_tuple=True)
+    channel = objects.cumsum(dim=1)[clip, class_id]
+    class_ids = class_id.new_full((len(masks), int(channel.max()) + 1), IGNORE_INDEX)
+    class_ids[:, 0] = BACKGROUND
+    class_ids[clip, channel] = class_id
+    return class_ids, clip, channel
 
 
 def seen_classes(masks: Tensor) -> Tensor:
@@ -149,14 +185,6 @@ def seen_classes(masks: Tensor) -> Tensor:
     counts = torch.zeros(len(masks), N_CLASSES, device=masks.device)
     counts.scatter_add_(1, pixels, counts.new_ones(()).expand_as(pixels))
     return counts >= SEEN_SHARE * pixels.shape[1]
-
-
-def own_channels(masks: Tensor, class_ids: Tensor) -> Tensor:
-    """masks: (B, T, H, W) class ids -> their places in class_ids (B, K), 255 for a class that isn't among them."""
-    table = torch.full((len(masks), IGNORE_INDEX + 1), IGNORE_INDEX, device=masks.device)
-    table.scatter_(1, class_ids, torch.arange(class_ids.shape[1], device=masks.device).expand_as(class_ids))
-    table[:, IGNORE_INDEX] = IGNORE_INDEX
-    return table.gather(1, masks.flatten(1).long()).view(masks.shape)
 
 
 def seen_ids(past: Tensor) -> Tensor:

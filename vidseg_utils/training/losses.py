@@ -87,9 +87,13 @@ class MeanSquaredError(nn.Module):
             raise ValueError(f"forecast {tuple(forecast.shape)} and target {tuple(target.shape)} differ in shape")
         if forecast.ndim < 5 or self.last_frame_weight == 1:
             return functional.mse_loss(forecast, target)
-        of_frame = _frame_weights(forecast.shape[1], self.last_frame_weight).to(forecast)  # (T,)
-        per_frame = (forecast - target).square().mean(dim=(0, 2, 3, 4))  # (T,)
-        return (of_frame * per_frame).sum() / of_frame.sum()
+        return mean_of_frames((forecast - target).square().mean(dim=(0, 2, 3, 4)), self.last_frame_weight)
+
+
+def mean_of_frames(per_frame: torch.Tensor, last_frame_weight: float) -> torch.Tensor:
+    """per_frame: (T,) -> their mean, in which the last frame counts `last_frame_weight` times as much as any other."""
+    of_frame = _frame_weights(len(per_frame), last_frame_weight).to(per_frame)
+    return (of_frame * per_frame).sum() / of_frame.sum()
 
 
 def temporal_consistency(logits: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

@@ -45,6 +45,7 @@ class Profile:
     recurrent_length: int  # frames of a training sequence
     recurrent_val_length: int
     recurrent_frame_epochs: int  # on single frames, before
+    recurrent_frame_windows: int  # of each clip in such an epoch
     recurrent_epochs: int  # those on sequences
     recurrent_batch_size: int  # sequences
     recurrent_accumulation: int  # batches a step
@@ -113,6 +114,7 @@ PROFILES = {
             recurrent_length=3,
             recurrent_val_length=4,
             recurrent_frame_epochs=1,
+            recurrent_frame_windows=1,
             recurrent_epochs=1,
             recurrent_batch_size=2,
             recurrent_accumulation=1,
@@ -162,16 +164,17 @@ PROFILES = {
             simvp_batch_size=4,
             simvp_learning_rate=2e-3,
             interaction_epochs=30,
-            recurrent_size="small_shallow",
+            recurrent_size="small_deep",
             recurrent_head="factored",
             recurrent_length=5,
             recurrent_val_length=12,
-            recurrent_frame_epochs=24,
-            recurrent_epochs=4,
+            recurrent_frame_epochs=14,
+            recurrent_frame_windows=8,
+            recurrent_epochs=8,
             recurrent_batch_size=8,
             recurrent_accumulation=1,
-            recurrent_frame_learning_rate=4e-3,
-            recurrent_learning_rate=1.5e-3,
+            recurrent_frame_learning_rate=8e-3,
+            recurrent_learning_rate=1e-3,
             recurrent_scheduler="onecycle",
             recurrent_augmentation=("hflip", "object_crop"),
             cityscapes_height=128,
@@ -221,6 +224,7 @@ PROFILES = {
             recurrent_length=5,
             recurrent_val_length=12,
             recurrent_frame_epochs=100,
+            recurrent_frame_windows=1,
             recurrent_epochs=100,
             recurrent_batch_size=4,
             recurrent_accumulation=4,

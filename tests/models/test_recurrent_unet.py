@@ -7,7 +7,7 @@ import torch
 
 from vidseg_utils.evaluation.leaderboard import PUBLISHED_RECURRENT
 from vidseg_utils.models import build_model, parameter_count
-from vidseg_utils.models.recurrent_blocks import GRUCell, RNNCell
+from vidseg_utils.models.recurrent_blocks import REACH, Cell, GRUCell, RNNCell
 from vidseg_utils.models.recurrent_unet import BLOCKS, CELLS, SIZES
 
 
@@ -98,7 +98,7 @@ def test_the_gru_cell_is_its_formula_with_concatenation():
     states, last = cell(x.flatten(0, 1), state)
     for t in range(3):
         update, reset = torch.sigmoid(cell.gates(torch.cat([x[t], state], dim=1))).chunk(2, dim=1)
-        candidate = torch.tanh(cell.candidate(torch.cat([x[t], reset * state], dim=1)))
+        candidate = REACH * torch.tanh(cell.candidate(torch.cat([x[t], reset * state], dim=1)) / REACH)
         state = (1 - update) * state + update * candidate
         torch.testing.assert_close(states[2 * t : 2 * t + 2], state, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(last, state, rtol=1e-4, atol=1e-5)
@@ -113,12 +113,30 @@ def test_started_from_a_frame_wise_model_the_rnn_is_that_model(block):
     torch.testing.assert_close(model(frames)[0], frame_wise(frames)[0], rtol=1e-4, atol=1e-5)
 
 
+def test_a_cell_must_say_how_it_steps_and_how_it_begins():
+    class Forgetful(Cell):
+        def inputs(self, x):
+            return x
+
+    with pytest.raises(TypeError, match="abstract methods pass_through, step"):
+        Forgetful()
+
+
+def test_started_from_a_frame_wise_model_the_gru_nearly_is_that_model():
+    frame_wise, model = small("vanilla", "none"), small("vanilla", "gru")
+    frames = torch.rand(2, 1, 3, 18, 22).expand(2, 4, 3, 18, 22)  # still pictures, once the memory is filled
+    one = frame_wise(frames)[0][:, -1]
+    assert (model(frames)[0][:, -1] - one).abs().mean() > 1e-2
+    model.start_from(frame_wise)
+    assert (model(frames)[0][:, -1] - one).abs().mean() < 1e-4
+
+
 def test_started_from_a_frame_wise_model_the_gru_passes_its_maps_on():
     frame_wise, model = small("vanilla", "none"), small("vanilla", "gru")
     model.start_from(frame_wise)
     x = torch.rand(1, 16, 4, 4)
     states, _ = model.cells[0](x, torch.zeros(1, 16, 4, 4))
-    torch.testing.assert_close(states, 0.9 * torch.tanh(x), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(states, 0.9 * x, rtol=1e-2, atol=1e-3)
     assert torch.equal(model.head.weight, frame_wise.head.weight)
 
 

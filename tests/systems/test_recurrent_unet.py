@@ -127,11 +127,12 @@ def test_the_same_seed_gives_the_same_weights_and_every_switch_others(root, tmp_
 
 
 def test_what_frames_teach_is_where_sequences_begin(root, tmp_path):
-    space = workspace(root, tmp_path, recurrent_frame_epochs=2)
+    space = workspace(root, tmp_path, recurrent_frame_epochs=2, recurrent_frame_windows=3)
     start = train_on_frames(space, Recipe(cell="gru", labels="one", consistency=1.0), run=tmp_path / "frames")
     assert start == "frames"
     config = read_json(tmp_path / "frames" / "config.json")
     assert (config["recipe"]["cell"], config["recipe"]["labels"]) == ("none", "one")
+    assert config["train_samples"] == 3 * 2  # windows of each clip
     assert len((tmp_path / "frames" / "history.jsonl").read_text().splitlines()) == 2
     still = replace(space, profile=replace(space.profile, recurrent_learning_rate=1e-12))
     model, _ = train_recurrent_unet(still, Recipe(cell="rnn", labels="one", start_from=start))

@@ -5,6 +5,8 @@ channels) and `up` (deeper map and skip -> the level above). `convnext` follows 
 (CVPR 2022), with BatchNorm; the gates are those of Cho et al. (GRU, 2014) with convolutions in place of products.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -12,6 +14,7 @@ from torch.nn import functional
 from vidseg_utils.models.blocks import DoubleConv
 
 PASSING = 2.2  # sigmoid(2.2) = 0.9
+REACH = 10.0  # a gated state lies between -REACH and REACH
 
 
 class VanillaBlock(DoubleConv):
@@ -120,7 +123,7 @@ class ConvNeXtUp(nn.Module):
         return self.join(torch.cat([skip, up], dim=1))
 
 
-class Cell(nn.Module):
+class Cell(nn.Module, ABC):
     """A recurrent cell over maps: `inputs` is what it makes of the frames alone, `step` moves the state on by one."""
 
     def forward(self, x: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -134,17 +137,17 @@ class Cell(nn.Module):
             states.append(state)
         return torch.cat(states), state
 
+    @abstractmethod
     def inputs(self, x: torch.Tensor) -> torch.Tensor:
         """x: (N, c, h, w) -> (N, …, h, w)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, inputs: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """inputs: (B, …, h, w), state: (B, c, h, w) -> the new state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pass_through(self) -> None:
         """Set the weights so that the state is the frame's own map (as near as the cell can) and memory is unused."""
-        raise NotImplementedError
 
 
 class RNNCell(Cell):
@@ -173,7 +176,8 @@ class RNNCell(Cell):
 class GRUCell(Cell):
     """h = (1 - z) h + z tanh(conv [x, r h]), where update z and reset r are sigmoid(conv [x, h]); convolutions 3x3.
 
-    A convolution of [x, h] is the sum of one of x, done for all frames at once, and one of h.
+    A convolution of [x, h] is the sum of one of x, done for all frames at once, and one of h. tanh is stretched by
+    REACH both ways, which weights could make up for: so the maps of a trained network pass through it unharmed.
     """
 
     def __init__(self, channels: int):
@@ -192,11 +196,12 @@ class GRUCell(Cell):
         of_gates, of_candidate = inputs.split([2 * self.channels, self.channels], dim=1)
         gates = torch.sigmoid(of_gates + self._of_state(self.gates, state))
         update, reset = gates.chunk(2, dim=1)
-        candidate = torch.tanh(of_candidate + self._of_state(self.candidate, reset * state))
+        candidate = of_candidate + self._of_state(self.candidate, reset * state)
+        candidate = REACH * torch.tanh(candidate / REACH)
         return torch.lerp(state, candidate, update)
 
     def pass_through(self) -> None:
-        """h = 0.9 tanh(x) + 0.1 of the state before."""
+        """h = 0.9 x + 0.1 of the state before, as far as x is small beside REACH."""
         for parameter in (*self.gates.parameters(), *self.candidate.parameters()):
             nn.init.zeros_(parameter)
         nn.init.dirac_(self.candidate.weight)  # of [x, h] its first half, x

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data.cityscapes import N_CITYSCAPES_CLASSES, CityscapesSequences
@@ -44,13 +44,18 @@ class Recipe:
 
 
 def train_recurrent_unet(
-    workspace: Workspace, recipe: Recipe | None = None, *, run: Path | None = None, cityscapes: Path | str | None = None
+    workspace: Workspace,
+    recipe: Recipe | None = None,
+    *,
+    run: Path | None = None,
+    cityscapes: Path | str | None = None,
+    windows: int = 1,
 ) -> tuple[RecurrentUNet, list[dict]]:
     """Train a recurrent U-Net on sequences, or load it if its run is finished.
 
     run: the run folder, by default that of "recurrent_unet"; cityscapes: root of that data set, to train on it (20
-    classes) in place of the workspace's clips (49). The best epoch by validation mIoU is kept. Returns the model and
-    its history, a row an epoch.
+    classes) in place of the workspace's clips (49); windows: how often an epoch takes each clip, at another random
+    place every time. The best epoch by validation mIoU is kept. Returns the model and its history, a row an epoch.
     """
     recipe, profile = recipe or Recipe(), workspace.profile
     train, val = build_sequences(workspace, recipe, cityscapes=cityscapes)
@@ -80,7 +85,7 @@ def train_recurrent_unet(
         model.start_from(load_model(workspace.runs / recipe.start_from))
     return train_or_load(
         model,
-        train,
+        ConcatDataset([train] * windows),
         Subset(val, range(0, len(val), VAL_EVERY)),
         step=SequenceStep(consistency=recipe.consistency, mixup=recipe.mixup),
         validate=lambda network, loader, device: score_sequences(network, loader, device).result(),
@@ -114,7 +119,8 @@ def train_on_frames(
         recurrent_learning_rate=profile.recurrent_frame_learning_rate,
     )
     recipe = replace(recipe, cell="none", step=1, consistency=0.0, mixup=0.0, start_from=None)
-    train_recurrent_unet(replace(workspace, profile=frames), recipe, run=run, cityscapes=cityscapes)
+    workspace, windows = replace(workspace, profile=frames), profile.recurrent_frame_windows
+    train_recurrent_unet(workspace, recipe, run=run, cityscapes=cityscapes, windows=windows)
     return run.relative_to(workspace.runs).as_posix()
 
 

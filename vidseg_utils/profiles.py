@@ -1,4 +1,4 @@
-"""The three sizes at which everything runs: `smoke` (proof), `cpu` (a laptop), `gpu` (the full course).
+"""The sizes at which everything runs: `smoke` (proof), `cpu` (a laptop), `cpu_full` (the same in full frames), `gpu`.
 
 One table, so that a notebook, the command line and a test mean the same by a profile's name.
 """
@@ -252,6 +252,9 @@ PROFILES = {
         ),
     )
 }
+PROFILES["cpu_full"] = replace(  # the videos of cpu at the course's size of frames; its U-Net can start from cpu's
+    PROFILES["cpu"], name="cpu_full", height=160, width=240, unet_epochs=8, unet_learning_rate=4e-3
+)
 
 
 def get_profile(name: str = "auto", **overrides: int | str) -> Profile:

@@ -1,11 +1,14 @@
 """The recipes: what they train is kept, loaded, found by the systems, and the same from the same seed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from vidseg_utils.evaluation.forecast import evaluate_system
 from vidseg_utils.models.translators import GatedAttention, Inception
-from vidseg_utils.systems import SYSTEMS, build_system
+from vidseg_utils.profiles import get_profile
+from vidseg_utils.systems import SYSTEMS, Workspace, build_system
 from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.simvp_unet import train_simvp
 from vidseg_utils.training.checkpoint import load_model
@@ -79,3 +82,24 @@ def test_another_augmentation_is_another_run(workspace):
     train_segmenter(here, augmentation=())  # found again
     with pytest.raises(ValueError, match="augmentation"):
         train_segmenter(here, augmentation=("hflip",))
+
+
+def test_training_begins_with_the_weights_of_another_run_at_another_size(workspace):
+    small, _ = train_segmenter(workspace(unet_learning_rate=1e-2))
+    here = Workspace.of(replace(get_profile("smoke", height=80, width=120, unet_learning_rate=1e-9), name="large"),
+                        root=workspace().root, runs=workspace().runs, device="cpu")  # fmt: skip
+    large, _ = train_segmenter(here, start_from="unet-smoke")
+    weights = small.head.scores.weight
+    torch.testing.assert_close(large.head.scores.weight, weights, rtol=0, atol=1e-6)
+    fresh, _ = train_segmenter(here, run=here.run("fresh"))
+    assert (fresh.head.scores.weight - weights).abs().max() > 1e-3
+    with pytest.raises(ValueError, match=r"unet-nobody.*train it first"):
+        train_segmenter(here, run=here.run("other"), start_from="unet-nobody")
+
+
+def test_a_system_takes_a_finished_segmenter_however_long_it_was_trained(workspace):
+    here = workspace()
+    train_segmenter(here, epochs=2, augmentation=())
+    train_segmenter(here)
+    with pytest.raises(ValueError, match="epochs: 2 there, 3 here"):
+        train_segmenter(here, epochs=3)

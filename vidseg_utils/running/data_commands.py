@@ -8,7 +8,7 @@ import typer
 data_app = typer.Typer(no_args_is_help=True, help="Generate, check and import data sets.")
 
 StoreOption = Annotated[str, typer.Option(help="png (the course layout) or cache (straight into the memory map).")]
-ProfileOption = Annotated[str, typer.Option(help="smoke, cpu or gpu; auto reads $VIDSEG_PROFILE, else cpu.")]
+ProfileOption = Annotated[str, typer.Option(help="smoke, cpu, cpu_full or gpu; auto reads $VIDSEG_PROFILE, else cpu.")]
 RootOption = Annotated[Path | None, typer.Option(help="Data set in the course layout [default: data/PROFILE].")]
 
 

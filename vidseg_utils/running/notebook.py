@@ -51,7 +51,7 @@ def setup(
 ) -> Session:
     """Settle a notebook's profile, data, seeds, run folder and look, and print them in one line.
 
-    profile: smoke, cpu, gpu, or "auto" for $VIDSEG_PROFILE (cpu where that is not set)
+    profile: smoke, cpu, cpu_full, gpu, or "auto" for $VIDSEG_PROFILE (cpu where that is not set)
     notebook: the notebook's stem, such as "02_unet_segmentation"; run: the run folder's name, "auto" for the usual one
     data_root: a data set in the course layout, "auto" for the profile's own generated one
     drive: in Colab, keep data and runs on Google Drive, which asks for leave; elsewhere without effect

@@ -16,6 +16,8 @@ from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import train_or_load
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import build_loss
+from vidseg_utils.training.run_folder import WEIGHTS, is_finished, read_config
+from vidseg_utils.training.state import read_weights
 
 VAL_EVERY = 11  # frames 0 and 11 of each validation video choose the best epoch: neighbours look alike
 
@@ -28,14 +30,22 @@ def train_segmenter(
     loss: str = "cross_entropy",
     epochs: int | None = None,
     augmentation: tuple[str, ...] | None = None,
+    start_from: str | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Train a segmenter on the labelled frames of the training split, or load it if its run is finished.
 
     run: the run folder, by default that of "unet"; model: "unet" or "deeplabv3"; loss: see `training.losses`;
-    epochs, augmentation (names of `data.transforms`): the profile's unless given. The best epoch by validation Jaccard
-    is kept. Returns the model and its history, a row an epoch.
+    epochs, augmentation (names of `data.transforms`): the profile's unless given; start_from: name of a finished run of
+    the same network, at whatever size of frames, whose weights it begins with. What of these three is not given does
+    not matter to a finished run. The best epoch by validation Jaccard is kept. Returns the model and its history, a row
+    an epoch.
     """
-    profile = workspace.profile
+    profile, run = workspace.profile, run or workspace.run("unet")
+    finished = read_config(run) if is_finished(run) else {}
+    if epochs is None:
+        epochs = finished.get("fit", {}).get("epochs", profile.unet_epochs)
+    augmentation = finished.get("augmentation") if augmentation is None else augmentation
+    start_from = start_from or finished.get("start_from")
     config = {"n_classes": N_CLASSES}
     if model == "unet":
         config |= {"base_channels": profile.unet_base_channels, "head": profile.unet_head}
@@ -51,7 +61,7 @@ def train_segmenter(
     )
     val = FrameDataset(workspace.split("val"), every=VAL_EVERY)
     fit_config = workspace.fit_config(
-        epochs=epochs or profile.unet_epochs,
+        epochs=epochs,
         batch_size=profile.unet_batch_size,
         learning_rate=profile.unet_learning_rate,
         scheduler="onecycle",
@@ -59,20 +69,24 @@ def train_segmenter(
         mode="max",
     )
     seed_everything(profile.seed)  # the first weights, too, are the seed's
+    network = build_model(model, **config)
+    if start_from and not finished:
+        read_weights(workspace.runs / start_from / WEIGHTS, network)
     return train_or_load(
-        build_model(model, **config),
+        network,
         train,
         val,
         step=step,
         validate=score_segmenter,
         config=fit_config,
-        run=run or workspace.run("unet"),
+        run=run,
         description=workspace.describe(
             model,
             config,
             task="segmentation",
             loss=loss,
             **({} if augmentation is None else {"augmentation": list(augmentation)}),
+            **({"start_from": start_from} if start_from else {}),
         ),
     )
 

@@ -2,6 +2,7 @@
 
     python benchmarks/labelled_videos.py                          # 10, 100 and 300 videos: 10 minutes on two cores
     python benchmarks/labelled_videos.py --videos 10 1000 --profile gpu
+    python benchmarks/labelled_videos.py --videos 1000 --root data/many    # a data set of your own with that many
 
 "flat" scores the 49 classes apart; "factored" adds up shape, material and colour, so that what it learns of red from a
 red cube serves a red sphere, too. Every network takes the same number of steps, with the profile's batches and
@@ -59,12 +60,14 @@ def main() -> None:
     parser.add_argument("--videos", type=int, nargs="+", default=[10, 100, 300], help="default 10 100 300")
     parser.add_argument("--steps", type=int, default=1500, help="of every training; default 1500")
     parser.add_argument("--profile", default="cpu", help="default cpu")
+    parser.add_argument("--root", help="data set; default: the profile's own")
     options = parser.parse_args()
-    workspace = Workspace.of(options.profile)
-    generate(workspace.root, **workspace.profile.split_sizes, seed=workspace.profile.seed)
+    workspace = Workspace.of(options.profile, root=options.root)
+    if options.root is None:
+        generate(workspace.root, **workspace.profile.split_sizes, seed=workspace.profile.seed)
     available = len(workspace.split("train"))
     if max(options.videos) > available:
-        parser.error(f"there are {available} training videos at profile {options.profile}, not {max(options.videos)}")
+        parser.error(f"there are {available} training videos in {workspace.root}, not {max(options.videos)}")
     print(f"{'labelled videos':>15} {'flat':>8} {'factored':>9}")
     for videos in options.videos:
         flat, factored = (

@@ -8,26 +8,25 @@ real CLEVRER annotations where there are any. Nothing is trained: `vidseg train 
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from object_dynamics import OTHER_WORLD, SHARED, cast, videos
+from object_dynamics import LAST_PAST, OFTEN, OTHER_WORLD, SHARED, cast, videos
 
-from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, read_annotation
+from vidseg_utils.data.annotation import Trajectory, read_annotation
 from vidseg_utils.evaluation.masks import jaccard
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
-from vidseg_utils.systems.object_dynamics.fitting import frame_seconds, worlds_at
+from vidseg_utils.systems.object_dynamics.ladder import Move, rollout_errors
 from vidseg_utils.systems.object_dynamics.learned import DYNAMICS, LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
 from vidseg_utils.systems.object_dynamics.rollout import advance_learned
+from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP
 from vidseg_utils.training.checkpoint import load_model
 
-STEP = COURSE_FRAMES[1]
 HORIZONS = (1, 2, 4, 6, 8, 11)
-Move = Callable[[Worlds, np.ndarray], None]  # lets a course frame pass; the class ids are the second argument
 
 
 def main() -> None:
@@ -42,12 +41,12 @@ def main() -> None:
     constants = PlanarConstants.of(physics().numpy())
 
     def straight(worlds: Worlds, _: np.ndarray) -> None:
-        worlds.position += STEP * worlds.velocity
+        worlds.position += FRAME_STEP * worlds.velocity
 
     moves: dict[str, Move] = {
         "straight line": straight,
-        "fitted physics": lambda worlds, _: advance(worlds, STEP, constants),
-        "learned": lambda worlds, ids: advance_learned(worlds, STEP, network, ids),
+        "fitted physics": lambda worlds, _: advance(worlds, FRAME_STEP, constants),
+        "learned": lambda worlds, ids: advance_learned(worlds, FRAME_STEP, network, ids),
     }
     systems = {"fitted physics": ObjectDynamics(physics)} | {
         dynamics: LearnedObjectDynamics(physics, network, dynamics=dynamics) for dynamics in DYNAMICS
@@ -59,32 +58,18 @@ def main() -> None:
     for title, trajectories in (("validation videos", val), ("another world", other), ("real CLEVRER", real)):
         if trajectories:
             print(f"\n## {title}: {len(trajectories)} videos")
-            every = (60,) if trajectories is not real else range(0, 61, 12)  # two videos: look more often
-            rollout_errors(trajectories, moves, starts=every)
+            show_rollouts(trajectories, moves, starts=OFTEN if trajectories is real else LAST_PAST)
             if trajectories is not real:
                 forecasts(trajectories, systems, workspace.profile.height)
 
 
-def rollout_errors(trajectories: list[Trajectory], moves: dict[str, Move], *, starts: range | tuple) -> None:
-    """Errors of rollouts from the true state, of the objects in view, by horizon in course frames."""
-    seconds = frame_seconds(trajectories)
-    print("world units: mean / median".ljust(20), *(f"{horizon:>15d}" for horizon in HORIZONS))
-    slots = max(len(t.class_ids) for t in trajectories)
-    ids = np.stack([np.pad(t.class_ids, (0, slots - len(t.class_ids))) for t in trajectories])
+def show_rollouts(trajectories: Sequence[Trajectory], moves: Mapping[str, Move], *, starts: Sequence[int]) -> None:
+    """Errors of rollouts from the true state, by horizon in course frames, as printed lines."""
+    print(f"from the true state at video frame {', '.join(map(str, starts))}")
+    print("world units: mean / median".ljust(26), *(f"{horizon:>15d}" for horizon in HORIZONS))
     for name, move in moves.items():
-        errors: dict[int, list] = {horizon: [] for horizon in HORIZONS}
-        for start in starts:
-            worlds = worlds_at(trajectories, [start] * len(trajectories), seconds)
-            for horizon in range(1, HORIZONS[-1] + 1):
-                move(worlds, ids)
-                at = start + STEP * horizon
-                end = worlds_at(trajectories, [at] * len(trajectories), seconds)
-                view = np.zeros_like(worlds.active)
-                for n, t in enumerate(trajectories):
-                    view[n, : len(t.class_ids)] = t.in_view[at] & t.in_view[start]
-                if horizon in HORIZONS:
-                    errors[horizon].append(np.linalg.norm(worlds.position - end.position, axis=-1)[view])
-        columns = [np.concatenate(errors[horizon]) for horizon in HORIZONS]
+        errors = rollout_errors(trajectories, move, starts=starts)
+        columns = [errors[horizon - 1] for horizon in HORIZONS]
         print(f"{name:26s}", *(f"{e.mean():7.3f} /{np.median(e):6.3f}" for e in columns))
 
 

@@ -1,13 +1,16 @@
 """What object dynamics is worth, and which stage limits it: the same score with each stage replaced by the truth.
 
 Constants are fitted to generated trajectories of one seed and scored on another; nothing is written. Segmentation noise
-is emulated: ragged outlines, and whole objects that take another class for a frame.
+is emulated: ragged outlines, and whole objects that take another class for a frame. Or, with --profile, what that
+profile has trained is scored on its validation videos, and a real segmenter's masks stand beside the true ones.
 
     python benchmarks/object_dynamics.py --train 200 --val 100 --height 80
+    python benchmarks/object_dynamics.py --profile cpu
 """
 
 import argparse
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +21,10 @@ from tqdm.auto import tqdm
 from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, read_annotation
 from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.data.synthetic import PhysicsSettings, simulate_video
+from vidseg_utils.data.transforms import to_float
 from vidseg_utils.evaluation.masks import jaccard
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
+from vidseg_utils.systems import Workspace, build_system
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
 from vidseg_utils.systems.object_dynamics.fitting import fit_constants, yaw_of
@@ -30,13 +35,17 @@ from vidseg_utils.systems.object_dynamics.ladder import (
     state_errors,
 )
 from vidseg_utils.systems.object_dynamics.picture_plane import carry_masks
+from vidseg_utils.systems.object_dynamics.planar import advance
 from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
+from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP
 from vidseg_utils.systems.object_dynamics.voting import vote_classes
 
 OTHER_WORLD = PhysicsSettings(
     sliding_friction=0.05, linear_drag=0.07, quadratic_drag=0.02, restitution=0.8, contact_friction=0.1
 )
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "clevrer"
+LAST_PAST = (60,)  # the video frame from which a forecast starts
+OFTEN = range(0, 61, 12)  # and from where rollouts of the real ones start: they are few, so look more often
 
 
 def main() -> None:
@@ -46,8 +55,43 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=160, help="of the masks: 160 or 80")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--constants", type=Path, help="fitted constants (.npy), read if there, else fitted and kept")
+    parser.add_argument("--profile", help="score this profile's validation videos with what it has trained instead")
+    parser.add_argument("--root", help="a data set to score in place of the profile's own")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.profile:
+        system = show_profile(Workspace.of(arguments.profile, root=arguments.root), arguments.val)
+    else:
+        system = show_simulated(arguments)
+    real = [read_annotation(path) for path in sorted(SHARED.glob("annotation_*.json"))]
+    if real:
+        print(f"\n## {len(real)} real CLEVRER annotations")
+        show_rollouts(real, system, starts=OFTEN)
+
+
+def show_profile(workspace: Workspace, count: int) -> ObjectDynamics:
+    """The profile's system on (at most `count`) validation videos of its own; returns the system."""
+    system, split = build_system("object_dynamics", workspace=workspace), workspace.split("val")
+    masks, trajectories = split.masks[:count], [split.annotation(n) for n in range(min(count, len(split)))]
+    voted = []
+    start = time.process_time()
+    with torch.inference_mode():
+        for clip in tqdm(split.frames[:count], desc="segment"):
+            frames = to_float(torch.tensor(clip[None, :11])).to(workspace.device)
+            voted.append(system.segment(frames)[0].cpu().numpy())
+    print(f"U-Net's masks: {1e3 * (time.process_time() - start) / len(masks):.0f} ms of one core a video to segment")
+    voted = np.stack(voted)
+    size = "{} x {}".format(*masks.shape[2:])
+    print(f"\n## profile {workspace.profile.name}: {len(masks)} videos at {size}, from {workspace.root.name}")
+    score = jaccard(torch.from_numpy(voted), torch.tensor(masks[:, :11]))
+    print(f"U-Net's masks, one name a track: Jaccard {score:.3f} with the true ones")
+    show_ladder(trajectories, masks, {"U-Net's masks": voted, "true masks": masks[:, :11]}, system)
+    show_rollouts(trajectories, system)
+    return system
+
+
+def show_simulated(arguments: argparse.Namespace) -> ObjectDynamics:
+    """Fit the constants to simulated videos and score them on others, here and in another world; returns the system."""
     if arguments.constants and arguments.constants.is_file():
         constants = PlanarConstants.of(np.load(arguments.constants))
     else:
@@ -63,12 +107,12 @@ def main() -> None:
     for title, settings in (("the world it was fitted to", None), ("another world", OTHER_WORLD)):
         val = videos(arguments.seed + 1, arguments.val, settings, "simulate validation videos")
         print(f"\n## {title}: {len(val)} videos at {arguments.height} x {arguments.height * 3 // 2}")
-        show_ladder(val, system, arguments.height)
+        masks = np.stack([cast(trajectory, arguments.height) for trajectory in val])
+        rng = np.random.default_rng(0)
+        noisy = vote_classes(np.stack([segmented(clip, rng) for clip in masks[:, :11]]))
+        show_ladder(val, masks, {"noisy masks": noisy, "true masks": masks[:, :11]}, system)
         show_rollouts(val, system)
-    real = [read_annotation(path) for path in sorted(SHARED.glob("annotation_*.json"))]
-    if real:
-        print(f"\n## {len(real)} real CLEVRER annotations")
-        show_rollouts(real, system)
+    return system
 
 
 def videos(seed: int, count: int, settings: PhysicsSettings | None, title: str) -> list[Trajectory]:
@@ -100,29 +144,34 @@ def segmented(
     return noisy
 
 
-def show_ladder(trajectories: list[Trajectory], system: ObjectDynamics, height: int) -> None:
-    """The score of ever more knowledge, and the accuracy of the state, as printed lines."""
-    masks = np.stack([cast(trajectory, height) for trajectory in trajectories])
-    past, target = masks[:, :11], torch.from_numpy(masks[:, -1])
-    rng = np.random.default_rng(0)
-    noisy = vote_classes(np.stack([segmented(clip, rng) for clip in past]))
+def show_ladder(
+    trajectories: Sequence[Trajectory], masks: np.ndarray, sources: Mapping[str, np.ndarray], system: ObjectDynamics
+) -> None:
+    """The score of ever more knowledge, and the accuracy of the state, as printed lines.
+
+    masks: (B, 22, H, W) true ones; sources: name -> past masks (B, 11, H, W).
+    """
+    past, target = masks[:, :11], torch.tensor(masks[:, -1])
     answers = {"copy frame 10": masks[:, 10], "straight lines in the picture": carry_masks(past)}
-    for name, given in (("noisy masks", noisy), ("true masks", past)):
+    for name, given in sources.items():
         start = time.process_time()
         answers |= {f"{name}: {way}": answer for way, answer in answers_from_masks(system, given).items()}
         print(f"{name}: {1e3 * (time.process_time() - start) / len(masks):.0f} ms of one core a video")
     for name, answer in (answers | answers_from_truth(system, trajectories, past)).items():
-        print(f"{name:40s} {jaccard(torch.from_numpy(answer), target):.3f}")
-    for name, given in (("noisy masks", noisy), ("true masks", past)):
-        print(f"\n{name}\n{state_errors(system, trajectories, given)}")
+        print(f"{name:40s} {jaccard(torch.tensor(answer), target):.3f}")
+    print(f"\n{state_errors(system, trajectories, sources)}")
 
 
-def show_rollouts(trajectories: list[Trajectory], system: ObjectDynamics) -> None:
-    """Error of the physics from the true state of frame 10, by horizon."""
-    errors = rollout_errors(trajectories, system.constants)
-    print(
-        "\nframes ahead: mean error (units)   " + "   ".join(f"{n}: {errors[n - 1]:.3f}" for n in (1, 2, 4, 6, 8, 11))
+def show_rollouts(
+    trajectories: Sequence[Trajectory], system: ObjectDynamics, *, starts: Sequence[int] = LAST_PAST
+) -> None:
+    """Mean error of the physics from the true state, by horizon."""
+    errors = rollout_errors(
+        trajectories, lambda worlds, _: advance(worlds, FRAME_STEP, system.constants), starts=starts
     )
+    columns = "   ".join(f"{n}: {errors[n - 1].mean():.3f}" for n in (1, 2, 4, 6, 8, 11))
+    print(f"\nfrom the true state at video frame {', '.join(map(str, starts))}")
+    print(f"course frames ahead: mean error (units)   {columns}")
 
 
 if __name__ == "__main__":

@@ -67,20 +67,50 @@ def test_every_rung_knows_more(truth, system):
     assert scores["straight lines"] + 0.1 < scores["many worlds"]
 
 
+def moved_by(constants):
+    """A move of rollout_errors."""
+    return lambda worlds, _: advance(worlds, 6, constants)
+
+
 def test_the_physics_that_made_a_rollout_makes_no_error(truth):
-    errors = rollout_errors([truth[0]], CONSTANTS)
-    assert len(errors) == 11 and max(errors) < 0.01
-    other = rollout_errors([truth[0]], PlanarConstants(quadratic_drag=0.3))
+    errors = rollout_errors([truth[0]], moved_by(CONSTANTS), starts=(60, 12))
+    assert [len(of_a_horizon) for of_a_horizon in errors] == [6] * 11  # three objects, two starts
+    assert np.concatenate(errors).max() < 0.01
+    other = [e.mean() for e in rollout_errors([truth[0]], moved_by(PlanarConstants(quadratic_drag=0.3)))]
     assert other[-1] > other[0] > 0 and other[-1] > 0.05
+
+
+def test_a_rollout_is_told_the_class_ids_and_counts_only_what_is_in_view(truth):
+    hidden = truth[0].in_view.copy()
+    hidden[60 + 11 * 6, 1] = False
+    trajectory = Trajectory(**{**vars(truth[0]), "in_view": hidden})
+    told = []
+    errors = rollout_errors([trajectory], lambda worlds, ids: told.append(ids.tolist()))
+    assert told == [[[1, 17, 33]]] * 11 and [len(e) for e in errors] == [3] * 10 + [2]
+    assert errors[0][0] == 0 < errors[0][1]  # the cube still rests; nobody moved the sphere
+
+
+def cells_of(table):
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
 
 
 def test_states_are_held_against_the_truth(truth, system):
     trajectory, masks = truth
-    lines = state_errors(system, [trajectory], masks[None, :11]).splitlines()
-    cells = [line.strip("| ").split(" | ") for line in lines[2:]]
-    assert [row[0] for row in cells] == ["cube", "sphere", "cylinder"] and cells[0][1] == "11"
-    medians = [float(row[column].split(" – ")[0]) for row in cells for column in (2, -1)]
-    assert 0 < max(medians[::2]) < 0.05 and max(medians[1::2]) < 0.1
+    rows = cells_of(state_errors(system, [trajectory], {"true": masks[None, :11]}))
+    assert [row[1] for row in rows] == ["cube", "sphere", "cylinder"] and rows[0][2] == "11"
+    places, states, velocities = ([float(row[at].split(" / ")[0]) for row in rows] for at in (3, 5, 6))
+    assert 0 < max(places) < 0.05 and 0 < max(states) < 0.05 and max(velocities) < 0.1
+    assert [row[-1] for row in rows] == ["1.000"] * 3
+
+
+def test_an_object_under_another_name_or_out_of_place_is_not_tracked(truth, system):
+    trajectory, masks = truth
+    misnamed = np.where(masks == 33, 34, masks)[None, :11]
+    shifted = np.roll(masks, 12, axis=2)[None, :11]  # to the right, by an object's width or more
+    rows = cells_of(state_errors(system, [trajectory], {"misnamed": misnamed, "shifted": shifted}))
+    assert [row[0] for row in rows] == ["misnamed"] * 3 + ["shifted"] * 3
+    assert [row[-1] for row in rows] == ["1.000", "1.000", "0.000"] + ["0.000"] * 3
+    assert rows[2][2] == "11" and rows[2][3] == ""  # sighted, but nobody's
 
 
 def test_the_collision_that_has_most_time_to_itself_is_shown(truth):

@@ -1,20 +1,20 @@
 """What limits the forecast: the same answer with more and more of it replaced by the truth; errors in world units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from vidseg_utils.classes import SHAPES
-from vidseg_utils.data.annotation import COURSE_FRAMES, Collision, Trajectory
-from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
+from vidseg_utils.data.annotation import COURSE_FRAMES, OBJECT_RADIUS, Collision, Trajectory
 from vidseg_utils.systems.object_dynamics.fitting import frame_seconds, worlds_at, yaw_of
 from vidseg_utils.systems.object_dynamics.outline import read_outlines
 from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
 from vidseg_utils.systems.object_dynamics.silhouette import CUBE, draw_masks
-from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
+from vidseg_utils.systems.object_dynamics.system import AHEAD, ObjectDynamics
 from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP
 
 NOW, THEN = COURSE_FRAMES[10], COURSE_FRAMES[21]
+Move = Callable[[Worlds, np.ndarray], None]  # lets a course frame pass, in place; the class ids are (M, N), 0 = none
 
 
 def answers_from_masks(system: ObjectDynamics, past: np.ndarray) -> dict[str, np.ndarray]:
@@ -63,11 +63,38 @@ def mean_of(worlds: Worlds, clips: int) -> Worlds:
     return Worlds(of_clips(worlds.shape)[:, 0], of_clips(worlds.active)[:, 0], *moving)
 
 
-def state_errors(system: ObjectDynamics, trajectories: Sequence[Trajectory], past: np.ndarray) -> str:
-    """Markdown, median and 90 % of the errors of: place (units) and a cube's turn (degrees) as read off each mask of
-    past (B, 11, H, W), and the velocity (units a second) of the last frame, which all of them tell together.
+def state_errors(system: ObjectDynamics, trajectories: Sequence[Trajectory], sources: Mapping[str, np.ndarray]) -> str:
+    """A markdown table of how well the state is read, a row a source of masks and shape.
+
+    sources: name -> past masks (B, 11, H, W). Cells hold median / mean / 90 % of the errors of: place (units) and a
+    cube's turn (degrees) as read off each mask by itself; place and velocity (units a second) at the last past frame,
+    which all of them tell together. Tracked: the share of the objects in view at that frame that are then known by
+    their right class, no more than their radius from where they are.
     """
-    places, turns, speeds = ({shape: [] for shape in range(len(SHAPES))} for _ in range(3))
+    lines = [
+        "| masks | shape | sightings | place, a mask | turn (°) | place, frame 10 | velocity | tracked |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for source, past in sources.items():
+        sightings, place, turn = _sighting_errors(trajectories, past)
+        state, velocity, tracked = _track_errors(system, trajectories, past)
+        for shape, name in enumerate(SHAPES):
+            cells = [_spread(errors[shape]) for errors in (place, turn, state, velocity)]
+            share = f"{np.mean(tracked[shape]):.3f}" if tracked[shape] else ""
+            lines.append(f"| {source} | {name} | {sightings[shape]} | {' | '.join(cells)} | {share} |")
+    return "\n".join(lines)
+
+
+def _spread(errors: list[float]) -> str:
+    if not errors:
+        return ""
+    median, most = np.quantile(errors, (0.5, 0.9))
+    return f"{median:.3f} / {np.mean(errors):.3f} / {most:.3f}"
+
+
+def _sighting_errors(trajectories: Sequence[Trajectory], past: np.ndarray) -> tuple[np.ndarray, list, list]:
+    """By shape: how many objects were sighted, and the errors of place and turn of those of a right class."""
+    places, turns = ([[] for _ in SHAPES] for _ in range(2))
     s = read_outlines(past)
     for clip, frame, class_id, pose in zip(s.clip, s.frame, s.class_id, s.pose, strict=True):
         trajectory, at, shape = trajectories[clip], COURSE_FRAMES[frame], (int(class_id) - 1) // 16
@@ -76,39 +103,54 @@ def state_errors(system: ObjectDynamics, trajectories: Sequence[Trajectory], pas
             if shape == CUBE:
                 turn = pose[2] - yaw_of(np.array(shape), trajectory.rotations[at, n])
                 turns[shape].append(np.degrees(abs((turn + np.pi / 4) % (np.pi / 2) - np.pi / 4)))
+    return np.bincount(s.shape, minlength=len(SHAPES)), places, turns
+
+
+def _track_errors(
+    system: ObjectDynamics, trajectories: Sequence[Trajectory], past: np.ndarray
+) -> tuple[list, list, list]:
+    """By shape, of the objects in view at the last past frame: errors of place and velocity, and who was tracked."""
+    places, speeds, tracked = ([[] for _ in SHAPES] for _ in range(3))
     tracks, worlds = system.worlds_now(past)
-    velocity = mean_of(worlds, len(past)).velocity / frame_seconds(trajectories)
-    for clip, slot in zip(*np.nonzero(tracks.class_id), strict=True):
-        for n in np.flatnonzero(trajectories[clip].class_ids == tracks.class_id[clip, slot]):
-            error = velocity[clip, slot] - trajectories[clip].velocities[NOW, n, :2]
-            speeds[tracks.shape[clip, slot]].append(np.linalg.norm(error))
+    mean, seconds = mean_of(worlds, len(past)), frame_seconds(trajectories)
+    for clip, trajectory in enumerate(trajectories):
+        for n in np.flatnonzero(trajectory.in_view[NOW]):
+            class_id = trajectory.class_ids[n]
+            shape, slot = (int(class_id) - 1) // 16, np.flatnonzero(tracks.class_id[clip] == class_id)
+            if not len(slot):
+                tracked[shape].append(False)
+                continue
+            apart = mean.position[clip, slot[0]] - trajectory.positions[NOW, n, :2]
+            slip = mean.velocity[clip, slot[0]] / seconds - trajectory.velocities[NOW, n, :2]
+            places[shape].append(np.linalg.norm(apart))
+            speeds[shape].append(np.linalg.norm(slip))
+            tracked[shape].append(places[shape][-1] < OBJECT_RADIUS)
+    return places, speeds, tracked
 
-    def both(errors: list[float]) -> str:
-        return " – ".join(f"{value:.3f}" for value in np.quantile(errors, (0.5, 0.9))) if errors else ""
 
-    lines = ["| median – 90 % | sightings | place | turn (°) | velocity |", "|---|---|---|---|---|"]
-    for shape, name in enumerate(SHAPES):
-        columns = (name, str(len(places[shape])), both(places[shape]), both(turns[shape]), both(speeds[shape]))
-        lines.append(f"| {' | '.join(columns)} |")
-    return "\n".join(lines)
+def rollout_errors(
+    trajectories: Sequence[Trajectory], move: Move, *, starts: Sequence[int] = (NOW,)
+) -> list[np.ndarray]:
+    """Errors of place (units) of rollouts from the true state, after 1, 2, ... 11 course frames: 11 arrays.
 
-
-def rollout_errors(trajectories: Sequence[Trajectory], constants: PlanarConstants) -> list[float]:
-    """Mean error of place (units) of the physics from the true state of frame 10, for each of the 11 frames ahead.
-
-    Only of objects in view at both ends.
+    move: lets a course frame pass; starts: the video frames from which each trajectory is rolled out. One error for
+    each start and object that is in view at both ends.
     """
     seconds, count = frame_seconds(trajectories), len(trajectories)
-    worlds = worlds_at(trajectories, [NOW] * count, seconds)
-    errors = []
-    for at in COURSE_FRAMES[11:]:
-        advance(worlds, FRAME_STEP, constants)
-        end = worlds_at(trajectories, [at] * count, seconds)
-        view = np.zeros_like(worlds.active)
-        for n, trajectory in enumerate(trajectories):
-            view[n, : len(trajectory.class_ids)] = trajectory.in_view[at] & trajectory.in_view[NOW]
-        errors.append(float(np.linalg.norm(worlds.position - end.position, axis=-1)[view].mean()))
-    return errors
+    slots = max(len(trajectory.class_ids) for trajectory in trajectories)
+    ids = np.stack([np.pad(t.class_ids, (0, slots - len(t.class_ids))) for t in trajectories])
+    errors: list[list[np.ndarray]] = [[] for _ in range(AHEAD)]
+    for start in starts:
+        worlds = worlds_at(trajectories, [start] * count, seconds)
+        for horizon in range(AHEAD):
+            move(worlds, ids)
+            at = start + FRAME_STEP * (horizon + 1)
+            end = worlds_at(trajectories, [at] * count, seconds)
+            view = np.zeros_like(worlds.active)
+            for n, trajectory in enumerate(trajectories):
+                view[n, : len(trajectory.class_ids)] = trajectory.in_view[at] & trajectory.in_view[start]
+            errors[horizon].append(np.linalg.norm(worlds.position - end.position, axis=-1)[view])
+    return [np.concatenate(of_all_starts) for of_all_starts in errors]
 
 
 def clean_collision(trajectories: Sequence[Trajectory], *, margin: int = 24) -> tuple[int, Collision]:

@@ -13,6 +13,7 @@ from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.data.synthetic.casting import cast_masks
 from vidseg_utils.evaluation.masks import jaccard
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
+from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.choice import choose_mask
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
@@ -212,6 +213,9 @@ def test_frames_of_any_size_get_an_answer_of_their_size():
     answer = forecaster.predict(frames)
     assert answer.shape == (1, 80, 120)
     assert jaccard(answer, masks[21:]) > 0.8
+    whole = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]])[0])
+    drawn = forecaster.predict_full_size(frames)  # not blown up, so its outline is finer
+    assert jaccard(drawn, whole[21:]) > jaccard(Forecaster.predict_full_size(forecaster, frames), whole[21:])
 
 
 def test_empty_and_unknown_masks_forecast_an_empty_stage():

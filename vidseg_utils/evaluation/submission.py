@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
@@ -57,13 +56,12 @@ def predict_split(
         while done < len(split):
             past = to_float(torch.tensor(split.frames[done : done + batch_size, :PAST]).to(device))
             try:
-                mask = system.predict(past)
+                mask = system.predict_full_size(past).cpu().numpy()
             except RuntimeError as error:
                 if batch_size == 1 or not _is_out_of_memory(error):
                     raise
                 batch_size //= 2
                 continue
-            mask = F.interpolate(mask[:, None], size=(HEIGHT, WIDTH), mode="nearest-exact")[:, 0].cpu().numpy()
             answers[done : done + len(mask)] = mask
             done += len(mask)
             bar.update(len(mask))

@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from vidseg_utils.data.layout import PAST
+from vidseg_utils.data.layout import HEIGHT, PAST, WIDTH
 from vidseg_utils.systems.workspace import Workspace
 
 
@@ -57,6 +58,14 @@ class Forecaster(ABC):
             f"expected float frames (B, {PAST}, 3, H, W) or integer masks (B, {PAST}, H, W); "
             f"got {past.dtype} {tuple(past.shape)}"
         )
+
+    @torch.inference_mode()
+    def predict_full_size(self, past: Tensor) -> Tensor:
+        """As `predict`, but (B, 160, 240) whatever the size of `past`: what a submission holds.
+
+        By default the answer is blown up; a system that can draw at any size draws it at that one.
+        """
+        return F.interpolate(self.predict(past)[:, None], size=(HEIGHT, WIDTH), mode="nearest-exact")[:, 0]
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W). By default: segment, then forecast the masks."""

@@ -78,6 +78,12 @@ class ObjectDynamics(Forecaster):
         """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W) uint8."""
         return self.forecast_masks(self._segment_finely(frames), frames.shape[-2:]).to(frames.device)
 
+    @torch.inference_mode()
+    def predict_full_size(self, past: Tensor) -> Tensor:
+        """past: (B, 11, 3, H, W) frames or (B, 11, H, W) masks -> (B, 160, 240) uint8, drawn at that size."""
+        masks = self._segment_finely(past) if past.is_floating_point() else past
+        return self.forecast_masks(masks, (HEIGHT, WIDTH)).to(past.device)
+
     def _segment_finely(self, frames: Tensor) -> Tensor:
         """Frames of any size -> (B, T, 160, 240) class ids on the CPU, one class for each object of a clip."""
         if self.segmenter is None:

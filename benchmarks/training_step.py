@@ -1,4 +1,4 @@
-"""What makes a training step of U-Net and SimVP faster, and that the loss curve stays what it was.
+"""What makes a training step of U-Net, SimVP and SimVP on masks faster, and that the loss curve stays what it was.
 
     python benchmarks/training_step.py                     # small networks: a minute or two on a CPU
     python benchmarks/training_step.py --published         # the published sizes; batch size by --batch-size
@@ -13,13 +13,18 @@ explains (0.1 %, in bf16 3 %) ends the benchmark with an error.
 import argparse
 import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 from torch.nn import functional
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data.layout import PAST
-from vidseg_utils.models import build_model, parameter_count
+from vidseg_utils.data.layout import FRAMES, PAST
+from vidseg_utils.models import build_model, parameter_count, translators
+from vidseg_utils.models.places import place_losses
+from vidseg_utils.models.translators import dilated_depthwise
+from vidseg_utils.profiles import get_profile
+from vidseg_utils.systems.mask_forecasting import parse_configuration
 
 
 def unet_problem(options: argparse.Namespace, device: str) -> tuple[Callable, Callable]:
@@ -45,7 +50,31 @@ def simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callable, C
     )
 
 
-TRIED = {"layout": "channels_last", "fused": "fused Adam", "bf16": "bf16 autocast", "compile": "torch.compile"}
+def mask_simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callable, Callable]:
+    """Five squares a clip that move apart, forecast one by one."""
+    batch_size, (height, width) = max(1, options.batch_size // 4), (options.height, options.width)
+    masks = torch.zeros(batch_size, FRAMES, height, width, dtype=torch.uint8)
+    for number in range(5):
+        for frame in range(FRAMES):
+            top, left = height // 3 + (number - 2) * frame * height // 160, (number * 20 + frame) * width // 120
+            masks[:, frame, top : top + height // 8, left : left + height // 8] = 9 * number + 1
+    past, future = masks[:, :PAST].to(device), masks[:, PAST:].to(device)
+    profile = get_profile("gpu" if options.published else "cpu")
+    config = {**parse_configuration(profile.mask_configuration), "shrink": profile.mask_shrink}
+    return (
+        lambda: build_model("mask_simvp", residual=True, translator="gsta", **config),
+        lambda model: place_losses(model(past, as_places=True), future).mean(),
+    )
+
+
+PROBLEMS = {"unet": unet_problem, "simvp": simvp_problem, "mask_simvp": mask_simvp_problem}
+TRIED = {
+    "product": "conv. as product",
+    "layout": "channels_last",
+    "fused": "fused Adam",
+    "bf16": "bf16 autocast",
+    "compile": "torch.compile",
+}
 PAYS = 1.02  # what is not faster by this factor is left out again
 
 
@@ -64,15 +93,17 @@ def measure(
     clock = time.perf_counter if device == "cuda" else lambda: time.process_time() / torch.get_num_threads()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=fused, foreach=None if fused else False)
     seconds, losses = [], []
-    for _ in range(steps + 2):  # the first two warm up
-        started = clock()
-        with torch.autocast(device, dtype=torch.bfloat16, enabled="bf16" in switches):
-            loss = loss_of(model)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())  # waits for the GPU
-        seconds.append(clock() - started)
+    convolve = dilated_depthwise if "product" in switches else lambda x, conv: conv(x)
+    with patch.object(translators, "dilated_depthwise", convolve):
+        for _ in range(steps + 2):  # the first two warm up
+            started = clock()
+            with torch.autocast(device, dtype=torch.bfloat16, enabled="bf16" in switches):
+                loss = loss_of(model)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())  # waits for the GPU
+            seconds.append(clock() - started)
     return 1 / min(seconds[2:]), losses, parameter_count(model)
 
 
@@ -109,7 +140,7 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default {default}")
     parser.add_argument("--published", action="store_true", help="the published sizes of picture and networks")
     parser.add_argument("--translator", default="inception", help='"inception" (default) or "gsta"')
-    parser.add_argument("--models", nargs="+", default=["unet", "simvp"], choices=["unet", "simvp"])
+    parser.add_argument("--models", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     parser.add_argument("--without", nargs="*", choices=list(TRIED), help="not to be tried; default on a CPU: compile")
     parser.add_argument("--threads", type=int, help="of the CPU; default: all")
     options = parser.parse_args()
@@ -126,7 +157,7 @@ def main() -> None:
     same = True
     for name in options.models:
         print(f"\n{name}")
-        problem = {"unet": unet_problem, "simvp": simvp_problem}[name](options, device)
+        problem = PROBLEMS[name](options, device)
         same &= climb(problem, device=device, steps=options.steps, without=without)
     if not same:
         raise SystemExit("a loss curve did not stay the same")

@@ -56,7 +56,8 @@ class Profile:
     cityscapes_height: int  # working height of its frames, which are twice as wide
     # SimVP on masks, object by object; the published media of masks take the sizes of SimVP above
     mask_configuration: str  # N_S_N_T_hid_S_hid_T_groups
-    mask_shrink: int  # masks are forecast at 1/shrink of the working size, 1 as published
+    mask_cell: int  # pixels of the working size; single objects are forecast on a map of such cells
+    mask_shrink: int  # the published media are forecast at 1/shrink of the working size, 1 as published
     mask_epochs: int
     mask_batch_size: int  # clips
     mask_learning_rate: float
@@ -124,6 +125,7 @@ PROFILES = {
             recurrent_augmentation=("hflip", "object_crop"),
             cityscapes_height=64,
             mask_configuration="2_2_4_8_1",
+            mask_cell=2,
             mask_shrink=2,
             mask_epochs=1,
             mask_batch_size=2,
@@ -179,8 +181,9 @@ PROFILES = {
             recurrent_augmentation=("hflip", "object_crop"),
             cityscapes_height=128,
             mask_configuration="2_3_8_64_1",
+            mask_cell=4,
             mask_shrink=4,
-            mask_epochs=12,
+            mask_epochs=8,
             mask_batch_size=2,
             mask_learning_rate=2e-3,
             convlstm_base_channels=8,
@@ -233,10 +236,11 @@ PROFILES = {
             recurrent_scheduler="plateau",
             recurrent_augmentation=("hflip", "crop"),
             cityscapes_height=512,
-            mask_configuration="4_8_64_256_8",
+            mask_configuration="2_8_64_256_8",
+            mask_cell=4,
             mask_shrink=1,
             mask_epochs=25,
-            mask_batch_size=4,
+            mask_batch_size=8,
             mask_learning_rate=1e-3,
             convlstm_base_channels=64,
             convlstm_hidden_channels=256,

@@ -72,7 +72,7 @@ class MaskSimVP(nn.Module):
         check_positive(shrink=shrink, embedding=embedding, ahead=ahead)
         self.medium, self.residual, self.shrink, self.ahead = medium, residual, shrink, ahead
         self.embedding = ClassEmbedding(embedding) if medium == "objects" else None
-        in_channels = {"number": 1, "one_hot": N_CLASSES, "objects": embedding + 1}[medium]
+        in_channels = {"number": 1, "one_hot": N_CLASSES, "objects": 1 + embedding + residual}[medium]
         self.simvp = SimVP(
             (n_frames, in_channels, 2 ** (n_s // 2), 2 ** (n_s // 2)),
             out_channels=2 if medium == "objects" else in_channels,  # being here, and being nowhere
@@ -137,18 +137,15 @@ class MaskSimVP(nn.Module):
         multiple = self.simvp.multiple
         height, width = (max(multiple, 2, round(REACH * n / multiple) * multiple) for n in planes.shape[3:])
         planes = around(planes, clip, start, (height, width))  # (N, T, K, h, w)
-        objects = torch.arange(len(clip), device=masks.device)
-        own = planes[objects, :, channel, None]  # (N, T, 1, h, w)
-        scores = self.simvp(torch.cat([own, self.embedding(planes, class_ids[clip])], dim=2), last=last)
+        own = planes[torch.arange(len(clip), device=clip.device), :, channel, None]  # (N, T, 1, h, w)
+        seen = [own, self.embedding(planes, class_ids[clip])]
+        if self.residual:
+            line = self._line(velocity, last_frame, (height, width))  # (N, T, h, w)
+            seen.append(line.exp()[:, :, None])
+        scores = self.simvp(torch.cat(seen, dim=2), last=last)
         here, nowhere = scores[:, :, 0], scores[:, :, 1].mean(dim=(2, 3))  # (N, T', h, w), (N, T')
         if self.residual:
-            frames = torch.arange(masks.shape[1], device=clip.device)
-            horizon = self.ahead + frames - last_frame[:, None]  # (N, T) frames since it was seen
-            line = ((self.stride * horizon)[..., None] * velocity[:, None])[:, -here.shape[1] :]  # (N, T', 2) cells
-            rows, columns = (torch.arange(n, device=line.device) - n // 2 for n in (height, width))
-            down, right = rows - line[..., 0, None], columns - line[..., 1, None]  # (N, T', h), (N, T', w)
-            distance = down.square()[..., :, None] + right.square()[..., None, :]
-            here = here - distance / (2 * (2 * self.log_spread[-here.shape[1] :]).exp())[:, None, None]
+            here = here + line[:, -here.shape[1] :]
         return Places(
             logits=torch.cat([here.flatten(2), nowhere[..., None]], dim=2),
             clip=clip,
@@ -159,6 +156,16 @@ class MaskSimVP(nn.Module):
             size=(height, width),
             cell=self.shrink,
         )
+
+    def _line(self, velocity: Tensor, last_frame: Tensor, size: tuple[int, int]) -> Tensor:
+        """velocity: (N, 2) cells a frame since last_frame (N,) -> (N, T, h, w): log of a Gaussian, 0 at its top."""
+        frames = torch.arange(len(self.stride), device=velocity.device)
+        horizon = self.ahead + frames - last_frame[:, None]  # (N, T)
+        ends = (self.stride * horizon)[..., None] * velocity[:, None]  # (N, T, 2)
+        rows, columns = (torch.arange(n, device=ends.device) - n // 2 for n in size)
+        down, right = rows - ends[..., 0, None], columns - ends[..., 1, None]  # (N, T, h), (N, T, w)
+        distance = down.square()[..., :, None] + right.square()[..., None, :]
+        return -distance / (2 * (2 * self.log_spread).exp())[:, None, None]
 
 
 def objects_of(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:

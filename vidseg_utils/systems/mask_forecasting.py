@@ -74,7 +74,7 @@ def train_mask_simvp(
         "medium": medium,
         **(parse_configuration(configuration) if configuration else default_sizes(profile, medium)),
         "translator": translator or ("gsta" if own else "inception"),
-        "shrink": profile.mask_shrink,
+        "shrink": profile.mask_cell if own else profile.mask_shrink,
         "residual": own or profile.simvp_residual,
         **({"ahead": ahead} if own and ahead != PAST else {}),
     }

@@ -4,77 +4,90 @@ One table, so that a notebook, the command line and a test mean the same by a pr
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+
+def _sizes(smoke: Any, cpu: Any, gpu: Any) -> Any:
+    """One line of the table."""
+    return field(metadata={"smoke": smoke, "cpu": cpu, "gpu": gpu})
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Every size of one profile. Change single ones with `get_profile(name, unet_epochs=3)`."""
+    """Every size, as smoke, cpu and gpu have it. Change single ones with `get_profile(name, unet_epochs=3)`."""
 
     name: str
     # videos of each split
-    train: int
-    val: int
-    unlabeled: int
-    hidden: int
+    train: int = _sizes(4, 300, 1_000)
+    val: int = _sizes(3, 100, 1_000)
+    unlabeled: int = _sizes(2, 100, 13_000)
+    hidden: int = _sizes(2, 20, 2_000)
     # working size of a frame, pixels; on disk it is always 160 x 240
-    height: int
-    width: int
+    height: int = _sizes(40, 80, 160)
+    width: int = _sizes(60, 120, 240)
     # U-Net
-    unet_base_channels: int
-    unet_head: str  # "flat" scores 49 classes apart, as published; "factored" adds up shape, material and colour
-    unet_epochs: int
-    unet_batch_size: int
-    unet_frames_every: int  # of each training video every n-th frame
-    unet_learning_rate: float
-    unet_augmentation: tuple[str, ...]  # see data.transforms.build_augmentation
+    unet_base_channels: int = _sizes(8, 16, 64)
+    # "flat" scores 49 classes apart, as published; "factored" adds up shape, material and colour
+    unet_head: str = _sizes("factored", "factored", "flat")
+    unet_epochs: int = _sizes(1, 20, 30)
+    unet_batch_size: int = _sizes(8, 16, 32)
+    unet_frames_every: int = _sizes(4, 2, 1)  # of each training video every n-th frame
+    unet_learning_rate: float = _sizes(1e-3, 8e-3, 1e-3)
+    # see data.transforms.build_augmentation
+    unet_augmentation: tuple[str, ...] = _sizes(
+        ("hflip", "object_crop"), ("hflip", "object_crop"), ("hflip", "vflip", "crop", "rotate")
+    )
     # SimVP
-    simvp_hid_s: int
-    simvp_hid_t: int
-    simvp_n_s: int
-    simvp_n_t: int
-    simvp_residual: bool  # predict the change since frame 10; False as published
-    simvp_epochs: int
-    simvp_batch_size: int
-    simvp_learning_rate: float
+    simvp_hid_s: int = _sizes(8, 16, 64)
+    simvp_hid_t: int = _sizes(16, 128, 256)
+    simvp_n_s: int = _sizes(2, 4, 4)
+    simvp_n_t: int = _sizes(2, 4, 8)
+    simvp_residual: bool = _sizes(True, True, False)  # predict the change since frame 10; False as published
+    simvp_epochs: int = _sizes(1, 3, 25)
+    simvp_batch_size: int = _sizes(2, 4, 8)
+    simvp_learning_rate: float = _sizes(1e-3, 2e-3, 1e-3)
     # interaction network of learned object dynamics
-    interaction_epochs: int
+    interaction_epochs: int = _sizes(2, 30, 30)
     # recurrent U-Net
-    recurrent_size: str  # small_shallow, small_deep or original
-    recurrent_head: str  # as U-Net's
-    recurrent_length: int  # frames of a training sequence
-    recurrent_val_length: int
-    recurrent_frame_epochs: int  # on single frames, before
-    recurrent_frame_windows: int  # of each clip in such an epoch
-    recurrent_epochs: int  # those on sequences
-    recurrent_batch_size: int  # sequences
-    recurrent_accumulation: int  # batches a step
-    recurrent_frame_learning_rate: float  # on single frames
-    recurrent_learning_rate: float  # on sequences
-    recurrent_scheduler: str
-    recurrent_augmentation: tuple[str, ...]
-    cityscapes_height: int  # working height of its frames, which are twice as wide
+    recurrent_size: str = _sizes("small_shallow", "small_deep", "original")  # small_shallow, small_deep or original
+    recurrent_head: str = _sizes("factored", "factored", "flat")  # as U-Net's
+    recurrent_length: int = _sizes(3, 5, 5)  # frames of a training sequence
+    recurrent_val_length: int = _sizes(4, 12, 12)
+    recurrent_frame_epochs: int = _sizes(1, 14, 100)  # on single frames, before
+    recurrent_frame_windows: int = _sizes(1, 8, 1)  # of each clip in such an epoch
+    recurrent_epochs: int = _sizes(1, 8, 100)  # those on sequences
+    recurrent_batch_size: int = _sizes(2, 8, 4)  # sequences
+    recurrent_accumulation: int = _sizes(1, 1, 4)  # batches a step
+    recurrent_frame_learning_rate: float = _sizes(1e-3, 8e-3, 3e-4)  # on single frames
+    recurrent_learning_rate: float = _sizes(1e-3, 1e-3, 3e-4)  # on sequences
+    recurrent_scheduler: str = _sizes("onecycle", "onecycle", "plateau")
+    recurrent_augmentation: tuple[str, ...] = _sizes(
+        ("hflip", "object_crop"), ("hflip", "object_crop"), ("hflip", "crop")
+    )
+    cityscapes_height: int = _sizes(64, 128, 512)  # working height of its frames, which are twice as wide
     # SimVP on masks, object by object; the published media of masks take the sizes of SimVP above
-    mask_configuration: str  # N_S_N_T_hid_S_hid_T_groups
-    mask_cell: int  # pixels of the working size; single objects are forecast on a map of such cells
-    mask_shrink: int  # the published media are forecast at 1/shrink of the working size, 1 as published
-    mask_epochs: int
-    mask_batch_size: int  # clips
-    mask_learning_rate: float
+    mask_configuration: str = _sizes("2_2_4_8_1", "2_3_8_64_1", "2_8_64_256_8")  # N_S_N_T_hid_S_hid_T_groups
+    mask_cell: int = _sizes(2, 4, 4)  # pixels of the working size; single objects are forecast on a map of such cells
+    # the published media are forecast at 1/shrink of the working size, 1 as published
+    mask_shrink: int = _sizes(2, 4, 1)
+    mask_epochs: int = _sizes(1, 8, 25)
+    mask_batch_size: int = _sizes(2, 2, 8)  # clips
+    mask_learning_rate: float = _sizes(1e-3, 2e-3, 1e-3)
     # ConvLSTM reconstructor
-    convlstm_base_channels: int
-    convlstm_hidden_channels: int
-    convlstm_residual: bool  # as SimVP's
-    convlstm_epochs: int
-    convlstm_batch_size: int
-    convlstm_learning_rate: float
+    convlstm_base_channels: int = _sizes(4, 8, 64)
+    convlstm_hidden_channels: int = _sizes(8, 32, 256)
+    convlstm_residual: bool = _sizes(True, True, False)  # as SimVP's
+    convlstm_epochs: int = _sizes(1, 12, 25)
+    convlstm_batch_size: int = _sizes(2, 2, 8)
+    convlstm_learning_rate: float = _sizes(1e-3, 1e-3, 1e-4)
     # semi-supervised SimVP; its network has SimVP's sizes
-    semi_segmenter: str  # "unet" or "deeplabv3", as published
-    semi_epochs: int  # of stage 3; stages 4 and 5 take a third as many
-    semi_learning_rate: float
+    semi_segmenter: str = _sizes("unet", "unet", "deeplabv3")  # "unet" or "deeplabv3", as published
+    semi_epochs: int = _sizes(1, 3, 25)  # of stage 3; stages 4 and 5 take a third as many
+    semi_learning_rate: float = _sizes(1e-3, 2e-3, 1e-3)
     # machine
-    precision: str  # "no" (float32), "bf16" or "fp16"
-    workers: int  # loader processes; 0 loads in the main one
+    precision: str = _sizes("no", "no", "bf16")  # "no" (float32), "bf16" or "fp16"
+    workers: int = _sizes(0, 0, 4)  # loader processes; 0 loads in the main one
     seed: int = 0
 
     @property
@@ -84,177 +97,8 @@ class Profile:
 
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            name="smoke",
-            train=4,
-            val=3,
-            unlabeled=2,
-            hidden=2,
-            height=40,
-            width=60,
-            unet_base_channels=8,
-            unet_head="factored",
-            unet_epochs=1,
-            unet_batch_size=8,
-            unet_frames_every=4,
-            unet_learning_rate=1e-3,
-            unet_augmentation=("hflip", "object_crop"),
-            simvp_hid_s=8,
-            simvp_hid_t=16,
-            simvp_n_s=2,
-            simvp_n_t=2,
-            simvp_residual=True,
-            simvp_epochs=1,
-            simvp_batch_size=2,
-            simvp_learning_rate=1e-3,
-            interaction_epochs=2,
-            recurrent_size="small_shallow",
-            recurrent_head="factored",
-            recurrent_length=3,
-            recurrent_val_length=4,
-            recurrent_frame_epochs=1,
-            recurrent_frame_windows=1,
-            recurrent_epochs=1,
-            recurrent_batch_size=2,
-            recurrent_accumulation=1,
-            recurrent_frame_learning_rate=1e-3,
-            recurrent_learning_rate=1e-3,
-            recurrent_scheduler="onecycle",
-            recurrent_augmentation=("hflip", "object_crop"),
-            cityscapes_height=64,
-            mask_configuration="2_2_4_8_1",
-            mask_cell=2,
-            mask_shrink=2,
-            mask_epochs=1,
-            mask_batch_size=2,
-            mask_learning_rate=1e-3,
-            convlstm_base_channels=4,
-            convlstm_hidden_channels=8,
-            convlstm_residual=True,
-            convlstm_epochs=1,
-            convlstm_batch_size=2,
-            convlstm_learning_rate=1e-3,
-            semi_segmenter="unet",
-            semi_epochs=1,
-            semi_learning_rate=1e-3,
-            precision="no",
-            workers=0,
-        ),
-        Profile(
-            name="cpu",
-            train=300,
-            val=100,
-            unlabeled=100,
-            hidden=20,
-            height=80,
-            width=120,
-            unet_base_channels=16,
-            unet_head="factored",
-            unet_epochs=20,
-            unet_batch_size=16,
-            unet_frames_every=2,
-            unet_learning_rate=8e-3,
-            unet_augmentation=("hflip", "object_crop"),
-            simvp_hid_s=16,
-            simvp_hid_t=128,
-            simvp_n_s=4,
-            simvp_n_t=4,
-            simvp_residual=True,
-            simvp_epochs=3,
-            simvp_batch_size=4,
-            simvp_learning_rate=2e-3,
-            interaction_epochs=30,
-            recurrent_size="small_deep",
-            recurrent_head="factored",
-            recurrent_length=5,
-            recurrent_val_length=12,
-            recurrent_frame_epochs=14,
-            recurrent_frame_windows=8,
-            recurrent_epochs=8,
-            recurrent_batch_size=8,
-            recurrent_accumulation=1,
-            recurrent_frame_learning_rate=8e-3,
-            recurrent_learning_rate=1e-3,
-            recurrent_scheduler="onecycle",
-            recurrent_augmentation=("hflip", "object_crop"),
-            cityscapes_height=128,
-            mask_configuration="2_3_8_64_1",
-            mask_cell=4,
-            mask_shrink=4,
-            mask_epochs=8,
-            mask_batch_size=2,
-            mask_learning_rate=2e-3,
-            convlstm_base_channels=8,
-            convlstm_hidden_channels=32,
-            convlstm_residual=True,
-            convlstm_epochs=12,
-            convlstm_batch_size=2,
-            convlstm_learning_rate=1e-3,
-            semi_segmenter="unet",
-            semi_epochs=3,
-            semi_learning_rate=2e-3,
-            precision="no",
-            workers=0,
-        ),
-        Profile(
-            name="gpu",
-            train=1000,
-            val=1000,
-            unlabeled=13000,
-            hidden=2000,
-            height=160,
-            width=240,
-            unet_base_channels=64,
-            unet_head="flat",
-            unet_epochs=30,
-            unet_batch_size=32,
-            unet_frames_every=1,
-            unet_learning_rate=1e-3,
-            unet_augmentation=("hflip", "vflip", "crop", "rotate"),
-            simvp_hid_s=64,
-            simvp_hid_t=256,
-            simvp_n_s=4,
-            simvp_n_t=8,
-            simvp_residual=False,
-            simvp_epochs=25,
-            simvp_batch_size=8,
-            simvp_learning_rate=1e-3,
-            interaction_epochs=30,
-            recurrent_size="original",
-            recurrent_head="flat",
-            recurrent_length=5,
-            recurrent_val_length=12,
-            recurrent_frame_epochs=100,
-            recurrent_frame_windows=1,
-            recurrent_epochs=100,
-            recurrent_batch_size=4,
-            recurrent_accumulation=4,
-            recurrent_frame_learning_rate=3e-4,
-            recurrent_learning_rate=3e-4,
-            recurrent_scheduler="plateau",
-            recurrent_augmentation=("hflip", "crop"),
-            cityscapes_height=512,
-            mask_configuration="2_8_64_256_8",
-            mask_cell=4,
-            mask_shrink=1,
-            mask_epochs=25,
-            mask_batch_size=8,
-            mask_learning_rate=1e-3,
-            convlstm_base_channels=64,
-            convlstm_hidden_channels=256,
-            convlstm_residual=False,
-            convlstm_epochs=25,
-            convlstm_batch_size=8,
-            convlstm_learning_rate=1e-4,
-            semi_segmenter="deeplabv3",
-            semi_epochs=25,
-            semi_learning_rate=1e-3,
-            precision="bf16",
-            workers=4,
-        ),
-    )
+    name: Profile(name, **{size.name: size.metadata[name] for size in fields(Profile) if size.metadata})
+    for name in ("smoke", "cpu", "gpu")
 }
 PROFILES["cpu_full"] = replace(  # the videos of cpu at the course's size of frames; its U-Net can start from cpu's
     PROFILES["cpu"], name="cpu_full", height=160, width=240, unet_epochs=8, unet_learning_rate=4e-3

@@ -78,12 +78,12 @@ def show_profile(workspace: Workspace, count: int) -> ObjectDynamics:
     with torch.inference_mode():
         for clip in tqdm(split.frames[:count], desc="segment"):
             frames = to_float(torch.tensor(clip[None, :11])).to(workspace.device)
-            voted.append(system.segment(frames)[0].cpu().numpy())
+            voted.append(system.segment_finely(frames)[0].numpy())
     print(f"U-Net's masks: {1e3 * (time.process_time() - start) / len(masks):.0f} ms of one core a video to segment")
     voted = np.stack(voted)
-    size = "{} x {}".format(*masks.shape[2:])
-    print(f"\n## profile {workspace.profile.name}: {len(masks)} videos at {size}, from {workspace.root.name}")
-    score = jaccard(torch.from_numpy(voted), torch.tensor(masks[:, :11]))
+    height, width = masks.shape[2:]
+    print(f"\n## profile {workspace.profile.name}: {len(masks)} videos at {height} x {width}")
+    score = jaccard(torch.from_numpy(nearest_scale(voted, height=height, width=width)), torch.tensor(masks[:, :11]))
     print(f"U-Net's masks, one name a track: Jaccard {score:.3f} with the true ones")
     show_ladder(trajectories, masks, {"U-Net's masks": voted, "true masks": masks[:, :11]}, system)
     show_rollouts(trajectories, system)
@@ -149,13 +149,15 @@ def show_ladder(
 ) -> None:
     """The score of ever more knowledge, and the accuracy of the state, as printed lines.
 
-    masks: (B, 22, H, W) true ones; sources: name -> past masks (B, 11, H, W).
+    masks: (B, 22, H, W) true ones; sources: name -> past masks (B, 11, h, w), of that size or finer.
     """
     past, target = masks[:, :11], torch.tensor(masks[:, -1])
+    height, width = masks.shape[2:]
     answers = {"copy frame 10": masks[:, 10], "straight lines in the picture": carry_masks(past)}
     for name, given in sources.items():
         start = time.process_time()
-        answers |= {f"{name}: {way}": answer for way, answer in answers_from_masks(system, given).items()}
+        ways = answers_from_masks(system, given, height=height, width=width)
+        answers |= {f"{name}: {way}": answer for way, answer in ways.items()}
         print(f"{name}: {1e3 * (time.process_time() - start) / len(masks):.0f} ms of one core a video")
     for name, answer in (answers | answers_from_truth(system, trajectories, past)).items():
         print(f"{name:40s} {jaccard(torch.tensor(answer), target):.3f}")

@@ -35,9 +35,9 @@ def _means(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def nearest_scale(masks: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """(T, H, W) -> (T, height, width): the value at the centre of each new pixel; labels are never blended."""
-    if masks.shape[1:] == (height, width):
+    """(..., H, W) -> (..., height, width): the value at the centre of each new pixel; labels are never blended."""
+    if masks.shape[-2:] == (height, width):
         return masks
-    rows = (np.arange(height) + 0.5) * masks.shape[1] / height
-    columns = (np.arange(width) + 0.5) * masks.shape[2] / width
-    return masks[:, rows.astype(int)[:, None], columns.astype(int)]
+    rows = (np.arange(height) + 0.5) * masks.shape[-2] / height
+    columns = (np.arange(width) + 0.5) * masks.shape[-1] / width
+    return masks[..., rows.astype(int)[:, None], columns.astype(int)]

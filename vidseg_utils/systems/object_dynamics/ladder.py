@@ -17,10 +17,15 @@ NOW, THEN = COURSE_FRAMES[10], COURSE_FRAMES[21]
 Move = Callable[[Worlds, np.ndarray], None]  # lets a course frame pass, in place; the class ids are (M, N), 0 = none
 
 
-def answers_from_masks(system: ObjectDynamics, past: np.ndarray) -> dict[str, np.ndarray]:
-    """past: (B, 11, H, W), one class an object -> what each way to go on answers: name -> (B, H, W) uint8."""
+def answers_from_masks(
+    system: ObjectDynamics, past: np.ndarray, *, height: int | None = None, width: int | None = None
+) -> dict[str, np.ndarray]:
+    """past: (B, 11, H, W), one class an object -> what each way to go on answers: name -> (B, H, W) uint8.
+
+    height, width: of the answers; by default those of the masks.
+    """
     tracks, worlds = system.worlds_now(past)
-    size = {"height": past.shape[2], "width": past.shape[3]}
+    size = {"height": height or past.shape[2], "width": width or past.shape[3]}
     straight = mean_of(worlds, len(past))
     single = straight.copy()
     straight.position += (THEN - NOW) * straight.velocity
@@ -72,7 +77,7 @@ def state_errors(system: ObjectDynamics, trajectories: Sequence[Trajectory], sou
     their right class, no more than their radius from where they are.
     """
     lines = [
-        "| masks | shape | sightings | place, a mask | turn (°) | place, frame 10 | velocity | tracked |",
+        "| masks | shape | sightings | place, one mask | turn (°) | place, frame 10 | velocity | tracked |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for source, past in sources.items():

@@ -70,21 +70,20 @@ class ObjectDynamics(Forecaster):
     def segment(self, frames: Tensor) -> Tensor:
         """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids, one class for each object of a clip."""
         height, width = frames.shape[-2:]
-        fine = self._segment_finely(frames).flatten(0, 1).numpy()
-        masks = torch.from_numpy(nearest_scale(fine, height=height, width=width))
-        return masks.unflatten(0, frames.shape[:2]).to(frames.device)
+        fine = self.segment_finely(frames).numpy()
+        return torch.from_numpy(nearest_scale(fine, height=height, width=width)).to(frames.device)
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W) uint8."""
-        return self.forecast_masks(self._segment_finely(frames), frames.shape[-2:]).to(frames.device)
+        return self.forecast_masks(self.segment_finely(frames), frames.shape[-2:]).to(frames.device)
 
     @torch.inference_mode()
     def predict_full_size(self, past: Tensor) -> Tensor:
         """past: (B, 11, 3, H, W) frames or (B, 11, H, W) masks -> (B, 160, 240) uint8, drawn at that size."""
-        masks = self._segment_finely(past) if past.is_floating_point() else past
+        masks = self.segment_finely(past) if past.is_floating_point() else past
         return self.forecast_masks(masks, (HEIGHT, WIDTH)).to(past.device)
 
-    def _segment_finely(self, frames: Tensor) -> Tensor:
+    def segment_finely(self, frames: Tensor) -> Tensor:
         """Frames of any size -> (B, T, 160, 240) class ids on the CPU, one class for each object of a clip."""
         if self.segmenter is None:
             raise ValueError(f"{self.name} has no segmenter: give it masks (B, T, H, W) instead of frames")

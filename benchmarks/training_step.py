@@ -69,8 +69,8 @@ def mask_simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callab
 
 PROBLEMS = {"unet": unet_problem, "simvp": simvp_problem, "mask_simvp": mask_simvp_problem}
 TRIED = {
-    "product": "conv. as product",
     "layout": "channels_last",
+    "product": "conv. as product",
     "fused": "fused Adam",
     "bf16": "bf16 autocast",
     "compile": "torch.compile",

@@ -101,7 +101,7 @@ PROFILES = {
     for name in ("smoke", "cpu", "gpu")
 }
 PROFILES["cpu_full"] = replace(  # the videos of cpu at the course's size of frames; its U-Net can start from cpu's
-    PROFILES["cpu"], name="cpu_full", height=160, width=240, unet_epochs=8, unet_learning_rate=4e-3
+    PROFILES["cpu"], name="cpu_full", height=160, width=240, unet_epochs=8, unet_learning_rate=4e-3, mask_cell=8
 )
 
 

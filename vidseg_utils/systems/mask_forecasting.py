@@ -63,9 +63,8 @@ def train_mask_simvp(
     configuration: SimVP's sizes, such as "4_8_64_256_7", see `parse_configuration`; translator: "inception" or "gsta";
     these and epochs are the profile's unless given
     ahead: 11 frames at once, or fewer at a time, then fed back with scheduled sampling
-    The best epoch is kept: for "objects" by the Jaccard index of frame 21 in validation; for the published media as
-    published, by the loss first and then by that index, see `loss_then_jaccard`. Returns the model and its history, a
-    row an epoch.
+    The best epoch is kept, as published by the validation loss first and then by the Jaccard index of frame 21, see
+    `loss_then_jaccard`. Returns the model and its history, a row an epoch.
     """
     check_choice("train_on", train_on, TRAIN_ON)
     profile = workspace.profile
@@ -85,8 +84,7 @@ def train_mask_simvp(
         learning_rate=profile.mask_learning_rate if own else profile.simvp_learning_rate,
         scheduler="onecycle",
         clip_norm=1.0,
-        monitor="jaccard" if own else "loss_then_jaccard",
-        mode="max" if own else "min",
+        monitor="loss_then_jaccard",
     )
     sampling = ScheduledSampling(fit_config.epochs)
 

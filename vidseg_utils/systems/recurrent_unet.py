@@ -20,7 +20,6 @@ from vidseg_utils.models import build_model
 from vidseg_utils.models.recurrent_unet import RecurrentUNet
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.checkpoint import load_model, train_or_load
-from vidseg_utils.training.config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import CrossEntropy, still_pixels, temporal_consistency
 
@@ -66,18 +65,15 @@ def train_recurrent_unet(
         "n_classes": N_CITYSCAPES_CLASSES if cityscapes else N_CLASSES,
         "head": "flat" if cityscapes else profile.recurrent_head,
     }
-    fit_config = FitConfig(
+    fit_config = workspace.fit_config(
         epochs=profile.recurrent_epochs,
         batch_size=profile.recurrent_batch_size,
         accumulation_steps=profile.recurrent_accumulation,
         learning_rate=profile.recurrent_learning_rate,
         scheduler=profile.recurrent_scheduler,
-        precision=profile.precision,
-        num_workers=profile.workers,
         seed=recipe.seed,
         monitor="miou",
         mode="max",
-        channels_last=True,
     )
     seed_everything(recipe.seed)  # the first weights, too, are the seed's
     model = build_model("recurrent_unet", **config)
@@ -91,14 +87,13 @@ def train_recurrent_unet(
         validate=lambda network, loader, device: score_sequences(network, loader, device).result(),
         config=fit_config,
         run=run or workspace.run("recurrent_unet"),
-        description={
-            "model": {"name": "recurrent_unet", "config": config},
-            "task": "video segmentation",
-            "recipe": asdict(recipe),
-            "data": "cityscapes" if cityscapes else "clips",
-            "profile": profile.name,
-            "size": [profile.height, profile.width],
-        },
+        description=workspace.describe(
+            "recurrent_unet",
+            config,
+            task="video segmentation",
+            recipe=asdict(recipe),
+            data="cityscapes" if cityscapes else "clips",
+        ),
     )
 
 

@@ -56,7 +56,7 @@ class Profile:
     recurrent_val_length: int = _sizes(4, 12, 12)
     recurrent_frame_epochs: int = _sizes(1, 14, 100)  # on single frames, before
     recurrent_frame_windows: int = _sizes(1, 8, 1)  # of each clip in such an epoch
-    recurrent_epochs: int = _sizes(1, 8, 100)  # those on sequences
+    recurrent_epochs: int = _sizes(1, 5, 100)  # those on sequences
     recurrent_batch_size: int = _sizes(2, 8, 4)  # sequences
     recurrent_accumulation: int = _sizes(1, 1, 4)  # batches a step
     recurrent_frame_learning_rate: float = _sizes(1e-3, 8e-3, 3e-4)  # on single frames

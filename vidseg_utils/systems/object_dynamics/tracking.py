@@ -31,7 +31,7 @@ class FilterSettings:
     sighting_scale: float = 1.3  # of the outlines' own sigmas, which know nothing of a segmenter's habits
     position_noise: float = 3e-4  # world units a course frame
     spin_noise: float = 3e-4  # radians a video frame, a course frame, while moving
-    kick_noise: float = 0.06  # of a velocity change in a collision
+    kick_noise: float = 0.02  # of a velocity change in a collision
 
 
 class Noise:

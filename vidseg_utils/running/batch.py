@@ -39,7 +39,8 @@ def run_notebook(
     path, profile = Path(path), get_profile(profile).name
     given = dict(parameters or {})
     if reserved := sorted({"PROFILE", "RUN"} & set(given)):
-        raise ValueError(f"{reserved[0]} is no free parameter; give {reserved[0].lower()}= (--profile) instead")
+        cure = {"PROFILE": "say --profile", "RUN": "set it in Jupyter, or write a sweep"}
+        raise ValueError(f"{reserved[0]} is no free parameter here; {cure[reserved[0]]}")
     values = checked_parameters(path, given | {"PROFILE": profile} | ({} if run is None else {"RUN": run}))
     # a solution has its lesson's name, but must not take its run folder
     name = f"{path.stem}_solutions" if path.resolve().parent.name == "solutions" else path.stem

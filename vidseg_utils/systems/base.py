@@ -82,9 +82,14 @@ class Forecaster(ABC):
 
     def segment(self, frames: Tensor) -> Tensor:
         """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids by the system's segmenter."""
+        segmenter = self.needed_segmenter()
+        return torch.stack([segmenter(clip).argmax(dim=1) for clip in frames.unbind(0)])  # (B, T, H, W)
+
+    def needed_segmenter(self) -> nn.Module:
+        """The system's segmenter. Raises ValueError, with the cure, where there is none."""
         if self.segmenter is None:
             raise ValueError(f"{self.name} has no segmenter: give it masks (B, T, H, W) instead of frames")
-        return torch.stack([self.segmenter(clip).argmax(dim=1) for clip in frames.unbind(0)])  # (B, T, H, W)
+        return self.segmenter
 
     def modules(self) -> list[nn.Module]:
         """The networks that the system runs, each once."""

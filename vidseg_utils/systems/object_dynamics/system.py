@@ -85,11 +85,10 @@ class ObjectDynamics(Forecaster):
 
     def segment_finely(self, frames: Tensor) -> Tensor:
         """Frames of any size -> (B, T, 160, 240) class ids on the CPU, one class for each object of a clip."""
-        if self.segmenter is None:
-            raise ValueError(f"{self.name} has no segmenter: give it masks (B, T, H, W) instead of frames")
+        segmenter = self.needed_segmenter()
         masks, scores = [], []
         for clip in frames.unbind(0):
-            logits = self.segmenter(clip)  # (T, 49, H, W)
+            logits = segmenter(clip)  # (T, 49, H, W)
             if logits.shape[-2:] != (HEIGHT, WIDTH):
                 logits = at_full_size(logits)
             masks.append(logits.argmax(dim=1).to("cpu", torch.uint8).numpy())

@@ -1,5 +1,7 @@
 """The doors into the project agree: pyproject.toml, environment.yml, the Makefile and the workflow."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -24,3 +26,11 @@ def test_dependencies_have_lower_bounds_only():
 def test_both_ci_doors_run_the_same_script():
     assert "bash .ci/run" in (ROOT / ".github/workflows/ci.yml").read_text()
     assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_linter_sees_every_file():
+    ruff = [sys.executable, "-m", "ruff", "check", "--show-files", ROOT]
+    seen = subprocess.run(ruff, capture_output=True, text=True, check=True).stdout
+    ours = {str(path) for folder in ("vidseg_utils", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")}
+    assert ours
+    assert ours <= set(seen.splitlines())

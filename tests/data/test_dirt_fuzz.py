@@ -200,7 +200,9 @@ def _accident(path, rng):
     if kind == 0 and path.is_file():
         path.write_bytes(mutate(path.read_bytes(), rng))
     elif kind == 1:
-        path.rename(path.with_name(rng.choice(("image_3.png", "image_003.png", "mask.npy", "video_1", "video_01", "x"))))
+        path.rename(
+            path.with_name(rng.choice(("image_3.png", "image_003.png", "mask.npy", "video_1", "video_01", "x")))
+        )
     else:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         if kind == 2:

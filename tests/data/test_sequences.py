@@ -1,4 +1,4 @@
-"""Sequences for networks that remember: the label beside its own frame, anywhere, and noise that belongs to the video."""
+"""Sequences for networks that remember: the label beside its own frame, anywhere; noise that belongs to the video."""
 
 import numpy as np
 import pytest

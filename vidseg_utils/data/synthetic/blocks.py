@@ -57,7 +57,7 @@ class Blocks:
         return rearrange(blocks, "... (rows columns) (h w) -> ... (rows h columns w)", **axes)
 
     def over(self, rectangles: np.ndarray) -> np.ndarray:
-        """(U, 4) rectangles as `tiles.bounding_rectangles` has them -> (U, N) whether a block shares a pixel with it."""
+        """(U, 4) rectangles as of `tiles.bounding_rectangles` -> (U, N) whether a block shares a pixel with one."""
         x0, x1, y0, y1 = rectangles.T[:, :, None]
         left, right, top, bottom = self.edges.T
         return (left < x1) & (right > x0) & (top < y1) & (bottom > y0)

@@ -100,7 +100,7 @@ def _render(class_ids, positions, rotations, *, height, width, device, look) -> 
 
 
 def _numbered(wanted: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(K,) places of what is True in `wanted` (F, N), and (F * N,) the number 0 .. K - 1 of each, K of what is False."""
+    """(K,) places of what is True in `wanted` (F, N), and (F * N,) the number 0..K-1 of each, K of what is False."""
     places = torch.as_tensor(wanted.ravel().nonzero()[0]).to(device)
     number = torch.full((wanted.size,), len(places), device=device)
     number[places] = torch.arange(len(places), device=device)

@@ -16,7 +16,6 @@ from vidseg_utils.data.synthetic.world import PhysicsSettings
 from vidseg_utils.paths import replacing
 
 
-
 @dataclass(frozen=True)
 class Job:
     """One video to make."""

@@ -78,7 +78,7 @@ def show_profile(workspace: Workspace, count: int) -> ObjectDynamics:
     with torch.inference_mode():
         for clip in tqdm(split.frames[:count], desc="segment"):
             frames = to_float(torch.tensor(clip[None, :11])).to(workspace.device)
-            voted.append(system.segment_finely(frames)[0].numpy())
+            voted.append(system.segment(frames)[0].cpu().numpy())
     print(f"U-Net's masks: {1e3 * (time.process_time() - start) / len(masks):.0f} ms of one core a video to segment")
     voted = np.stack(voted)
     height, width = masks.shape[2:]

@@ -13,7 +13,6 @@ from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.data.synthetic.casting import cast_masks
 from vidseg_utils.evaluation.masks import jaccard
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
-from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.choice import choose_mask
 from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
@@ -183,7 +182,7 @@ def test_a_worker_process_would_answer_the_same():
     masks = torch.from_numpy(film(*BOUNCE, height=80)[0][None, :11])
     forecaster = system()
     worker = pickle.loads(pickle.dumps(forecaster._forecast_part))
-    np.testing.assert_array_equal(worker(masks.numpy(), size=(80, 120)), forecaster.predict(masks).numpy())
+    np.testing.assert_array_equal(worker(masks.numpy()), forecaster.predict(masks).numpy())
 
 
 def test_scores_of_small_frames_place_outlines_between_their_pixels():
@@ -209,13 +208,15 @@ def test_frames_of_any_size_get_an_answer_of_their_size():
     masks = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]], height=80)[0])
     frames = (masks > 0).float()[None, :11, None].expand(-1, -1, 3, -1, -1)
     forecaster = ObjectDynamics(system().model, segmenter=Grey(), settings=FilterSettings(members=4))
-    np.testing.assert_array_equal(forecaster.segment(frames), masks[None, :11])
+    seen = forecaster.segment(frames)  # finer than the frames
+    np.testing.assert_array_equal(nearest_scale(seen.numpy(), height=80, width=120), masks[None, :11])
     answer = forecaster.predict(frames)
     assert answer.shape == (1, 80, 120)
     assert jaccard(answer, masks[21:]) > 0.8
     whole = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]])[0])
-    drawn = forecaster.predict_full_size(frames)  # not blown up, so its outline is finer
-    assert jaccard(drawn, whole[21:]) > jaccard(Forecaster.predict_full_size(forecaster, frames), whole[21:])
+    drawn = forecaster.predict(frames, (160, 240))
+    blown_up = functional.interpolate(answer[:, None], size=(160, 240), mode="nearest-exact")[:, 0]
+    assert jaccard(drawn, whole[21:]) > jaccard(blown_up, whole[21:])
 
 
 def test_empty_and_unknown_masks_forecast_an_empty_stage():

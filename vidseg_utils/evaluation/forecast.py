@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
@@ -47,6 +48,7 @@ class Evaluation:
         write_json(run / "metrics.json", self.metrics)
 
 
+@torch.inference_mode()
 def evaluate_system(
     system: Forecaster,
     split: SplitCache,
@@ -74,13 +76,16 @@ def evaluate_system(
         masks = batch["masks"]
         past = masks[:, :PAST] if true_masks else to_float(batch["frames"][:, :PAST].to(device))
         start = time.perf_counter()
-        with torch.inference_mode():
-            seen = system.segment(past) if segments and system.starts_from_masks else None
-        prediction = system.predict(past if seen is None else seen).cpu()
-        seconds += time.perf_counter() - start
-        if segments:
-            with torch.inference_mode():
-                seen = system.segment(past) if seen is None else seen
+        if segments and system.starts_from_masks:
+            seen = system.segment(past)
+            prediction = system.predict(seen, masks.shape[-2:]).cpu()
+            seconds += time.perf_counter() - start
+        else:
+            prediction = system.predict(past).cpu()
+            seconds += time.perf_counter() - start
+            seen = system.segment(past) if segments else None
+        if seen is not None:
+            seen = F.interpolate(seen.to(torch.uint8), size=masks.shape[-2:], mode="nearest-exact")
             segmentation += confusion_matrix(seen.cpu(), masks[:, :PAST])
         last, known = copy_last_and_ceiling(masks)
         score.update(prediction, masks)

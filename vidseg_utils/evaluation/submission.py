@@ -56,7 +56,7 @@ def predict_split(
         while done < len(split):
             past = to_float(torch.tensor(split.frames[done : done + batch_size, :PAST]).to(device))
             try:
-                mask = system.predict_full_size(past).cpu().numpy()
+                mask = system.predict(past, (HEIGHT, WIDTH)).cpu().numpy()
             except RuntimeError as error:
                 if batch_size == 1 or not _is_out_of_memory(error):
                     raise

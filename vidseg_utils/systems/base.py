@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidseg_utils.data.layout import HEIGHT, PAST, WIDTH
+from vidseg_utils.data.layout import PAST
 from vidseg_utils.systems.workspace import Workspace
 
 
@@ -38,37 +38,33 @@ class Forecaster(ABC):
         """Build the system from its finished runs. Raises ValueError naming the run that is missing and the cure."""
 
     @torch.inference_mode()
-    def predict(self, past: Tensor) -> Tensor:
+    def predict(self, past: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Forecast the mask of the last frame.
 
         past: (B, 11, 3, H, W) frames, float in [0, 1]; or, if `accepts_masks`, their (B, 11, H, W) integer masks.
+        size: height and width of the answer, those of `past` unless given
         returns: (B, H, W) uint8 class ids, on the device of `past`.
         """
         if past.ndim == 5 and past.is_floating_point():
             if past.shape[1:3] != (PAST, 3):
                 raise ValueError(f"expected (B, {PAST}, 3, H, W) past frames; got {tuple(past.shape)}")
-            return self.forecast_frames(past).to(torch.uint8)
-        if past.ndim == 4 and not past.is_floating_point():
+            answer = self.forecast_frames(past)
+        elif past.ndim == 4 and not past.is_floating_point():
             if not self.accepts_masks:
                 raise ValueError(f"{self.name} forecasts from frames; it cannot start from masks")
             if past.shape[1] != PAST:
                 raise ValueError(f"expected (B, {PAST}, H, W) past masks; got {tuple(past.shape)}")
-            return self.forecast_masks(past).to(torch.uint8)
-        raise ValueError(
-            f"expected float frames (B, {PAST}, 3, H, W) or integer masks (B, {PAST}, H, W); "
-            f"got {past.dtype} {tuple(past.shape)}"
-        )
-
-    @torch.inference_mode()
-    def predict_full_size(self, past: Tensor) -> Tensor:
-        """As `predict`, but (B, 160, 240) whatever the size of `past`: what a submission holds.
-
-        By default the answer is blown up; a system that can draw at any size draws it at that one.
-        """
-        return F.interpolate(self.predict(past)[:, None], size=(HEIGHT, WIDTH), mode="nearest-exact")[:, 0]
+            answer = self.forecast_masks(past)
+        else:
+            raise ValueError(
+                f"expected float frames (B, {PAST}, 3, H, W) or integer masks (B, {PAST}, H, W); "
+                f"got {past.dtype} {tuple(past.shape)}"
+            )
+        answer = answer.to(past.device, torch.uint8)
+        return F.interpolate(answer[:, None], size=size or past.shape[-2:], mode="nearest-exact")[:, 0]
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W). By default: segment, then forecast the masks."""
+        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W), or finer. By default: segment, then forecast masks."""
         return self.forecast_masks(self.segment(frames))
 
     def forecast_masks(self, masks: Tensor) -> Tensor:
@@ -81,7 +77,10 @@ class Forecaster(ABC):
         return self.accepts_masks and type(self).forecast_frames is Forecaster.forecast_frames
 
     def segment(self, frames: Tensor) -> Tensor:
-        """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids by the system's segmenter."""
+        """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids by the system's segmenter.
+
+        A system that reads outlines between the pixels gives masks finer than the frames.
+        """
         segmenter = self.needed_segmenter()
         return torch.stack([segmenter(clip).argmax(dim=1) for clip in frames.unbind(0)])  # (B, T, H, W)
 

@@ -1,7 +1,6 @@
 """Forecast objects: name them, read their state off the masks, let fitted physics run on, draw the answer."""
 
 from copy import copy
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from torch.nn import functional as F
 from vidseg_utils.data.annotation import Trajectory
 from vidseg_utils.data.layout import HEIGHT, WIDTH
 from vidseg_utils.data.parallel import worker_processes
-from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.choice import choose_mask
@@ -68,23 +66,7 @@ class ObjectDynamics(Forecaster):
         return cls(load_model(workspace.run("planar_physics")), segmenter=segmenter, seed=workspace.profile.seed)
 
     def segment(self, frames: Tensor) -> Tensor:
-        """frames: (B, T, 3, H, W) float in [0, 1] -> (B, T, H, W) class ids, one class for each object of a clip."""
-        height, width = frames.shape[-2:]
-        fine = self.segment_finely(frames).numpy()
-        return torch.from_numpy(nearest_scale(fine, height=height, width=width)).to(frames.device)
-
-    def forecast_frames(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W) uint8."""
-        return self.forecast_masks(self.segment_finely(frames), frames.shape[-2:]).to(frames.device)
-
-    @torch.inference_mode()
-    def predict_full_size(self, past: Tensor) -> Tensor:
-        """past: (B, 11, 3, H, W) frames or (B, 11, H, W) masks -> (B, 160, 240) uint8, drawn at that size."""
-        masks = self.segment_finely(past) if past.is_floating_point() else past
-        return self.forecast_masks(masks, (HEIGHT, WIDTH)).to(past.device)
-
-    def segment_finely(self, frames: Tensor) -> Tensor:
-        """Frames of any size -> (B, T, 160, 240) class ids on the CPU, one class for each object of a clip."""
+        """Frames (B, T, 3, H, W) of any size, in [0, 1] -> (B, T, 160, 240) class ids, one an object of a clip."""
         segmenter = self.needed_segmenter()
         masks, scores = [], []
         for clip in frames.unbind(0):
@@ -94,23 +76,21 @@ class ObjectDynamics(Forecaster):
             masks.append(logits.argmax(dim=1).to("cpu", torch.uint8).numpy())
             shown = torch.from_numpy(foreground(masks[-1])).to(logits.device)
             scores.append(logits.movedim(1, -1)[shown].softmax(dim=-1).cpu().numpy())
-        return torch.from_numpy(vote_classes(np.stack(masks), scores))
+        return torch.from_numpy(vote_classes(np.stack(masks), scores)).to(frames.device)
 
-    def forecast_masks(self, masks: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8, or of another size.
-
-        The same masks give the same answer.
-        """
+    def forecast_masks(self, masks: Tensor) -> Tensor:
+        """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8. The same masks give the same answer."""
         past = masks.to("cpu", torch.uint8).numpy()
         parts = [past[start : start + CLIPS_AT_ONCE] for start in range(0, len(past), CLIPS_AT_ONCE)]
         alone = copy(self)
         alone.segmenter = None  # not to be sent to every worker
         with worker_processes(min(self.processes, len(parts))) as run:
-            answers = list(run(partial(alone._forecast_part, size=size or past.shape[2:]), parts))
+            answers = list(run(alone._forecast_part, parts))
         return torch.from_numpy(np.concatenate(answers)).to(masks.device)
 
-    def _forecast_part(self, past: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        return self.answer(*self.worlds_now(vote_classes(past)), height=size[0], width=size[1])
+    def _forecast_part(self, past: np.ndarray) -> np.ndarray:
+        height, width = past.shape[2:]
+        return self.answer(*self.worlds_now(vote_classes(past)), height=height, width=width)
 
     def answer(self, tracks: Tracks, worlds: Worlds, *, height: int, width: int) -> np.ndarray:
         """Let the possible worlds run on to the last frame, and draw the mask that is worth most: (B, H, W) uint8."""

@@ -148,7 +148,7 @@ def _print_metrics(metrics: dict[str, float]) -> None:
 # ---- notebooks -------------------------------------------------------------------------------------------------------
 
 
-@app.command(epilog="Example: vidseg run 02 03 --profile cpu -p EPOCHS 6")
+@app.command(epilog="Example: vidseg run 02 03 --profile cpu -p EPOCHS=6")
 def run(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers, names or paths; none: the core five.")] = None,
     profile: ProfileOption = "auto",

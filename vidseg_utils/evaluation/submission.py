@@ -3,7 +3,6 @@
 What has been forecast lies beside the submission, in a folder FILE.partial, until all of it is there.
 """
 
-import hashlib
 import os
 import pickle
 import re
@@ -23,6 +22,7 @@ from vidseg_utils.data.transforms import to_float
 from vidseg_utils.evaluation.masks import MaskScore, copy_last_and_ceiling
 from vidseg_utils.paths import read_json, replacing, write_json
 from vidseg_utils.systems import Forecaster
+from vidseg_utils.systems.pseudo_labels import identity
 
 ANSWERS, STATE = "answers.npy", "state.json"
 BYTES_PER_PIXEL = 24_000  # of memory that a clip takes for each pixel of a frame, in the largest published network
@@ -50,8 +50,9 @@ def predict_split(
     if kept is None:
         answers, done = np.empty(shape, dtype=np.uint8), 0
     else:
-        identity = {"weights": _digest(system), "system": system.name, "data": split.meta["id"], "videos": len(split)}
-        answers, done, batch_size = _resume(kept, identity, shape, batch_size)
+        weights = [identity(network) for network in system.modules()]
+        made_by = {"weights": weights, "system": system.name, "data": split.meta["id"], "videos": len(split)}
+        answers, done, batch_size = _resume(kept, made_by, shape, batch_size)
     with tqdm(total=len(split), initial=done, desc=f"predict {system.name}", unit="video", disable=not progress) as bar:
         while done < len(split):
             past = to_float(torch.tensor(split.frames[done : done + batch_size, :PAST]).to(device))
@@ -67,7 +68,7 @@ def predict_split(
             bar.update(len(mask))
             if kept is not None:
                 answers.flush()
-                write_json(kept / STATE, {**identity, "done": done, "batch_size": batch_size})
+                write_json(kept / STATE, {**made_by, "done": done, "batch_size": batch_size})
     return torch.from_numpy(np.array(answers))
 
 
@@ -87,20 +88,10 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _digest(system: Forecaster) -> str:
-    """The identity of all weights that the system forecasts with."""
-    digest = hashlib.sha256()
-    for network in system.modules():
-        for name, tensor in network.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _resume(kept: Path, identity: dict, shape: tuple[int, ...], batch_size: int) -> tuple[np.ndarray, int, int]:
+def _resume(kept: Path, made_by: dict, shape: tuple[int, ...], batch_size: int) -> tuple[np.ndarray, int, int]:
     """The answers so far, how many there are, and the size of their batches."""
     state = read_json(kept / STATE) if (kept / STATE).is_file() else {}
-    if identity.items() <= state.items():
+    if made_by.items() <= state.items():
         return np.load(kept / ANSWERS, mmap_mode="r+", allow_pickle=False), state["done"], state["batch_size"]
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)

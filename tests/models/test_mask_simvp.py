@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidseg_utils.models import build_model, rollout
+from vidseg_utils.models import build_model
 from vidseg_utils.models.blocks import parameter_count
 from vidseg_utils.models.mask_simvp import MEDIA, decide, objects_of, only_seen, seen_classes
 from vidseg_utils.models.places import NEVER, own_channels, place_losses
@@ -57,13 +57,6 @@ def sure(network):
 def test_residual_begins_with_objects_on_a_straight_line():
     clip = moving()[:1]
     torch.testing.assert_close(decide(sure(model("objects", residual=True))(clip[:, :3])), clip[:, 3:].long())
-
-
-def test_masks_of_single_objects_are_rolled_out():
-    clip = moving(7)[:1]
-    network = sure(model("objects", residual=True, ahead=1))
-    scores = rollout(network, clip[:, :3], 4, feedback=decide, truth=clip[:, 3:])
-    torch.testing.assert_close(decide(scores), clip[:, 3:].long())
 
 
 @pytest.mark.parametrize("medium", ["number", "one_hot"])

@@ -10,6 +10,7 @@ from vidseg_utils.models.places import (
     around,
     centroids,
     last_seen,
+    moved,
     paint,
     pixel_chances,
     place_losses,
@@ -97,6 +98,32 @@ def test_a_certain_place_moves_the_mask_there_and_out_of_the_picture():
         torch.testing.assert_close(chances[0], (square(4 + 2 * row, 6 + 2 * column)[0] == 9).float())
     gone = places((0, -3, 1.0))._replace(shape=square(4, 2)[0] == 9)
     assert pixel_chances(gone).sum() == pytest.approx(0, abs=1e-4)
+
+
+def test_a_mask_is_moved_to_where_its_object_is_expected_or_left_out():
+    between = places((1, 0, 0.5), (1, 1, 0.25), nowhere=0.25)  # a third of a cell to the right, rounded to a pixel
+    torch.testing.assert_close(moved(between), square(6, 7))
+    assert not moved(places((0, 0, 0.4), nowhere=0.6)).any()
+    torch.testing.assert_close(moved(places((-2, -3, 1.0))), square(0, 0))
+    half_gone = places((0, -3, 1.0))._replace(shape=square(4, 4)[0] == 9)
+    assert moved(half_gone).sum() == 9 * 4 * 2
+
+
+def test_of_two_moved_masks_the_lower_one_stands_in_front():
+    one = places((0, 0, 1.0))
+    both = Places(
+        logits=one.logits.repeat(2, 1, 1),
+        clip=torch.tensor([0, 0]),
+        channel=torch.tensor([1, 2]),
+        class_ids=torch.tensor([[0, 9, 30]]),
+        start=torch.tensor([[3.0, 4.0], [2.0, 4.0]]),
+        shape=torch.cat([square()[0] == 9, square(2)[0] == 9]),
+        size=SIZE,
+        cell=CELL,
+    )
+    masks = moved(both)[0, 0]
+    assert (masks == 9).sum() == 16  # rows 4..7
+    assert (masks == 30).sum() == 8  # rows 2..5, the lower half of it hidden
 
 
 def test_doubt_is_shared_out_and_claimed_where_it_is_likely_enough():

@@ -8,11 +8,15 @@ import torch
 
 from vidseg_utils.evaluation.forecast import evaluate_system
 from vidseg_utils.models import build_model
+from vidseg_utils.models.places import moved
 from vidseg_utils.paths import read_json
 from vidseg_utils.systems import SYSTEMS, build_system
 from vidseg_utils.systems.mask_forecasting import (
     default_sizes,
     forecast_last,
+    forecast_loss,
+    forecast_places,
+    forecast_scores,
     loss_then_jaccard,
     mask_data,
     parse_configuration,
@@ -25,9 +29,9 @@ from vidseg_utils.systems.segmentation import train_segmenter
 KINDS = ("mask_simvp", "mask_simvp_cross_entropy", "mask_simvp_mse", "mask_simvp_rollout")
 
 
-def tiny(medium="objects"):
+def tiny(medium="objects", **more):
     torch.manual_seed(0)
-    settings = {"hid_s": 4, "hid_t": 8, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2, "residual": True}
+    settings = {"hid_s": 4, "hid_t": 8, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2, "residual": True, **more}
     return build_model("mask_simvp", medium=medium, **settings).eval()
 
 
@@ -45,6 +49,25 @@ def test_past_masks_in_one_mask_of_class_ids_out(system):
     assert mask.max() < 49
     torch.testing.assert_close(mask, system.predict(past))
     torch.testing.assert_close(mask[:1], system.predict(past[:1]))
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
+    """A square of 5x5 pixels that moves half a cell a frame: before training, a straight line is rolled out."""
+    clip = torch.zeros(1, 22, 16, 48, dtype=torch.uint8)
+    for t in range(22):
+        clip[:, t, 6:11, 2 + t : 7 + t] = 30
+    past, future = clip[:, :11], clip[:, 11:]
+    model = tiny(ahead=ahead)
+    steps = forecast_places(model, past, ahead=ahead)
+    assert [places.logits.shape[1] for places in steps] == ([1] * 11 if ahead == 1 else [4, 4, 3])
+    torch.testing.assert_close(torch.cat([moved(places) for places in steps], dim=1), future.long())
+    forecast = forecast_scores(model, past, ahead=ahead).argmax(dim=2)
+    assert (forecast == 30)[future == 30].all()  # and doubt around it
+    torch.testing.assert_close(forecast_last(model, past, ahead=ahead), forecast[:, -1])
+    loss, last = forecast_loss(model, past, future, medium="objects", criterion=torch.mean, ahead=ahead)
+    assert loss < 2  # any cell of the map alike: 5.7
+    torch.testing.assert_close(last.logits, steps[-1].logits)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -88,7 +88,9 @@ class MaskSimVP(nn.Module):
             nn.init.zeros_(self.simvp.decoder.readout.bias)
         if residual and medium == "objects":
             self.stride = nn.Parameter(torch.ones(n_frames))  # of the straight line's length
-            self.log_spread = nn.Parameter(torch.linspace(-0.5, 1, n_frames))  # of a Gaussian around it, in cells
+            later = (torch.arange(n_frames) + ahead - n_frames).clamp(min=0)  # than the next frame
+            spread = torch.linspace(-0.5, 1, n_frames)[later]
+            self.log_spread = nn.Parameter(spread)  # of a Gaussian around it, in cells
 
     def forward(self, masks: Tensor, last: int | None = None, *, as_places: bool = False) -> Tensor | Places:
         """Forecast.

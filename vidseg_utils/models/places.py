@@ -134,6 +134,28 @@ def pixel_chances(places: Places) -> Tensor:
     return torch.fft.irfft2(spectrum, s=canvas)[..., :height, :width].clamp(0, 1)
 
 
+def moved(places: Places) -> Tensor:
+    """(B, T, H, W) class ids: each object's last mask where it is expected to be, as the input of a next step.
+
+    An object that is likelier to be seen nowhere is left out. Where two overlap, the lower one stands in front.
+    """
+    (height, width), chances = places.shape.shape[1:], places.logits.float().softmax(dim=-1)
+    middle = torch.tensor([n // 2 + 0.5 for n in places.size], device=chances.device)
+    ways = centroids(chances[..., :-1].unflatten(-1, places.size)) - middle  # (N, T, 2) cells
+    down, right = (places.cell * ways).round().long().unbind(dim=-1)  # (N, T) pixels
+    rows = torch.arange(height, device=chances.device) - down[..., None]  # (N, T, H): where a pixel comes from
+    columns = torch.arange(width, device=chances.device) - right[..., None]  # (N, T, W)
+    inside = ((rows >= 0) & (rows < height))[..., None] & ((columns >= 0) & (columns < width))[..., None, :]
+    objects = torch.arange(len(rows), device=chances.device)[:, None, None, None]
+    masks = places.shape[objects, rows.clamp(0, height - 1)[..., None], columns.clamp(0, width - 1)[..., None, :]]
+    masks = masks & inside & (chances[..., -1] < 0.5)[..., None, None]  # (N, T, H, W)
+    front = places.start[:, None, 0] + ways[..., 0]  # (N, T)
+    front = front - front.min() + 1  # > 0
+    ranks = front.new_zeros(len(places.class_ids), masks.shape[1], N_CLASSES, height, width)
+    ranks[places.clip, :, places.class_ids[places.clip, places.channel]] = masks * front[..., None, None]
+    return ranks.argmax(dim=2)
+
+
 def paint(places: Places, *, last: int | None = None) -> Tensor:
     """(B, T or last, 49, H, W) logits: where a pixel's chance of belonging to an object exceeds CLAIM, above 0.
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.datasets import MaskDataset
 from vidseg_utils.data.layout import PAST
 from vidseg_utils.evaluation.masks import confusion_matrix, jaccard_of
 from vidseg_utils.models import build_model, rollout
 from vidseg_utils.models.blocks import check_choice
 from vidseg_utils.models.mask_simvp import decide, only_seen
-from vidseg_utils.models.places import Places, paint, place_losses
+from vidseg_utils.models.places import Places, moved, paint, place_losses
 from vidseg_utils.profiles import Profile
 from vidseg_utils.systems.pseudo_labels import label_split
 from vidseg_utils.systems.workspace import Workspace
@@ -192,38 +192,49 @@ def forecast_loss(
     truth_probability: float = 0.0,
 ) -> tuple[Tensor, Tensor | Places]:
     """past, future: (B, 11, H, W) -> the loss by `mask_loss`, and the forecast, which `last_mask` turns into a mask."""
-    if medium == "objects" and ahead == PAST:
-        places = model(past, as_places=True)
-        return criterion(place_losses(places, future)), places
-    losses: list[Tensor] = []
-
-    def forecast_objects(window: Tensor) -> Tensor:
-        places = model(window, last=ahead, as_places=True)
-        first = ahead * len(losses)
-        losses.append(place_losses(places, future[:, first : first + ahead]))  # (ahead,)
-        return paint(places)
-
-    forecaster = forecast_objects if medium == "objects" else model
-    scores = forecast_scores(forecaster, past, ahead=ahead, truth=future, truth_probability=truth_probability)
-    return criterion(torch.cat(losses)) if medium == "objects" else criterion(scores, future), scores
+    truth = future.where(future < N_CLASSES, BACKGROUND)
+    how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
+    if medium == "objects":
+        steps = forecast_places(model, past, **how)
+        losses = [place_losses(*step) for step in zip(steps, future.split(ahead, dim=1), strict=True)]
+        return criterion(torch.cat(losses)), steps[-1]
+    scores = forecast_scores(model, past, **how)
+    return criterion(scores, future), scores
 
 
 def forecast_scores(
-    model: Callable[[Tensor], Tensor],
-    past: Tensor,
-    *,
-    ahead: int = PAST,
-    truth: Tensor | None = None,
-    truth_probability: float = 0.0,
+    model: nn.Module, past: Tensor, *, ahead: int = PAST, truth: Tensor | None = None, truth_probability: float = 0.0
 ) -> Tensor:
     """past: (B, 11, H, W) class ids -> (B, 11, 49 or 1, H, W): all at once, or `ahead` masks at a time, fed back.
 
-    truth: (B, 11, H, W), fed instead with probability `truth_probability` (unknown pixels as background).
+    truth: (B, 11, H, W) class ids, fed instead with probability `truth_probability`
     """
     if ahead == PAST:
         return model(past)
-    truth = None if truth is None else truth.where(truth < N_CLASSES, 0)
-    return rollout(model, past, PAST, ahead=ahead, feedback=decide, truth=truth, truth_probability=truth_probability)
+    how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
+    if getattr(model, "medium", None) == "objects":
+        return torch.cat([paint(places) for places in forecast_places(model, past, **how)], dim=1)
+    return rollout(model, past, PAST, feedback=decide, **how)
+
+
+def forecast_places(
+    model: nn.Module, past: Tensor, *, ahead: int = PAST, truth: Tensor | None = None, truth_probability: float = 0.0
+) -> list[Places]:
+    """As `forecast_scores`, for the medium "objects": where they will be, in steps of `ahead` frames up to frame 21.
+
+    What is fed back is each object's last mask, moved: painted chances would grow from step to step.
+    """
+    if ahead == PAST:
+        return [model(past, as_places=True)]
+    steps: list[Places] = []
+
+    def next_masks(window: Tensor) -> Tensor:
+        steps.append(model(window, last=ahead, as_places=True))
+        return moved(steps[-1])
+
+    rollout(next_masks, past, PAST, ahead=ahead, truth=truth, truth_probability=truth_probability)
+    rest = PAST - ahead * (len(steps) - 1)  # the last step may reach beyond frame 21
+    return [*steps[:-1], steps[-1]._replace(logits=steps[-1].logits[:, :rest])]
 
 
 def forecast_last(model: nn.Module, past: Tensor, *, ahead: int = PAST) -> Tensor:

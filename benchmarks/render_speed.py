@@ -13,7 +13,6 @@ import torch
 
 from vidseg_utils.data.annotation import COURSE_FRAMES
 from vidseg_utils.data.synthetic import simulate_video
-from vidseg_utils.data.synthetic.look import LOOK
 from vidseg_utils.data.synthetic.render import cast_masks, render_masks, render_video
 from vidseg_utils.data.synthetic.surfaces import Surface
 
@@ -41,7 +40,7 @@ def touched_shares(trajectory) -> tuple[float, float, float]:
     boxes, blocks, poses = np.zeros((len(trajectory.positions), HEIGHT, WIDTH), dtype=bool), False, []
     for n, id_ in enumerate(trajectory.class_ids.tolist()):
         pose = trajectory.positions[:, n], trajectory.rotations[:, n]
-        surface = Surface(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu", look=LOOK)
+        surface = Surface(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu")
         blocks = blocks | surface.covers() | surface.shades()
         for picture, (x0, x1, y0, y1) in zip(boxes, surface.rectangles[surface.pose], strict=True):
             picture[y0:y1, x0:x1] = True

@@ -134,13 +134,13 @@ def cast_masks(
     positions, rotations = np.asarray(positions, dtype=float), np.asarray(rotations, dtype=float)
     shapes = check_objects(class_ids, positions, rotations)
     masks = torch.zeros((len(positions), height, width), dtype=torch.uint8, device=device)
-    samples = MASKS_AT_ONCE
-    nearest = torch.empty(min(samples, len(positions)) * height * width, device=device)
-    for start in range(0, len(positions), samples):
-        mask = masks[start : start + samples].view(-1)
+    nearest = torch.empty(min(MASKS_AT_ONCE, len(positions)) * height * width, device=device)
+    for start in range(0, len(positions), MASKS_AT_ONCE):
+        some = slice(start, start + MASKS_AT_ONCE)
+        mask = masks[some].view(-1)
         depth = nearest[: len(mask)].fill_(torch.inf)
         for n, shape in enumerate(shapes):
-            where, turn = positions[start : start + samples, n], rotations[start : start + samples, n]
+            where, turn = positions[some, n], rotations[some, n]
             rectangles = bounding_rectangles(shape, where, turn, height=height, width=width)
             for tile in tiles(rectangles, height=height, width=width, device=device):
                 enter = enter_depths(cast_rays(shape, tile, where, turn, height=height, width=width)).view(-1)

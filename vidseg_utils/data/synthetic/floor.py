@@ -9,7 +9,7 @@ import torch
 from vidseg_utils.data.camera import camera_matrix, unproject
 from vidseg_utils.data.synthetic.blocks import Hulls, build_blocks
 from vidseg_utils.data.synthetic.lighting import floor_light, light_colours, to_levels, to_picture
-from vidseg_utils.data.synthetic.look import LOOK, Look, look_tensors
+from vidseg_utils.data.synthetic.look import LOOK, look_tensors
 from vidseg_utils.data.synthetic.tiles import NEAREST_CENTRE, disc_extremes, rectangles_between
 
 SUN_DISTANCE = 100.0  # for shadows the sun is a lamp that far away
@@ -40,9 +40,9 @@ class Floor:
 
 
 @functools.lru_cache(maxsize=8)
-def build_floor(height: int, width: int, device: torch.device | str = "cpu", look: Look = LOOK) -> Floor:
+def build_floor(height: int, width: int, device: torch.device | str = "cpu") -> Floor:
     """The floor of pictures of that size; made once, then remembered."""
-    tensors = look_tensors("cpu", look)
+    tensors = look_tensors("cpu")
     y, x = np.mgrid[:height, :width] + 0.5
     place = unproject(np.stack([x, y], axis=-1).reshape(-1, 2), height=height, width=width).T
     place = torch.as_tensor(np.ascontiguousarray(place), dtype=torch.float32)
@@ -60,27 +60,27 @@ def build_floor(height: int, width: int, device: torch.device | str = "cpu", loo
     return Floor(*(table.contiguous().to(device) for table in tables))
 
 
-def lamp_places(positions: np.ndarray, look: Look = LOOK) -> np.ndarray:
+def lamp_places(positions: np.ndarray) -> np.ndarray:
     """(4, U, 3) where key, fill, back and sun are for objects at positions (U, 3); the sun is far off each of them."""
-    lamps = np.broadcast_to(np.array(look.lamp_positions)[:, None], (3, *positions.shape))
-    sun = np.array(look.sun_direction) / np.linalg.norm(look.sun_direction)
+    lamps = np.broadcast_to(np.array(LOOK.lamp_positions)[:, None], (3, *positions.shape))
+    sun = np.array(LOOK.sun_direction) / np.linalg.norm(LOOK.sun_direction)
     return np.concatenate([lamps, (positions + SUN_DISTANCE * sun)[None]])
 
 
-def lamp_radii(look: Look = LOOK) -> tuple[float, ...]:
+def lamp_radii() -> tuple[float, ...]:
     """Of key, fill, back and sun, in world units."""
-    return (*look.lamp_radii[:3], look.lamp_radii[3] * SUN_DISTANCE)
+    return (*LOOK.lamp_radii[:3], LOOK.lamp_radii[3] * SUN_DISTANCE)
 
 
-def shadow_reach(shape: str, positions: np.ndarray, look: Look = LOOK) -> Hulls:
+def shadow_reach(shape: str, positions: np.ndarray) -> Hulls:
     """The floor that an object's shadows can touch: from its foot to where the shadow of its top lies; around it for
     the sky. positions: (U, 3). returns: 5 x U hulls, by key, fill, back, sun and sky.
     """
     place, foot = positions[:, :2], FOOTPRINT[shape]
-    lamps = lamp_places(positions, look)
+    lamps = lamp_places(positions)
     share = TOP / (lamps[..., 2] - TOP)  # (4, U) of the lamp's way down, that is left below the object's top
     tip = place + (place - lamps[..., :2]) * share[..., None]
-    tip_radius = foot * (1 + share) + np.array(lamp_radii(look))[:, None] * share
+    tip_radius = foot * (1 + share) + np.array(lamp_radii())[:, None] * share
     sky = np.full(len(place), SKY_REACH)
     return Hulls(
         start=np.tile(place, (5, 1)),

@@ -1,6 +1,6 @@
 """What light makes of floor, rubber and metal. Vectors are tuples or tensors whose first axis is x, y, z.
 
-All functions take the parameters as the tensors of `look.look_tensors`, so that they can be fitted by gradient descent.
+`look` is that of `look.look_tensors`; with other tensors in it, these functions can be fitted by gradient descent.
 """
 
 import functools

@@ -51,10 +51,10 @@ LOOK = Look()
 
 
 @functools.lru_cache(maxsize=8)
-def look_tensors(device: torch.device | str = "cpu", look: Look = LOOK) -> SimpleNamespace:
+def look_tensors(device: torch.device | str) -> SimpleNamespace:
     """Every field of the look as a float32 tensor on the device."""
     return SimpleNamespace(
-        **{f.name: torch.tensor(getattr(look, f.name), dtype=torch.float32, device=device) for f in fields(look)}
+        **{f.name: torch.tensor(getattr(LOOK, f.name), dtype=torch.float32, device=device) for f in fields(LOOK)}
     )
 
 

@@ -16,7 +16,7 @@ from vidseg_utils.data.synthetic.blocks import Blocks, build_blocks
 from vidseg_utils.data.synthetic.casting import cast_masks, check_objects
 from vidseg_utils.data.synthetic.floor import build_floor
 from vidseg_utils.data.synthetic.lighting import light_colours, to_levels
-from vidseg_utils.data.synthetic.look import LOOK, Look, look_tensors
+from vidseg_utils.data.synthetic.look import look_tensors
 from vidseg_utils.data.synthetic.surfaces import ANTIALIASING, Surface
 
 __all__ = ["cast_masks", "render_masks", "render_video"]
@@ -44,7 +44,6 @@ def render_video(
     width: int = 240,
     noise_seed: int | None = None,
     device: torch.device | str = "cpu",
-    look: Look = LOOK,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(T, 3, H, W) uint8 frames and (T, H, W) uint8 masks; `noise_seed` adds mild sensor noise of that seed."""
     positions, rotations = np.asarray(trajectory.positions, float), np.asarray(trajectory.rotations, float)
@@ -53,7 +52,7 @@ def render_video(
     masks = render_masks(trajectory, height=height, width=width, device=device)
     for start in range(0, len(positions), FRAMES_AT_ONCE):
         some = slice(start, start + FRAMES_AT_ONCE)
-        settings = {"height": height, "width": width, "device": torch.device(device), "look": look}
+        settings = {"height": height, "width": width, "device": torch.device(device)}
         frames[some] = _render(trajectory.class_ids, positions[some], rotations[some], **settings)
     if noise_seed is not None:
         frames = add_noise(frames, noise_seed)
@@ -73,11 +72,11 @@ def add_noise(frames: np.ndarray, seed: int) -> np.ndarray:
     return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
 
 
-def _render(class_ids, positions, rotations, *, height, width, device, look) -> np.ndarray:
+def _render(class_ids, positions, rotations, *, height, width, device) -> np.ndarray:
     """(F, 3, H, W) uint8 frames, all at once. Of the blocks of all frames, only the K that are needed are worked on."""
-    count, settings = len(positions), {"height": height, "width": width, "device": device, "look": look}
+    count, settings = len(positions), {"height": height, "width": width, "device": device}
     surfaces = [Surface(int(id_), positions[:, n], rotations[:, n], **settings) for n, id_ in enumerate(class_ids)]
-    floor, blocks = build_floor(height, width, device, look), build_blocks(height, width, device)
+    floor, blocks = build_floor(height, width, device), build_blocks(height, width, device)
     touched = np.zeros((count, height, width), dtype=bool)
     covered_blocks, needed_blocks = np.zeros((2, count, len(blocks.edges)), dtype=bool)
     for surface in surfaces:
@@ -85,7 +84,7 @@ def _render(class_ids, positions, rotations, *, height, width, device, look) -> 
         covered_blocks |= surface.covers()
         needed_blocks |= surface.covers() | surface.shades()
     needed, number = _numbered(needed_blocks, device)
-    light = _shade_floor(surfaces, number, floor.light.index_select(1, needed % len(blocks.edges)), look)
+    light = _shade_floor(surfaces, number, floor.light.index_select(1, needed % len(blocks.edges)))
 
     some, number_of_some = _numbered(covered_blocks, device)
     objects, covered = _cast_objects(surfaces, number_of_some, len(some), blocks)
@@ -141,9 +140,9 @@ def _cast_objects(surfaces: list[Surface], number: Tensor, count: int, blocks: B
     return total.view(3, -1, size)[:, :count], covered.view(-1, size)[:count]
 
 
-def _shade_floor(surfaces: list[Surface], number: Tensor, light: Tensor, look: Look) -> Tensor:
+def _shade_floor(surfaces: list[Surface], number: Tensor, light: Tensor) -> Tensor:
     """(3, K, P) linear light of the floor in shadow, from its `light` (5, K, P) without; changes that."""
-    numbers, count = look_tensors(number.device, look), light.shape[1]
+    numbers, count = look_tensors(number.device), light.shape[1]
     lamps, bounced = light.view(-1, light.shape[2]), torch.zeros_like(light[:3])
     for surface in surfaces:
         for lamp, place, seen in surface.shadows():

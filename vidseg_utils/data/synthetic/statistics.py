@@ -9,9 +9,10 @@ import numpy as np
 
 from vidseg_utils.classes import class_attributes
 from vidseg_utils.data.annotation import COURSE_FRAMES, OBJECT_RADIUS, Trajectory
+from vidseg_utils.data.layout import PAST
 
-INPUTS = list(COURSE_FRAMES[:11])  # video frames of the course frames 0..10
-LAST_INPUT, ANSWER = COURSE_FRAMES[10], COURSE_FRAMES[21]  # video frames 60 and 126
+INPUTS, LAST_INPUT = list(COURSE_FRAMES[:PAST]), COURSE_FRAMES[PAST - 1]  # video frames 0, 6, …, 60
+ANSWER = COURSE_FRAMES[-1]  # video frame 126
 STILL = 0.02  # an object that moves less than this many units has not moved
 FAST = 2.4  # decay is compared at this speed and above, units a second
 

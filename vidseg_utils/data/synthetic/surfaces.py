@@ -31,7 +31,7 @@ from vidseg_utils.data.synthetic.lighting import (
     shadow,
     unit,
 )
-from vidseg_utils.data.synthetic.look import Look, look_tensors, material_of
+from vidseg_utils.data.synthetic.look import look_tensors, material_of
 from vidseg_utils.data.synthetic.tiles import HALF_SIZE, PIXELS_AT_ONCE, Tile, bounding_rectangles, tiles
 
 SAME_PLACE, SAME_TURN = 5e-4, 2e-3  # world units and radians: less than a twentieth of a pixel
@@ -50,7 +50,6 @@ class Surface:
         height: int,
         width: int,
         device: torch.device | str,
-        look: Look,
     ) -> None:
         first = _changes(positions, rotations)
         self.shape = class_attributes(class_id)[0]
@@ -59,12 +58,12 @@ class Surface:
         self.colour = torch.as_tensor(colour).to(device)
         self.pose = np.cumsum(first) - 1  # (F,) which of the U poses
         self.positions, self.rotations = positions[first], rotations[first]
-        self.size, self.device, self.look = {"height": height, "width": width}, device, look
-        self.numbers = look_tensors(device, look)
-        self.floor, self.blocks = build_floor(height, width, device, look), build_blocks(height, width, device)
+        self.size, self.device = {"height": height, "width": width}, device
+        self.numbers = look_tensors(device)
+        self.floor, self.blocks = build_floor(height, width, device), build_blocks(height, width, device)
         spread = max(max(abs(x), abs(y)) for x, y in ANTIALIASING)
         self.rectangles = bounding_rectangles(self.shape, self.positions, self.rotations, **self.size, spread=spread)
-        reach = shadow_reach(self.shape, self.positions, look)
+        reach = shadow_reach(self.shape, self.positions)
         rectangles = shadow_rectangles(reach, **self.size)
         of_lamps = 5, len(self.positions), -1  # key, fill, back, sun and sky
         self.shadow_rectangles = rectangles.reshape(of_lamps)  # (5, U, 4)
@@ -133,12 +132,12 @@ class Surface:
         (F, N) of the blocks (G,), share of the lamp that is seen from there (G, P).
         """
         inverse = np.swapaxes(self.rotations, 1, 2)  # (U, 3, 3) world -> object
-        lamps = lamp_places(self.positions, self.look)  # (4, U, 3)
+        lamps = lamp_places(self.positions)  # (4, U, 3)
         table = np.empty((4, len(self.positions), 3, 4))  # of the world's x, y, origin and the lamp, for the object
         table[..., :2] = inverse[:, :, :2]
         table[..., 2] = (inverse @ -self.positions[:, :, None])[..., 0]
         table[..., 3] = (inverse @ (lamps - self.positions)[..., None])[..., 0]
-        radii = np.array(lamp_radii(self.look))
+        radii = np.array(lamp_radii())
         for lamp, pose, block in self._pieces(self.shadowed[:4]):
             x, y = self._ground(block)
             rows, radius = to_tensors(self.device, table[lamp, pose].transpose(1, 2, 0), radii[lamp])

@@ -53,7 +53,7 @@ def one_process(n_videos: int, folder: Path, clock: Clock) -> Counter:
         frames, masks = clock("frames and masks", render_video, trajectory.at(COURSE_FRAMES), noise_seed=number)
         clock("22 PNG files, mask.npy", write_video, folder / f"video_{number}", frames, masks)
         path = folder / f"video_{number}" / "annotation.json"
-        clock("annotation.json", write_annotation, path, trajectory, scene_index=number, video_filename="")
+        clock("annotation.json", write_annotation, path, trajectory, number=number)
     return why
 
 

@@ -1,10 +1,10 @@
 """Small data sets in the course layout, written by the tests themselves."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from vidseg_utils.data.layout import FRAMES, HEIGHT, LABELLED, PAST, WIDTH, write_video
 
@@ -59,20 +59,21 @@ def small_root(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
-def _one_torch_thread():
-    """Small tensors gain nothing from more, and on a busy machine threads that wait for each other lose a lot."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    """A $VIDSEG_HOME of the test's own."""
-    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+def full_disk():
+    """`with full_disk(1000): …`: the kernel refuses to make a file larger than that, in the middle of a write."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def limited(file_bytes: int):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def path(tmp_path):
         in_view=np.array([[True, False]] * 4),
         collisions=(Collision(2, (0, 1), (0.5, -0.25, 0.2)),),
     )
-    write_annotation(tmp_path / "annotation.json", trajectory, scene_index=7, video_filename="video_00007.mp4")
+    write_annotation(tmp_path / "annotation.json", trajectory, number=7)
     return tmp_path / "annotation.json"
 
 
@@ -52,7 +52,7 @@ def test_an_object_on_its_side_keeps_its_turn(tmp_path):
         *(np.zeros((1, 3, 3)), turns[None], np.zeros((1, 3, 3)), np.zeros((1, 3, 3))),
         in_view=np.ones((1, 3), dtype=bool),
     )
-    write_annotation(tmp_path / "annotation.json", trajectory, scene_index=0, video_filename="video.mp4")
+    write_annotation(tmp_path / "annotation.json", trajectory, number=0)
     np.testing.assert_allclose(read_annotation(tmp_path / "annotation.json").rotations[0], turns, atol=2e-4)
 
 
@@ -65,7 +65,7 @@ def test_frames_that_are_not_there_are_refused(path):
 def test_real_annotations_survive_being_written(real_sample, tmp_path):
     for number in ("00000", "10000"):
         trajectory = read_annotation(real_sample.parent / "clevrer" / f"annotation_{number}.json")
-        write_annotation(tmp_path / "copy.json", trajectory, scene_index=int(number), video_filename="video.mp4")
+        write_annotation(tmp_path / "copy.json", trajectory, number=int(number))
         copy = read_annotation(tmp_path / "copy.json")
         for name in ("class_ids", "positions", "velocities", "angular_velocities", "in_view"):
             np.testing.assert_allclose(getattr(copy, name), getattr(trajectory, name), atol=1e-4)

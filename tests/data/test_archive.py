@@ -110,11 +110,11 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
 
 
 def test_an_entry_that_lies_about_its_size_is_not_unpacked_further(tmp_path):
-    """The directory says 1000 bytes; 50 MB of zeros follow."""
+    """The directory says 1000 bytes; 5 MB of zeros follow."""
     path = tmp_path / "liar.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("train/video_0/image_0.png", bytes(50_000_000))
-    content = path.read_bytes().replace(struct.pack("<I", 50_000_000), struct.pack("<I", 1000))
+        file.writestr("train/video_0/image_0.png", bytes(5_000_000))
+    content = path.read_bytes().replace(struct.pack("<I", 5_000_000), struct.pack("<I", 1000))
     path.write_bytes(content)
     report = import_archive(path, tmp_path / "out", progress=False)
     assert report.unpacked == 0
@@ -173,11 +173,26 @@ def test_what_is_no_archive_is_one_line(tmp_path):
         import_archive(tmp_path / "text.zip", tmp_path / "out")
 
 
+def test_an_archive_of_something_else_is_refused_before_anything_is_written(tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
+        file.writestr("train/README.txt", "hello")
+    with pytest.raises(ValueError, match=r"other\.zip holds no file of the course layout, such as train/video_0/image"):
+        import_archive(tmp_path / "other.zip", tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_too_little_room_is_one_line(zipped, monkeypatch):
     path, out = zipped
     monkeypatch.setattr(archive_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(OSError, match="GB free"):
+    with pytest.raises(OSError, match=r"cannot write .*out: .* MB are needed and 0\.0 MB are free; .*goes on where"):
         import_archive(path, out, progress=False)
+
+
+def test_a_disk_that_fills_while_unpacking_is_one_line(zipped, full_disk):
+    path, out = zipped
+    with full_disk(300_000), pytest.raises(OSError, match=r"cannot write .*out.*too large.*goes on where it stopped"):
+        import_archive(path, out, progress=False)
+    assert import_archive(path, out, progress=False).already_there > 0
 
 
 def test_a_drive_id_is_fetched_and_resumed(zipped, monkeypatch):

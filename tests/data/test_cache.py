@@ -161,17 +161,18 @@ def test_too_little_room_is_found_before_decoding(root, monkeypatch):
     assert _leftovers(root) == []
 
 
-def test_a_limit_on_file_size_is_met_like_a_full_disk(root):
-    """The kernel's own refusal, in the middle of a write."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="no room for the cache"):
-            open_split(root, "train", progress=False)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def test_a_limit_on_file_size_is_met_like_a_full_disk(root, full_disk):
+    with full_disk(4_000_000), pytest.raises(OSError, match="no room for the cache"):
+        open_split(root, "train", progress=False)
     assert _leftovers(root) == []
+
+
+def test_filling_goes_on_after_a_full_disk(tmp_path, made, full_disk):
+    with full_disk(6_000_000), pytest.raises(OSError, match="too large"):
+        fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="k", progress=False)
+    assert filled_numbers(tmp_path, "train", key="k") == [0, 1]
+    cache = fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="k", progress=False)
+    np.testing.assert_array_equal(cache.frames[2], made.frames(2))
 
 
 def test_two_builders_at_once_build_one_cache(root, made, monkeypatch):

@@ -53,12 +53,7 @@ def downloaded(tmp_path_factory):
         copy.write_bytes((root / "videos" / "video_00000-01000" / "video_00000.mp4").read_bytes())
     (root / "annotations").mkdir()
     for number, id_ in ((0, RED_BALL), (3, BLUE_BALL), (7, RED_BALL)):
-        write_annotation(
-            root / "annotations" / f"annotation_{number:05d}.json",
-            _rolling_ball(id_),
-            scene_index=number,
-            video_filename=f"video_{number:05d}.mp4",
-        )
+        write_annotation(root / "annotations" / f"annotation_{number:05d}.json", _rolling_ball(id_), number=number)
     return root / "videos", root / "annotations"
 
 
@@ -147,9 +142,7 @@ def test_damaged_files_are_reported_and_the_rest_imported(downloaded, tmp_path):
         source = downloaded[1] / "annotation_00000.json"
         (annotations / f"annotation_{number:05d}.json").write_bytes(source.read_bytes())
     (annotations / "annotation_00003.json").write_text("{}")
-    write_annotation(
-        annotations / "annotation_00004.json", _rolling_ball(frames=100), scene_index=4, video_filename="x"
-    )
+    write_annotation(annotations / "annotation_00004.json", _rolling_ball(frames=100), number=4)
     _write_video(videos / "video_00005.mp4", frames=90)
     _write_video(videos / "video_00006.mp4", frames=127, size=(320, 320))
     report = import_clevrer(videos, annotations, tmp_path / "out", progress=False)

@@ -119,7 +119,7 @@ def annotation(tmp_path_factory) -> bytes:
     vectors = [rng.normal(size=(9, 2, 3)) for _ in range(3)]
     rotations = np.broadcast_to(np.eye(3), (9, 2, 3, 3))
     trajectory = Trajectory(np.array([3, 40], np.uint8), vectors[0], rotations, *vectors[1:], np.ones((9, 2), bool))
-    write_annotation(path, trajectory, scene_index=0, video_filename="video_00000.mp4")
+    write_annotation(path, trajectory, number=0)
     value = json.loads(path.read_text())
     value["collision"] = [{"object_ids": [0, 1], "frame_id": 4, "location": [0.1, 0.2, 0.2]}]
     return json.dumps(value).encode()

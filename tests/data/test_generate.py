@@ -198,6 +198,18 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap
     assert [path.name for path in (tmp_path / "train").iterdir()] == ["video_0"]
 
 
+@pytest.mark.parametrize(("store", "limit_bytes"), [("png", 300_000), ("cache", 3_000_000)])
+def test_a_disk_that_is_full_for_the_largest_file_is_one_line_and_the_run_goes_on(
+    tmp_path, cheap, full_disk, store, limit_bytes
+):
+    words = r"cannot write .*File too large; mend that and run the same again: it goes on where it stopped"
+    with full_disk(limit_bytes), pytest.raises(OSError, match=words):
+        _quiet(tmp_path, train=2, store=store)
+    _quiet(tmp_path, train=2, store=store)
+    assert open_split(tmp_path, "train", progress=False).numbers.tolist() == [0, 1]
+    assert cheap.count(0) == {"png": 2, "cache": 1}[store]
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path, cheap):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"cannot write .*file"):

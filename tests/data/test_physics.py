@@ -1,8 +1,6 @@
 """Simulated videos move as CLEVRER's annotations do: decay, bounces, spin, lateness; and those that break its rules do
 not pass."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -32,11 +30,8 @@ def videos():
 
 
 @pytest.fixture(scope="module")
-def official():
-    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "clevrer"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent")
-    return [read_annotation(path) for path in sorted(folder.glob("annotation_*.json"))]
+def official(real_sample):
+    return [read_annotation(path) for path in sorted((real_sample.parent / "clevrer").glob("annotation_*.json"))]
 
 
 # ---- the whole ----
@@ -126,7 +121,7 @@ def test_no_collision_adds_energy(videos):
 
 
 def test_a_trajectory_survives_its_annotation_file(videos, tmp_path):
-    write_annotation(tmp_path / "a.json", videos[0], scene_index=0, video_filename="video_00000.mp4")
+    write_annotation(tmp_path / "a.json", videos[0], number=0)
     again = read_annotation(tmp_path / "a.json")
     for name in ("positions", "rotations", "velocities", "angular_velocities"):
         assert np.abs(getattr(again, name) - getattr(videos[0], name)).max() < 1e-3

@@ -4,6 +4,7 @@ Generated and imported videos carry the same file, so both kinds of truth have t
 Format: Yi et al., CLEVRER (ICLR 2020), `annotation_*.json`.
 """
 
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +113,17 @@ def _collision(entry: dict, order: dict[int, int], *, frames: int) -> Collision:
     return Collision(frame, (first, second), tuple(location.tolist()))
 
 
-def write_annotation(path: Path | str, trajectory: Trajectory, *, scene_index: int, video_filename: str) -> None:
-    """Write `trajectory` in CLEVRER's format (rounded to 4 decimals as CLEVRER's own files are)."""
+def write_annotation(path: Path | str, annotation: Trajectory | Path, *, number: int) -> None:
+    """Write the annotation of video `number`: a trajectory, rounded to 4 decimals as in CLEVRER's own files, or a copy
+    of such a file.
+    """
+    if isinstance(annotation, Trajectory):
+        write_json(path, _to_json(annotation, number), indent=None)
+    else:
+        shutil.copyfile(annotation, path)
+
+
+def _to_json(trajectory: Trajectory, number: int) -> dict:
     frames, objects = trajectory.in_view.shape
     with warnings.catch_warnings():  # an object on its side has many angles; any of them will do
         warnings.filterwarnings("ignore", message="Gimbal lock")
@@ -146,14 +156,10 @@ def write_annotation(path: Path | str, trajectory: Trajectory, *, scene_index: i
         {"object_ids": list(c.objects), "frame_id": c.frame, "location": [round(float(v), 4) for v in c.location]}
         for c in trajectory.collisions
     ]
-    write_json(
-        path,
-        {
-            "scene_index": scene_index,
-            "video_filename": video_filename,
-            "object_property": properties,
-            "motion_trajectory": motion,
-            "collision": collisions,
-        },
-        indent=None,
-    )
+    return {
+        "scene_index": number,
+        "video_filename": f"video_{number:05d}.mp4",
+        "object_property": properties,
+        "motion_trajectory": motion,
+        "collision": collisions,
+    }

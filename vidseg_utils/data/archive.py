@@ -4,7 +4,7 @@ An archive with a path that climbs out, a link, or a bomb is refused whole, befo
 the course layout are taken, whatever folder they stand in; a damaged entry is reported and left out.
 """
 
-import contextlib
+import errno
 import re
 import shutil
 import stat
@@ -67,22 +67,21 @@ def import_archive(archive: Path | str, out: Path | str, *, progress: bool = Tru
         opened = zipfile.ZipFile(path)
     except Exception as error:  # zipfile promises no set of exceptions for a damaged file
         raise ValueError(f"{path} is not a zip archive that can be read: {error}") from None
-    with opened, contextlib.ExitStack() as stack:
+    with opened:
         entries = [info for info in opened.infolist() if not info.filename.endswith("/")]
         refuse_if_dangerous(opened.infolist(), path)
+        if not any(map(_course_path, entries)):
+            raise ValueError(f"{path} holds no file of the course layout, such as train/video_0/image_0.png")
         report = ArchiveReport(str(archive), out)
-        stack.enter_context(one_writer(out))
-        todo = _plan(entries, out, report)
-        need_bytes = sum(info.file_size for info, _ in todo)
-        if need_bytes > (free_bytes := shutil.disk_usage(out).free):
-            raise OSError(f"{out} needs {need_bytes / 1e9:.2f} GB and has {free_bytes / 1e9:.2f} GB free")
-        for info, target in tqdm(todo, desc="unpacking", unit="file", disable=not progress):
-            _unpack(opened, info, target, report)
-    write_json(
-        out / REPORT,
-        {"archive": report.archive, "unpacked": report.unpacked, "already_there": report.already_there,
-         "not_ours": report.not_ours, "damaged": report.damaged},
-    )  # fmt: skip
+        with one_writer(out):
+            todo = _plan(entries, out, report)
+            need_bytes = sum(info.file_size for info, _ in todo)
+            if need_bytes > (free_bytes := shutil.disk_usage(out).free):
+                need = f"{need_bytes / 1e6:,.1f} MB are needed and {free_bytes / 1e6:,.1f} MB are free"
+                raise OSError(errno.ENOSPC, need, str(out))
+            for info, target in tqdm(todo, desc="unpacking", unit="file", disable=not progress):
+                _unpack(opened, info, target, report)
+            write_json(out / REPORT, {name: value for name, value in vars(report).items() if name != "out"})
     return report
 
 
@@ -133,7 +132,7 @@ def _plan(entries: list[zipfile.ZipInfo], out: Path, report: ArchiveReport) -> l
     """The entries to unpack and where to; a file that is there with the right size and checksum is done."""
     todo, taken = [], set()
     for info in entries:
-        match = _WANTED.fullmatch(info.filename.replace("\\", "/"))
+        match = _course_path(info)
         if match is None:
             report.not_ours += 1
             continue
@@ -146,6 +145,11 @@ def _plan(entries: list[zipfile.ZipInfo], out: Path, report: ArchiveReport) -> l
             todo.append((info, target))
         taken.add(target)
     return todo
+
+
+def _course_path(info: zipfile.ZipInfo) -> re.Match | None:
+    """Split, video and file of an entry that is one of a data set, in whatever folder it stands."""
+    return _WANTED.fullmatch(info.filename.replace("\\", "/"))
 
 
 def _is_there(target: Path, info: zipfile.ZipInfo) -> bool:

@@ -21,13 +21,11 @@ from vidseg_utils.data.cache_writer import (
     FRAMES_FILE,
     MASKS_FILE,
     META,
-    NO_ROOM,
     VERSION,
     CacheWriter,
     annotation_path,
     begun_with,
     locked,
-    no_room_is_one_line,
     partial_folder,
     read_journal,
 )
@@ -132,7 +130,7 @@ def filling(root: Path | str, split: str, *, key: str) -> Iterator[CacheWriter]:
     """Fill a split straight into its cache: `with filling(root, split, key="seed 7") as writer: writer.append(…)`.
 
     Frames are (22 or 11, 3, 160, 240) uint8, in number order. `writer.numbers` holds what an earlier run with the same
-    `key` already wrote, finished or not: go on after it. Another key starts afresh. A full disk leaves nothing.
+    `key` already wrote, finished or not: go on after it. Another key starts afresh.
     """
     root = Path(root)
     if split not in SPLITS:
@@ -140,7 +138,7 @@ def filling(root: Path | str, split: str, *, key: str) -> Iterator[CacheWriter]:
     if (root / split).is_dir() and scan_split(root, split)[0]:
         raise ValueError(f"{root / split} holds image folders, which would be used instead; choose another root")
     folder = _direct_folder(root, split)
-    with locked(folder), no_room_is_one_line(folder):
+    with locked(folder):
         shape = (PAST if split == "hidden" else FRAMES, 3, HEIGHT, WIDTH)
         writer = CacheWriter(folder, split=split, frame_shape=shape, labelled=split in LABELLED, source=DIRECT + key,
                              resume=True)  # fmt: skip
@@ -149,10 +147,6 @@ def filling(root: Path | str, split: str, *, key: str) -> Iterator[CacheWriter]:
             if not writer.numbers:
                 raise ValueError(f"no video was made for the split {split!r} of {root}")
             writer.publish(skipped={})
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                writer.discard()
-            raise
         finally:
             writer.close()
 

@@ -132,7 +132,9 @@ class CacheWriter:
                 found = "missing" if array is None else f"{array.dtype} {array.shape}"
                 raise ValueError(f"video {number}: {key[:-4]} are {found}; expected uint8 {shape}")
         if annotation is not None:
-            self._keep(annotation, number)
+            path = annotation_path(self.partial, number)
+            path.parent.mkdir(exist_ok=True)
+            write_annotation(path, annotation, number=number)
         for key, (array, _) in arrays.items():
             self._files[key].write(np.ascontiguousarray(array).data)
             self._files[key].flush()
@@ -140,14 +142,6 @@ class CacheWriter:
         self.names.append(name or f"video_{number}")
         self._journal.write(f"{number} {self.names[-1]}\n")
         self._journal.flush()
-
-    def _keep(self, annotation: Trajectory | Path, number: int) -> None:
-        path = annotation_path(self.partial, number)
-        path.parent.mkdir(exist_ok=True)
-        if isinstance(annotation, Trajectory):
-            write_annotation(path, annotation, scene_index=number, video_filename=f"video_{number:05d}.mp4")
-        else:
-            shutil.copyfile(annotation, path)
 
     def publish(self, *, skipped: dict[str, str]) -> None:
         """Give the cache its real name. skipped: video name -> why it is not in it."""
@@ -165,12 +159,12 @@ class CacheWriter:
 
     def close(self, *, sync: bool = False) -> None:
         """Close the files; what was appended stays in the partial folder."""
-        for file in (*self._files.values(), self._journal):
-            if not file.closed:
-                file.flush()
+        with contextlib.ExitStack() as files:
+            for file in (*self._files.values(), self._journal):
+                files.callback(file.close)
                 if sync:
+                    file.flush()
                     os.fsync(file.fileno())
-                file.close()
 
     def discard(self) -> None:
         """Close the files and remove the partial folder; does nothing after `publish`."""

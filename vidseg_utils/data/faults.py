@@ -7,6 +7,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+MAX_BYTES = 1 << 24  # our largest file is a mask of 0.8 MB; pictures of street scenes take 3
+
 # Kind of fault -> what becomes of the video. A kind that is not listed here is a bug.
 SKIPPED, KEPT = "video skipped", "video kept"
 KINDS = {
@@ -60,8 +62,8 @@ class Note:
     detail: str
 
 
-def read_bytes(path: Path, *, missing: str, unreadable: str, limit_bytes: int = 1 << 24) -> bytes:
-    """The content of a regular file of 1 byte to `limit_bytes`.
+def read_bytes(path: Path, *, missing: str, unreadable: str) -> bytes:
+    """The content of a regular file of 1 to MAX_BYTES bytes.
 
     Raises Fault: of kind `missing` where there is none, `unreadable` where it is too large or the disk fails, else
     "empty file", "no read permission" or "not a regular file" (a folder; a pipe, which would hang).
@@ -72,8 +74,8 @@ def read_bytes(path: Path, *, missing: str, unreadable: str, limit_bytes: int = 
             raise Fault("not a regular file", path, "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device")
         if status.st_size == 0:
             raise Fault("empty file", path, "0 bytes")
-        if status.st_size > limit_bytes:
-            raise Fault(unreadable, path, f"{status.st_size} bytes; expected at most {limit_bytes}")
+        if status.st_size > MAX_BYTES:
+            raise Fault(unreadable, path, f"{status.st_size} bytes; expected at most {MAX_BYTES}")
         return path.read_bytes()
     except FileNotFoundError:
         raise Fault(missing, path, "no such file") from None

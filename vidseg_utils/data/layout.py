@@ -5,7 +5,6 @@ Everything is ordered by number, never by name (image_10 comes after image_9), a
 """
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from vidseg_utils.data.annotation import Trajectory, write_annotation
 from vidseg_utils.data.faults import Fault, Note
-from vidseg_utils.data.mask_file import read_mask_file
+from vidseg_utils.data.mask_file import read_mask_file, write_mask_file
 from vidseg_utils.data.png import read_png, write_png
 from vidseg_utils.paths import replacing
 
@@ -172,9 +171,6 @@ def write_video(
         for t, frame in enumerate(frames):
             write_png(temporary / f"image_{t}.png", frame.transpose(1, 2, 0))
         if masks is not None:
-            np.save(temporary / MASKS, masks)
-        if isinstance(annotation, Trajectory):
-            name = f"video_{int(number[1]):05d}.mp4"
-            write_annotation(temporary / ANNOTATION, annotation, scene_index=int(number[1]), video_filename=name)
-        elif annotation is not None:
-            shutil.copyfile(annotation, temporary / ANNOTATION)
+            write_mask_file(temporary / MASKS, masks)
+        if annotation is not None:
+            write_annotation(temporary / ANNOTATION, annotation, number=int(number[1]))

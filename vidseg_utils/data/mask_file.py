@@ -3,6 +3,7 @@
 Only what numpy.save writes for a plain array is let in. Format: numpy.lib.format, versions 1.0 and 2.0.
 """
 
+import io
 import re
 from pathlib import Path
 
@@ -58,3 +59,10 @@ def _parse_header(content: bytes, path: Path) -> tuple[str, bool, tuple[int, ...
         raise Fault("unreadable mask", path, "its header is not one of numpy.save")
     shape = tuple(int(n) for n in header[3].split(b",") if n.strip().isdigit())
     return header[1].decode("latin-1"), header[2] == b"True", shape, start
+
+
+def write_mask_file(path: Path, masks: np.ndarray) -> None:
+    """Write masks as numpy.save does, which itself would not say that the disk is full."""
+    content = io.BytesIO()
+    np.save(content, masks)
+    path.write_bytes(content.getbuffer())

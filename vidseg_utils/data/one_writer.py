@@ -16,21 +16,22 @@ LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: tempora
 
 @contextlib.contextmanager
 def one_writer(root: Path) -> Iterator[None]:
-    """Hold the data set at `root`, a folder that is made if need be.
+    """Hold the data set at `root`, a folder that is made if need be, while the block adds videos to it.
 
-    Raises OSError in one line when another process holds it or nobody can write there.
+    Raises OSError in one line, with the cure, when another process holds it, and for a full disk or a place that cannot
+    be written, now or inside the block.
     """
-    lock = filelock.FileLock(root / LOCK)
+    lock = filelock.FileLock(root / LOCK, timeout=0)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise OSError(f"another process is adding videos to {root}; wait until it has ended") from None
-    except OSError as error:
-        raise OSError(f"cannot write {error.filename or root}: {error.strerror or error}") from None
-    try:
+        lock.acquire()
         for leftover in (path for pattern in LEFTOVERS for path in root.glob(f"*/{pattern}")):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         yield
+    except filelock.Timeout:
+        raise OSError(f"another process is adding videos to {root}; wait until it has ended") from None
+    except OSError as error:
+        cure = "mend that and run the same again: it goes on where it stopped"
+        raise OSError(f"cannot write {error.filename or root}: {error.strerror or error}; {cure}") from None
     finally:
         lock.release()

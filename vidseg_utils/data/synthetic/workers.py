@@ -10,6 +10,7 @@ import numpy as np
 
 from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, write_annotation
 from vidseg_utils.data.layout import ANNOTATION, FRAMES, LABELLED, MASKS, PAST, TRUTH, write_video
+from vidseg_utils.data.mask_file import write_mask_file
 from vidseg_utils.data.synthetic.physics import simulate_video
 from vidseg_utils.data.synthetic.render import render_video
 from vidseg_utils.data.synthetic.world import PhysicsSettings
@@ -72,9 +73,8 @@ def make_split_video(job: Job) -> tuple[np.ndarray, np.ndarray | None, Trajector
     if job.split == "hidden":
         with replacing(job.truth) as temporary:
             temporary.mkdir()
-            np.save(temporary / MASKS, masks)
-            name = f"video_{job.number:05d}.mp4"
-            write_annotation(temporary / ANNOTATION, trajectory, scene_index=job.number, video_filename=name)
+            write_mask_file(temporary / MASKS, masks)
+            write_annotation(temporary / ANNOTATION, trajectory, number=job.number)
         frames = frames[:PAST]
     return frames, None, None
 

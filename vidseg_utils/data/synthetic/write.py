@@ -61,22 +61,19 @@ def generate(
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
     device = _find_device(device)
     with one_writer(root):
-        with _one_clear_line(root):
-            starts = _agree(root, sizes, {"seed": seed, "store": store, "physics": asdict(physics)})
+        starts = _agree(root, sizes, {"seed": seed, "store": store, "physics": asdict(physics)})
         jobs = {
             split: [Job(root, split, starts[split] + n, seed, physics, device) for n in range(size)]
             for split, size in sizes.items()
         }
         if store == "png":
-            with _one_clear_line(root):
-                todo = [job for split in SPLITS for job in jobs[split] if not (job.has_files() and job.has_truth())]
-                with _started(processes, len(todo), sum(sizes.values()), progress) as (run, bar):
-                    for _ in run(write_split_video, todo):
-                        bar.update()
+            todo = [job for split in SPLITS for job in jobs[split] if not (job.has_files() and job.has_truth())]
+            with _started(processes, len(todo), sum(sizes.values()), progress) as (run, bar):
+                for _ in run(write_split_video, todo):
+                    bar.update()
         else:
-            _fill_caches(
-                root, jobs, key=f"generated with seed {seed}, {physics}", processes=processes, progress=progress
-            )
+            key = f"generated with seed {seed}, {physics}"
+            _fill_caches(root, jobs, key=key, processes=processes, progress=progress)
 
 
 def _find_device(wanted: str | None) -> str:
@@ -144,12 +141,3 @@ def first_numbers(sizes: dict[str, int]) -> dict[str, int]:
         return COURSE_STARTS
     ends = np.cumsum([sizes[split] for split in SPLITS]).tolist()
     return dict(zip(SPLITS, [0, *ends[:-1]], strict=True))
-
-
-@contextlib.contextmanager
-def _one_clear_line(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        cure = "mend that and run the same again: it goes on where it stopped"
-        raise OSError(f"cannot write {error.filename or root}: {error.strerror or error}; {cure}") from None

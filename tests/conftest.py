@@ -1,4 +1,4 @@
-"""One thread a test: small tensors gain nothing from more, and on a busy machine they lose much."""
+"""What all rooms use. One thread a test: small tensors gain nothing from more, and on a busy machine they lose much."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,14 @@ import torch
 from PIL import Image
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Data, runs and figures of a test lie in a folder of their own."""
+    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("VIDSEG_PROFILE", raising=False)
+    return tmp_path / "home"
 
 
 @pytest.fixture

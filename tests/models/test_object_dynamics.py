@@ -15,5 +15,5 @@ def test_constants_come_back_from_a_run_folder(tmp_path):
 
 
 def test_a_model_of_no_constants_is_refused():
-    with pytest.raises(ValueError, match="n_constants is 0"):
+    with pytest.raises(ValueError, match="n_constants must be a whole number of at least 1, got 0"):
         build_model("object_dynamics", n_constants=0)

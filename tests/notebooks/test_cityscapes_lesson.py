@@ -10,8 +10,7 @@ from vidseg_utils.running.batch import run_notebook
 LESSON = Path(__file__).resolve().parents[2] / "notebooks" / "14_recurrent_unet.ipynb"
 
 
-def test_the_lesson_runs_on_a_tiny_cityscapes(tiny_cityscapes, tmp_path, monkeypatch):
-    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "home"))
+def test_the_lesson_runs_on_a_tiny_cityscapes(tiny_cityscapes, home):
     parameters = {"CITYSCAPES_ROOT": str(tiny_cityscapes), "CELL": "rnn", "EPOCHS": 12}
     folder = run_notebook(LESSON, profile="smoke", parameters=parameters, progress=False)
     model = read_json(folder / "vanilla-small_shallow-rnn-0" / "config.json")["model"]["config"]
@@ -21,4 +20,4 @@ def test_the_lesson_runs_on_a_tiny_cityscapes(tiny_cityscapes, tmp_path, monkeyp
     places = read_json(folder / "vanilla-small_shallow-rnn-0" / "metrics.json")["miou_by_place"]
     assert places[:-1] == [None] * 3  # only the last frame of a sequence has a label
     assert places[-1] == pytest.approx(scores["rnn"][0]["miou"])
-    assert not (tmp_path / "home" / "data").exists(), "no clips were generated"
+    assert not (home / "data").exists(), "no clips were generated"

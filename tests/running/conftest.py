@@ -16,14 +16,6 @@ SIZES: list[int] = [1, 2]  # sizes
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """Data, runs and figures of a test lie in a folder of their own."""
-    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("VIDSEG_PROFILE", raising=False)
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def make_notebook(tmp_path):
     """make_notebook("name", "code", …) -> path of a notebook with a title, the parameters cell and these code cells."""
 

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 TOY = Path(__file__).with_name("toy_fit.py")
 toy_fit = runpy.run_path(str(TOY))["toy_fit"]
@@ -33,15 +32,6 @@ SETTINGS = {
 }
 SHORT = {"scheduler": "plateau", "epochs": 2}
 RENAMES = 13  # of such a run: config; an epoch's weights (if best), 4 of its state, history; history, config
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As many threads as in the killed processes: sums come out differently with more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

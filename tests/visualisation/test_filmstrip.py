@@ -24,7 +24,7 @@ def masks():
 def test_clip_pictures_overlays_what_it_is_given(frames, masks):
     assert (clip_pictures(frames)[3] == 30).all()
     assert (clip_pictures(None, masks)[3] == mask_picture(masks[3])).all()
-    assert (clip_pictures(frames, masks, opacity=0.3)[3] == overlay(frames[3], masks[3], 0.3)).all()
+    assert (clip_pictures(frames, masks)[3] == overlay(frames[3], masks[3])).all()
     with pytest.raises(ValueError, match="nothing to draw"):
         clip_pictures()
 

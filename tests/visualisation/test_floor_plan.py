@@ -1,17 +1,9 @@
 """Proves that the floor plan shows objects where they are, from above, and leaves empty slots out."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from vidseg_utils.visualisation.floor_plan import draw_objects, draw_paths, floor_plan
-
-
-@pytest.fixture
-def ax():
-    figure, axes = plt.subplots()
-    yield axes
-    plt.close(figure)
 
 
 def test_the_middle_of_the_picture_is_seen_and_the_viewer_is_below(ax):

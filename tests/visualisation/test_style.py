@@ -10,11 +10,10 @@ from vidseg_utils.visualisation.style import MAX_FIGURE_BYTES, class_colour, fig
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path))
+def styled(home):
     with plt.rc_context():
         use_style()
-        yield tmp_path
+        yield
     plt.close("all")
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from vidseg_utils.models.blocks import check_positive
+
 
 class ObjectDynamicsModel(nn.Module):
     """The constants of planar rigid-body physics; what they mean is `systems.object_dynamics.PlanarConstants`.
@@ -12,8 +14,7 @@ class ObjectDynamicsModel(nn.Module):
 
     def __init__(self, n_constants: int = 18):
         super().__init__()
-        if n_constants < 1:
-            raise ValueError(f"n_constants is {n_constants}; it must be 1 or more")
+        check_positive(n_constants=n_constants)
         self.constants = nn.Parameter(torch.zeros(n_constants, dtype=torch.float64), requires_grad=False)
 
     def forward(self) -> Tensor:

@@ -7,16 +7,16 @@ from matplotlib.axes import Axes
 
 from vidseg_utils.classes import COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes, class_name
 from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory
+from vidseg_utils.data.layout import PAST
 from vidseg_utils.visualisation.floor_plan import floor_plan
 from vidseg_utils.visualisation.style import CYCLE, GRAY, class_colour
 
-INPUT_FRAMES = 11  # of the 22 course frames
 _GROUPS = {"shape": SHAPES, "material": MATERIALS, "colour": COLOURS}
 _WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind text that lines may cross
 
 
 def training_curves(
-    ax: Axes, history: Sequence[Mapping], *keys: str, x: str = "epoch", best: str | None = None, log: bool = False
+    ax: Axes, history: Sequence[Mapping], *keys: str, best: str | None = None, log: bool = False
 ) -> Axes:
     """Draw columns of history.jsonl against the epoch.
 
@@ -26,31 +26,31 @@ def training_curves(
     """
     known = sorted({key for row in history for key in row})
     for number, key in enumerate(keys):
-        if key not in known or x not in known:
-            raise ValueError(f"the history has no {key!r} against {x!r}; choose from {known}")
+        if key not in known:
+            raise ValueError(f"the history has no {key!r}; choose from {known}")
         rows = [row for row in history if row.get(key) is not None]
-        places, values = [row[x] for row in rows], [row[key] for row in rows]
+        places, values = [row["epoch"] for row in rows], [row[key] for row in rows]
         label, colour = key.replace("_", " "), CYCLE[number]
         if key == best and values:
             value = max(values)
             at = places[values.index(value)]
-            label += f" (best {value:.3f}, {x} {at})"
+            label += f" (best {value:.3f}, epoch {at})"
             ax.plot(at, value, "o", color=colour, markerfacecolor="none", markersize=10)
         ax.plot(places, values, color=colour, marker="o", markersize=3, label=label)
     if log:
         ax.set_yscale("log")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_xlabel(x)
+    ax.set_xlabel("epoch")
     ax.legend()
     return ax
 
 
-def horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylabel: str, first_frame: int = 11) -> Axes:
+def horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylabel: str) -> Axes:
     """Draw one curve a system over the predicted frames; names that begin with "copy" are grey references."""
     colours = iter(CYCLE)
     for name, values in scores.items():
         reference = name.startswith("copy")
-        frames = first_frame + np.arange(len(values))
+        frames = PAST + np.arange(len(values))
         style = {"color": GRAY, "linestyle": "--"} if reference else {"color": next(colours), "marker": "o"}
         ax.plot(frames, values, markersize=3, label=name, **style)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -59,10 +59,8 @@ def horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylabel: s
     return ax
 
 
-def score_bars(
-    ax: Axes, scores: Mapping[str, float], *, references: Mapping[str, float] | None = None, xlabel: str = "Jaccard"
-) -> Axes:
-    """Draw one horizontal bar a system, best at the top, with dashed lines for references such as floor and ceiling."""
+def score_bars(ax: Axes, scores: Mapping[str, float], *, references: Mapping[str, float] | None = None) -> Axes:
+    """Draw each system's Jaccard as a horizontal bar, best at the top; dashed lines for references such as a floor."""
     names = sorted(scores, key=lambda name: scores[name])
     bars = ax.barh(names, [scores[name] for name in names], color=CYCLE[0], height=0.6)
     ax.bar_label(bars, fmt="%.3f", padding=3, bbox=_WHITE, zorder=5)
@@ -70,7 +68,7 @@ def score_bars(
         ax.axvline(value, color=GRAY, linestyle="--", linewidth=1.2)
         ax.annotate(name, (value, 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom", color="#444444")
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel(xlabel)
+    ax.set_xlabel("Jaccard")
     ax.margins(x=0.12)
     return ax
 
@@ -139,7 +137,7 @@ def grouped_confusion(confusion: np.ndarray, *, by: str) -> tuple[np.ndarray, li
     return member.T @ confusion @ member, names
 
 
-def confusion_heatmap(ax: Axes, confusion: np.ndarray, *, by: str = "shape") -> Axes:
+def confusion_heatmap(ax: Axes, confusion: np.ndarray, *, by: str) -> Axes:
     """Draw a (49, 49) confusion matrix grouped by shape, material or colour, each row as shares of its true pixels."""
     counts, names = grouped_confusion(confusion, by=by)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -158,25 +156,23 @@ def confusion_heatmap(ax: Axes, confusion: np.ndarray, *, by: str = "shape") -> 
     return ax
 
 
-def floor_paths(
-    ax: Axes, trajectory: Trajectory, *, frames: Sequence[int] = COURSE_FRAMES, inputs: int = INPUT_FRAMES
-) -> Axes:
+def floor_paths(ax: Axes, trajectory: Trajectory) -> Axes:
     """Draw the objects' paths on the floor from above, the camera at the bottom and its field of view in white.
 
-    Solid with dots: the first `inputs` of `frames`; dashed: the rest, which are to be forecast; a ring: the last
-    place; a cross: a collision; an open name in brackets: an object never in view during the inputs.
+    Solid with dots: the 11 course frames of the input; dashed: the 11 to be forecast; a ring: the last place; a cross:
+    a collision; a name in brackets: an object never in view in the input.
     """
-    path = trajectory.at(tuple(frames))
+    path = trajectory.at(COURSE_FRAMES)
     floor_plan(ax)
     for n, id_ in enumerate(path.class_ids.tolist()):
         x, y = path.positions[:, n, 0], path.positions[:, n, 1]
-        late = not path.in_view[:inputs, n].any()
+        late = not path.in_view[:PAST, n].any()
         name = f"({class_name(id_)})" if late else class_name(id_)
         colour = class_colour(id_)
-        ax.plot(y[:inputs], x[:inputs], color=colour, marker=".", markersize=4, label=name)
-        ax.plot(y[inputs - 1 :], x[inputs - 1 :], color=colour, linestyle=(0, (2, 1)))
+        ax.plot(y[:PAST], x[:PAST], color=colour, marker=".", markersize=4, label=name)
+        ax.plot(y[PAST - 1 :], x[PAST - 1 :], color=colour, linestyle=(0, (2, 1)))
         ax.plot(y[-1:], x[-1:], "o", color=colour, markerfacecolor="none", markersize=9)
-    hits = [c.location for c in path.collisions if frames[0] <= c.frame <= frames[-1]]
+    hits = [c.location for c in path.collisions if c.frame <= COURSE_FRAMES[-1]]
     if hits:
         ax.plot([h[1] for h in hits], [h[0] for h in hits], "x", color="black", markersize=6, label="collision")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)

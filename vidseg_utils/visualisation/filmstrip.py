@@ -7,14 +7,13 @@ import imageio.v3 as imageio
 import matplotlib.pyplot as plt
 import numpy as np
 
+from vidseg_utils.data.layout import PAST
 from vidseg_utils.paths import replacing
 from vidseg_utils.visualisation.overlays import mask_picture, overlay, picture, show
 from vidseg_utils.visualisation.style import RED
 
-FIRST_FUTURE_FRAME = 11
 
-
-def clip_pictures(frames: object | None = None, masks: object | None = None, *, opacity: float = 0.5) -> np.ndarray:
+def clip_pictures(frames: object | None = None, masks: object | None = None) -> np.ndarray:
     """frames: (T, 3, H, W), masks: (T, H, W), or only one of them -> (T, H, W, 3) uint8, overlaid if both are given."""
     if frames is None and masks is None:
         raise ValueError("nothing to draw; give frames, masks or both")
@@ -22,41 +21,33 @@ def clip_pictures(frames: object | None = None, masks: object | None = None, *, 
         return np.stack([picture(frame) for frame in frames])
     if frames is None:
         return np.stack([mask_picture(mask) for mask in masks])
-    return np.stack([overlay(frame, mask, opacity) for frame, mask in zip(frames, masks, strict=True)])
+    return np.stack([overlay(frame, mask) for frame, mask in zip(frames, masks, strict=True)])
 
 
 def filmstrip(
-    rows: Mapping[str, np.ndarray],
-    *,
-    columns: int = 6,
-    first_frame: int = 0,
-    axes: np.ndarray | None = None,
-    width: float = 9.0,
+    rows: Mapping[str, np.ndarray], *, columns: int = 6, first_frame: int = 0, width: float = 9.0
 ) -> np.ndarray:
     """Draw clips as rows of pictures, `columns` frames evenly spread over the clip, the first and the last included.
 
     rows: name -> (T, H, W, 3) uint8, as `clip_pictures` gives; all of one length
     first_frame: the number of the clip's first frame; frames from 11 on are the future and titled in red
-    axes: (rows, columns) to draw into, else a new figure `width` inches wide
-    returns: the axes (rows, columns)
+    width: of the figure, inches
+    returns: its axes (rows, columns)
     """
     lengths = {name: len(clip) for name, clip in rows.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"the rows of a filmstrip must have one length; got {lengths}")
     length = next(iter(lengths.values()))
     shown = np.unique(np.linspace(0, length - 1, min(columns, length)).round().astype(int))
-    if axes is None:
-        height, wide = next(iter(rows.values())).shape[1:3]
-        size = (width, len(rows) * width / len(shown) * height / wide + 0.25)
-        axes = plt.subplots(len(rows), len(shown), figsize=size, squeeze=False)[1]
-    if axes.shape != (len(rows), len(shown)):
-        raise ValueError(f"axes have shape {axes.shape}; expected {(len(rows), len(shown))}")
+    height_px, width_px = next(iter(rows.values())).shape[1:3]
+    size = (width, len(rows) * width / len(shown) * height_px / width_px + 0.25)
+    axes = plt.subplots(len(rows), len(shown), figsize=size, squeeze=False)[1]
     for line, (name, clip) in zip(axes, rows.items(), strict=True):
         for ax, place in zip(line, shown, strict=True):
             show(ax, clip[place])
         line[0].text(-0.04, 0.5, name, transform=line[0].transAxes, rotation=90, ha="right", va="center")
     for ax, place in zip(axes[0], shown + first_frame, strict=True):
-        ax.set_title(f"frame {place}", color=RED if place >= FIRST_FUTURE_FRAME else "black", loc="center")
+        ax.set_title(f"frame {place}", color=RED if place >= PAST else "black", loc="center")
     return axes
 
 

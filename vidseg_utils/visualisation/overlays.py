@@ -1,4 +1,4 @@
-"""Masks over frames: the one overlay function, outlines, a legend of the classes present, and where a mask is wrong."""
+"""Masks over frames: the one overlay function, a legend of the classes present, and where a mask is wrong."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES, PALETTE, class_name
 from vidseg_utils.visualisation.style import BLUE, ORANGE, RED, SKY, class_colour
 
+MOST_NAMED = 12  # classes in a legend
 _IGNORED_RGB = (255, 255, 255)
 _COLOURS = np.zeros((256, 3), dtype=np.uint8)  # class id -> RGB
 _COLOURS[:N_CLASSES] = PALETTE
@@ -85,18 +86,6 @@ def edges(mask: object) -> np.ndarray:
     return border & (mask != BACKGROUND)
 
 
-def outline(frame: object, mask: object, *, colour: str | None = None) -> np.ndarray:
-    """Draw the contour of every object, one pixel wide and inside it, in its class colour or in `colour`.
-
-    frame: (3, H, W); mask: (H, W) -> (H, W, 3) uint8
-    """
-    result = picture(frame).copy()
-    mask = checked_mask(mask, result.shape[:2])
-    border = edges(mask)
-    result[border] = _COLOURS[mask[border]] if colour is None else np.round(255 * np.array(to_rgb(colour)))
-    return result
-
-
 def show(ax: Axes, rgb: np.ndarray, *, title: str | None = None) -> Axes:
     """Put a picture (H, W, 3) into axes, without ticks or frame."""
     ax.imshow(rgb)
@@ -116,8 +105,8 @@ def show_overlay(
     return ax
 
 
-def class_legend(ax: Axes, *masks: object, most: int = 12) -> Legend | None:
-    """Name the classes present in the masks, largest first, at most `most` of them, to the right of the axes."""
+def class_legend(ax: Axes, *masks: object) -> Legend | None:
+    """Name the classes present in the masks, largest first, at most twelve, to the right of the axes."""
     counts = np.zeros(N_CLASSES, dtype=np.int64)
     for mask in masks:
         mask = checked_mask(mask)
@@ -126,9 +115,9 @@ def class_legend(ax: Axes, *masks: object, most: int = 12) -> Legend | None:
     present = [int(id_) for id_ in np.argsort(-counts, kind="stable") if counts[id_]]
     if not present:
         return None
-    handles = [Patch(facecolor=class_colour(id_), label=class_name(id_)) for id_ in present[:most]]
-    if len(present) > most:
-        handles.append(Patch(facecolor="none", label=f"and {len(present) - most} more"))
+    handles = [Patch(facecolor=class_colour(id_), label=class_name(id_)) for id_ in present[:MOST_NAMED]]
+    if len(present) > MOST_NAMED:
+        handles.append(Patch(facecolor="none", label=f"and {len(present) - MOST_NAMED} more"))
     return ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
 
 

@@ -27,16 +27,15 @@ class Explorer:
         frames: int,
         frame: int = 0,
         opacity: float = 0.5,
-        figsize: tuple[float, float] = (5.0, 2.6),
     ):
         """draw: plots into axes for a frame in 0..frames-1 and an opacity in [0, 1]; frame, opacity: where to begin."""
         if not 0 <= frame < frames:
             raise ValueError(f"frame {frame} is not in 0..{frames - 1}")
-        self.draw, self.frames, self.frame, self.opacity, self.figsize = draw, frames, frame, opacity, figsize
+        self.draw, self.frames, self.frame, self.opacity = draw, frames, frame, opacity
 
     def png(self, frame: int, opacity: float) -> bytes:
         """The picture for one position of the sliders; made apart from pyplot, so that no second copy is displayed."""
-        figure = Figure(figsize=self.figsize, layout="constrained")
+        figure = Figure(figsize=(5.0, 2.6), layout="constrained")
         FigureCanvasAgg(figure)
         self.draw(figure.add_subplot(), frame, opacity)
         return figure_png(figure)

@@ -198,7 +198,7 @@ class GRUCell(Cell):
         update, reset = gates.chunk(2, dim=1)
         candidate = of_candidate + self._of_state(self.candidate, reset * state)
         candidate = REACH * torch.tanh(candidate / REACH)
-        return torch.lerp(state, candidate, update)
+        return torch.lerp(state, candidate.to(state), update.to(state))  # under autocast the memory stays float32
 
     def pass_through(self) -> None:
         """h = 0.9 x + 0.1 of the state before, as far as x is small beside REACH."""

@@ -74,7 +74,8 @@ def evaluate_system(
     loader = DataLoader(ClipDataset(split), batch_size=batch_size)
     for batch in tqdm(loader, desc=f"evaluate {system.name}", unit="batch", disable=not progress):
         masks = batch["masks"]
-        past = masks[:, :PAST] if true_masks else to_float(batch["frames"][:, :PAST].to(device))
+        past = (masks if true_masks else batch["frames"])[:, :PAST].to(device)
+        past = past if true_masks else to_float(past)
         start = time.perf_counter()
         if segments and system.starts_from_masks:
             seen = system.segment(past)

@@ -24,11 +24,11 @@ class FitConfig:
     scheduler: str = "plateau"  # by the monitored metric; "onecycle" and "cosine" (to 0) move every step; or "none"
     plateau_patience: int = 2  # epochs without a better metric before the learning rate falls
     plateau_factor: float = 0.1  # what it is then multiplied by
-    precision: str = "no"  # float32; "bf16" or "fp16" run the model in autocast ("fp16" with a gradient scaler)
+    precision: str = "no"  # float32; "bf16" or "fp16" (on a GPU) run the model in autocast, see `build_accelerator`
     clip_norm: float | None = None  # largest norm of the gradient of all weights together; None never clips
     accumulation_steps: int = 1  # batches whose gradients are averaged before one step
     seed: int = 0  # decides order, augmentation and dropout of every epoch
-    num_workers: int = 0  # processes that load training batches; 0 loads in the main one
+    num_workers: int = 0  # processes that load batches, at most one a core; 0 loads in the main one
     monitor: str = "loss"  # key of the validation metrics that chooses the best epoch
     mode: str = "min"  # "min" or "max": which values of it are good
     channels_last: bool = True  # memory layout of convolutions; nearly always the faster one

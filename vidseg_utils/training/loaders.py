@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.data.datasets import collate
+from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.training.config import FitConfig
 
 
@@ -27,7 +28,7 @@ def build_loaders(
     """
     shared = {
         "batch_size": config.batch_size,
-        "num_workers": config.num_workers,
+        "num_workers": min(config.num_workers, n_cores()),
         "pin_memory": device.type == "cuda",
         "collate_fn": collate,
     }

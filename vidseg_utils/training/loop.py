@@ -141,9 +141,19 @@ def fit(
 
 
 def build_accelerator(config: FitConfig) -> Accelerator:
-    """An Accelerator of its own for every fit: the library would keep the precision of the process's first."""
+    """An Accelerator of its own for every fit: the library would keep the precision of the process's first.
+
+    It takes a CUDA GPU where there is one, else the CPU, as `Workspace` does. A GPU older than Ampere (such as a T4)
+    has no bf16 and would imitate it, slowly: it gets fp16.
+    """
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=config.precision, gradient_accumulation_steps=config.accumulation_steps)
+    on_gpu = torch.cuda.is_available()
+    imitated = config.precision == "bf16" and on_gpu and torch.cuda.get_device_capability() < (8, 0)
+    return Accelerator(
+        mixed_precision="fp16" if imitated else config.precision,
+        gradient_accumulation_steps=config.accumulation_steps,
+        cpu=not on_gpu,
+    )
 
 
 def _fit_epochs(

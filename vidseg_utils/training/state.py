@@ -72,8 +72,8 @@ class Progress:
         path = folder / STATE
         try:
             states = torch.load(path, map_location="cpu", weights_only=True)
-            for name, part in self.parts.items():
-                part.load_state_dict(states[name])
+            for name in self.parts.keys() & states.keys():  # another GPU may be the one that has a scaler of gradients
+                self.parts[name].load_state_dict(states[name])
             path = folder / PROGRESS
             self.history = read_json(path)["history"]
         except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidseg_utils.data.layout import FRAMES, HEIGHT, LABELLED, PAST, WIDTH, write_video
+from vidseg_utils.data.layout import FRAMES, HEIGHT, LABELLED, WIDTH, n_frames, write_video
 
 
 def make_frames(seed: int, n_frames: int = FRAMES) -> np.ndarray:
@@ -33,7 +33,7 @@ def make_masks(seed: int) -> np.ndarray:
 
 def write_split(root: Path, split: str, numbers, *, pattern: str = "video_{}") -> None:
     for number in numbers:
-        frames = make_frames(number, PAST if split == "hidden" else FRAMES)
+        frames = make_frames(number, n_frames(split))
         masks = make_masks(number) if split in LABELLED else None
         write_video(root / split / pattern.format(number), frames, masks)
 

@@ -11,8 +11,10 @@ from vidseg_utils.data.cache import fill_cache, open_split
 from vidseg_utils.data.check import check_root
 
 
-def _dirty(root, made):
-    """Fifteen labelled videos, one kind of dirt each; returns {kind of fault or note: file}."""
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory, made):
+    """(root, {kind of fault or note: file}): fifteen labelled videos, one kind of dirt each. Do not change it."""
+    root = tmp_path_factory.mktemp("dirty")
     made.split(root, "train", range(15))
     folder = [root / "train" / f"video_{n}" for n in range(15)]
     masks = made.masks(1)
@@ -38,7 +40,7 @@ def _dirty(root, made):
     for name in ("video_50", "video_050"):
         (root / "train" / name).mkdir()
     made.split(root, "val", [0])
-    return {
+    return root, {
         "missing image": "train/video_1/image_7.png",
         "unreadable image": "train/video_2/image_3.png",
         "wrong image size": "train/video_3/image_0.png",
@@ -59,9 +61,13 @@ def _dirty(root, made):
     }
 
 
-def test_every_kind_of_dirt_is_named_with_its_file(tmp_path, made):
-    expected = _dirty(tmp_path, made)
-    report = check_root(tmp_path, progress=False)
+@pytest.fixture(scope="module")
+def report(dirty):
+    return check_root(dirty[0], progress=False)
+
+
+def test_every_kind_of_dirt_is_named_with_its_file(dirty, report):
+    root, expected = dirty
     found = report.to_json()
     by_kind = {kind: [one["file"] for one in files] for kind, files in (found["faults"] | found["notes"]).items()}
     for kind, file in expected.items():
@@ -71,13 +77,11 @@ def test_every_kind_of_dirt_is_named_with_its_file(tmp_path, made):
     for kind, file in expected.items():
         assert kind in report.table()
         assert file in report.table()
-    assert json.loads((tmp_path / "check_report.json").read_text()) == found
+    assert json.loads((root / "check_report.json").read_text()) == found
 
 
-def test_the_cache_leaves_out_what_the_checker_counts(tmp_path, made):
-    _dirty(tmp_path, made)
-    report = check_root(tmp_path, progress=False)
-    cache = open_split(tmp_path, "train", progress=False)
+def test_the_cache_leaves_out_what_the_checker_counts(dirty, report):
+    cache = open_split(dirty[0], "train", progress=False)
     assert cache.numbers.tolist() == [0, 11, 12, 13, 14]
     assert len(cache.skipped) == report.skipped["train"] == 13
     assert (report.videos["train"], report.videos["val"], report.skipped["val"]) == (18, 1, 0)

@@ -86,7 +86,7 @@ def _bomb() -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", 240, 160, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(60_000_000))
+    pixels = zlib.compress(bytes(60_000_000), level=1)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 

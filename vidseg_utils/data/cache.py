@@ -28,9 +28,10 @@ from vidseg_utils.data.cache_writer import (
     locked,
     partial_folder,
     read_journal,
+    video_shapes,
 )
 from vidseg_utils.data.faults import Fault, Note
-from vidseg_utils.data.layout import ANNOTATION, FRAMES, HEIGHT, LABELLED, PAST, SPLITS, WIDTH, Video, scan_split
+from vidseg_utils.data.layout import ANNOTATION, HEIGHT, SPLITS, WIDTH, Video, scan_split
 from vidseg_utils.data.resize import area_scale, nearest_scale
 from vidseg_utils.paths import data_dir, read_json
 
@@ -94,16 +95,7 @@ def open_split(
     videos, found, direct = find_source(root, split)
     if direct and (height, width) == (HEIGHT, WIDTH):
         return direct
-    if direct:
-        source, skipped, n_videos, n_frames = (
-            f"scaled from {direct.meta['id']}",
-            {},
-            len(direct),
-            direct.frames.shape[1],
-        )
-    else:
-        source, n_videos, n_frames = fingerprint(videos, found), len(videos), videos[0].n_frames
-        skipped = {f.path.name: f"{f.kind} ({f.detail})" for f in found if isinstance(f, Fault)}
+    source = f"scaled from {direct.meta['id']}" if direct else fingerprint(videos, found)
     name = f"{split}_{height}x{width}"
     folder = writable_folder(root) / name
     cache = _load(root, split, root / CACHES / name, source) or _load(root, split, folder, source)
@@ -111,17 +103,25 @@ def open_split(
         with locked(folder):
             cache = _load(root, split, folder, source)  # another process may have built it meanwhile
             if cache is None:
-                loaded = _scaled(direct, height, width) if direct else load_videos(videos, height=height, width=width)
-                shape = (n_frames, 3, height, width)
-                build(folder, loaded, n_videos=n_videos, split=split, frame_shape=shape, source=source,
-                      skipped=skipped, progress=progress)  # fmt: skip
+                build(
+                    folder,
+                    _scaled(direct, height, width) if direct else load_videos(videos, height=height, width=width),
+                    n_videos=len(direct or videos),
+                    split=split,
+                    height=height,
+                    width=width,
+                    source=source,
+                    skipped={f.path.name: f"{f.kind} ({f.detail})" for f in found if isinstance(f, Fault)},
+                    progress=progress,
+                )
                 cache = _load(root, split, folder, source)
     if cache.skipped:
-        name, reason = next(iter(cache.skipped.items()))
+        video, reason = next(iter(cache.skipped.items()))
+        n_videos = len(cache.skipped) + len(cache)
         logger.warning(
-            "%s: skipped %d of %d videos (%s: %s); `vidseg data check %s` lists them all",
-            root / split, len(cache.skipped), len(cache.skipped) + len(cache), name, reason, root,
-        )  # fmt: skip
+            f"{root / split}: skipped {len(cache.skipped)} of {n_videos} videos ({video}: {reason}); "
+            f"`vidseg data check {root}` lists them all"
+        )
     return cache
 
 
@@ -139,9 +139,7 @@ def filling(root: Path | str, split: str, *, key: str) -> Iterator[CacheWriter]:
         raise ValueError(f"{root / split} holds image folders, which would be used instead; choose another root")
     folder = _direct_folder(root, split)
     with locked(folder):
-        shape = (PAST if split == "hidden" else FRAMES, 3, HEIGHT, WIDTH)
-        writer = CacheWriter(folder, split=split, frame_shape=shape, labelled=split in LABELLED, source=DIRECT + key,
-                             resume=True)  # fmt: skip
+        writer = CacheWriter(folder, split=split, height=HEIGHT, width=WIDTH, source=DIRECT + key, resume=True)
         try:
             yield writer
             if not writer.numbers:
@@ -151,20 +149,16 @@ def filling(root: Path | str, split: str, *, key: str) -> Iterator[CacheWriter]:
             writer.close()
 
 
-def fill_cache(
-    root: Path | str, split: str, videos: Iterable[tuple], *, key: str, total: int | None = None, progress: bool = True
-) -> SplitCache:
-    """`filling` from an iterator of (number, frames, masks or None[, annotation]); `total` is for the progress bar.
+def fill_cache(root: Path | str, split: str, videos: Iterable[tuple], *, key: str, progress: bool = True) -> SplitCache:
+    """`filling` from an iterator of (number, frames, masks or None).
 
     Videos that an earlier run with the same key already wrote are passed over.
     """
     with filling(root, split, key=key) as writer:
         done = set(writer.numbers)
-        for number, frames, masks, *annotation in tqdm(
-            videos, total=total, desc=f"filling {split}", unit="video", disable=not progress
-        ):
+        for number, frames, masks in tqdm(videos, desc=f"filling {split}", unit="video", disable=not progress):
             if number not in done:
-                writer.append(number, frames, masks, annotation=annotation[0] if annotation else None)
+                writer.append(number, frames, masks)
     return open_split(root, split, progress=progress)
 
 
@@ -196,12 +190,8 @@ def find_source(root: Path, split: str) -> tuple[list[Video], list[Fault | Note]
 def _scaled(direct: SplitCache, height: int, width: int) -> Iterator[Loaded]:
     for index, (number, name) in enumerate(zip(direct.meta["numbers"], direct.meta["names"], strict=True)):
         frames = area_scale(np.array(direct.frames[index]), height=height, width=width)
-        masks = direct.masks
-        yield (
-            number,
-            name,
-            (frames, masks if masks is None else nearest_scale(masks[index], height=height, width=width)),
-        )
+        masks = None if direct.masks is None else nearest_scale(direct.masks[index], height=height, width=width)
+        yield number, name, (frames, masks)
 
 
 def _direct_folder(root: Path, split: str) -> Path:
@@ -222,14 +212,14 @@ def _load(root: Path, split: str, folder: Path, source: str = "") -> SplitCache 
         meta = read_json(folder / META)
         if meta["version"] != VERSION or not meta["source"].startswith(source):
             return None
-        frames = np.load(folder / FRAMES_FILE, mmap_mode="r", allow_pickle=False)
-        masks = np.load(folder / MASKS_FILE, mmap_mode="r", allow_pickle=False) if meta["labelled"] else None
-        n_frames, _, height, width = meta["frame_shape"]
-        whole = frames.shape == (len(meta["numbers"]), n_frames, 3, height, width) and frames.dtype == np.uint8
-        if masks is not None:
-            whole = whole and masks.shape == (*frames.shape[:2], height, width) and masks.dtype == np.uint8
-        if not whole or read_json(folder / META)["id"] != meta["id"]:  # the latter: replaced while we looked
+        height, width = meta["frame_shape"][2:]
+        arrays = {}
+        for name, shape in video_shapes(split, height=height, width=width).items():
+            arrays[name] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+            if arrays[name].shape != (len(meta["numbers"]), *shape) or arrays[name].dtype != np.uint8:
+                return None
+        if read_json(folder / META)["id"] != meta["id"]:  # replaced while we looked
             return None
-        return SplitCache(root, split, folder, meta, frames, masks)
+        return SplitCache(root, split, folder, meta, arrays[FRAMES_FILE], arrays.get(MASKS_FILE))
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None

@@ -1,6 +1,7 @@
 """Fill a cache from image folders (decoded on all cores) or from a larger cache, and tell when it is out of date."""
 
 import hashlib
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from vidseg_utils.data.cache_writer import CacheWriter, no_room_is_one_line
+from vidseg_utils.data.cache_writer import CacheWriter, no_room_is_one_line, video_shapes
 from vidseg_utils.data.faults import Fault, Note
 from vidseg_utils.data.layout import LABELLED, MASKS, Video, read_frames, read_masks
 from vidseg_utils.data.parallel import in_order, n_cores
@@ -66,20 +67,22 @@ def build(
     *,
     n_videos: int,
     split: str,
-    frame_shape: tuple[int, int, int, int],
+    height: int,
+    width: int,
     source: str,
     skipped: dict[str, str],
     progress: bool,
 ) -> None:
     """Write the cache `folder`, inside its lock. Nothing is left of one that could not be finished.
 
-    frame_shape: (T, 3, H, W); skipped: videos that are known to be unusable, by name.
+    skipped: videos that are known to be unusable, by name.
     Raises ValueError when no video is usable, OSError when the disk is full.
     """
     shutil.rmtree(folder, ignore_errors=True)  # out of date; its room is needed
     skipped = dict(skipped)
-    with no_room_is_one_line(folder, need_bytes=_size_bytes(n_videos, split, frame_shape)):
-        writer = CacheWriter(folder, split=split, frame_shape=frame_shape, labelled=split in LABELLED, source=source)
+    video_bytes = sum(math.prod(shape) for shape in video_shapes(split, height=height, width=width).values())
+    with no_room_is_one_line(folder, need_bytes=n_videos * video_bytes):
+        writer = CacheWriter(folder, split=split, height=height, width=width, source=source)
         try:
             for number, name, result in tqdm(
                 loaded, total=n_videos, desc=f"caching {split}", unit="video", disable=not progress
@@ -94,8 +97,3 @@ def build(
             writer.publish(skipped=skipped)
         finally:
             writer.discard()
-
-
-def _size_bytes(n_videos: int, split: str, frame_shape: tuple[int, int, int, int]) -> int:
-    channels = 4 if split in LABELLED else 3
-    return n_videos * channels * frame_shape[0] * frame_shape[2] * frame_shape[3]

@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock
 
 from vidseg_utils.data.annotation import Trajectory, write_annotation
+from vidseg_utils.data.layout import LABELLED, n_frames
 from vidseg_utils.paths import read_json, write_json
 
 META = "meta.json"
@@ -56,6 +57,12 @@ def read_journal(folder: Path) -> dict[int, str]:
     return journal
 
 
+def video_shapes(split: str, *, height: int, width: int) -> dict[str, tuple[int, ...]]:
+    """What a video takes in each array file: frames (T, 3, H, W) and, in a split with labels, masks (T, H, W)."""
+    shapes = {FRAMES_FILE: (n_frames(split), 3, height, width), MASKS_FILE: (n_frames(split), height, width)}
+    return shapes if split in LABELLED else {FRAMES_FILE: shapes[FRAMES_FILE]}
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the one lock for writing the cache `folder`; other processes wait. The lock file stays, and is empty."""
@@ -71,13 +78,16 @@ class CacheWriter:
     writer with the same source left; `numbers` then holds the videos that are already there.
     """
 
-    def __init__(self, folder: Path, *, split: str, frame_shape: tuple[int, ...], labelled: bool, source: str,
-                 resume: bool = False):  # fmt: skip
+    def __init__(self, folder: Path, *, split: str, height: int, width: int, source: str, resume: bool = False):
         self.folder, self.partial = folder, partial_folder(folder)
-        self.frame_shape = frame_shape  # (T, 3, H, W)
-        self.mask_shape = (frame_shape[0], *frame_shape[2:])
-        self.meta = {"version": VERSION, "split": split, "frame_shape": list(frame_shape), "labelled": labelled,
-                     "source": source}  # fmt: skip
+        self.shapes = video_shapes(split, height=height, width=width)
+        self.meta = {
+            "version": VERSION,
+            "split": split,
+            "frame_shape": list(self.shapes[FRAMES_FILE]),
+            "labelled": split in LABELLED,
+            "source": source,
+        }
         self.numbers: list[int] = []
         self.names: list[str] = []
         if resume:
@@ -87,9 +97,7 @@ class CacheWriter:
             self.partial.mkdir(parents=True)
             (self.partial / BEGUN).write_text(json.dumps(self.meta))
         self._journal = (self.partial / JOURNAL).open("a", encoding="utf-8")
-        self._files = {FRAMES_FILE: self._open(FRAMES_FILE, self.frame_shape)}
-        if labelled:
-            self._files[MASKS_FILE] = self._open(MASKS_FILE, self.mask_shape)
+        self._files = {name: self._open(name, shape) for name, shape in self.shapes.items()}
 
     def _take_over(self) -> None:
         if not self.partial.exists() and begun_with(self.folder) == self.meta:
@@ -103,9 +111,8 @@ class CacheWriter:
 
     def _n_whole(self) -> int:
         """Videos whose arrays are wholly in the partial folder."""
-        shapes = {FRAMES_FILE: self.frame_shape} | ({MASKS_FILE: self.mask_shape} if self.meta["labelled"] else {})
         counts = []
-        for name, shape in shapes.items():
+        for name, shape in self.shapes.items():
             path = self.partial / name
             size_bytes = path.stat().st_size if path.exists() else 0
             counts.append(max(0, size_bytes - _write_header(io.BytesIO(), 0, shape)) // int(np.prod(shape)))
@@ -124,20 +131,18 @@ class CacheWriter:
         """frames: (T, 3, H, W) uint8; masks: (T, H, W) uint8, or None in a split without labels; numbers must rise."""
         if self.numbers and number <= self.numbers[-1]:
             raise ValueError(f"video {number} comes after video {self.numbers[-1]}; append them in number order")
-        arrays = {FRAMES_FILE: (frames, self.frame_shape)}
-        if self.meta["labelled"]:
-            arrays[MASKS_FILE] = (masks, self.mask_shape)
-        for key, (array, shape) in arrays.items():
-            if array is None or array.shape != shape or array.dtype != np.uint8:
+        arrays = dict(zip(self.shapes, (frames, masks), strict=False))  # without labels, masks are not looked at
+        for file, array in arrays.items():
+            if array is None or array.shape != self.shapes[file] or array.dtype != np.uint8:
                 found = "missing" if array is None else f"{array.dtype} {array.shape}"
-                raise ValueError(f"video {number}: {key[:-4]} are {found}; expected uint8 {shape}")
+                raise ValueError(f"video {number}: {file[:-4]} are {found}; expected uint8 {self.shapes[file]}")
         if annotation is not None:
             path = annotation_path(self.partial, number)
             path.parent.mkdir(exist_ok=True)
             write_annotation(path, annotation, number=number)
-        for key, (array, _) in arrays.items():
-            self._files[key].write(np.ascontiguousarray(array).data)
-            self._files[key].flush()
+        for file, array in arrays.items():
+            self._files[file].write(np.ascontiguousarray(array).data)
+            self._files[file].flush()
         self.numbers.append(int(number))
         self.names.append(name or f"video_{number}")
         self._journal.write(f"{number} {self.names[-1]}\n")
@@ -147,7 +152,7 @@ class CacheWriter:
         """Give the cache its real name. skipped: video name -> why it is not in it."""
         for name, file in self._files.items():
             file.seek(0)
-            _write_header(file, len(self.numbers), self.frame_shape if name == FRAMES_FILE else self.mask_shape)
+            _write_header(file, len(self.numbers), self.shapes[name])
         self.close(sync=True)
         meta = self.meta | {"id": uuid.uuid4().hex, "numbers": self.numbers, "names": self.names, "skipped": skipped}
         with contextlib.suppress(OSError, ValueError):  # a finished cache that was continued with nothing is the same

@@ -30,6 +30,11 @@ _VIDEO = re.compile(r"video_([0-9]{1,9})")
 _IMAGE = re.compile(r"image_([0-9]{1,9})\.png")
 
 
+def n_frames(split: str) -> int:
+    """Frames that each video of a split has."""
+    return PAST if split == "hidden" else FRAMES
+
+
 @dataclass(frozen=True)
 class Video:
     """One video folder."""
@@ -42,11 +47,6 @@ class Video:
     def name(self) -> str:
         """Such as "video_7"."""
         return self.folder.name
-
-    @property
-    def n_frames(self) -> int:
-        """Frames that a video of this split must have."""
-        return PAST if self.split == "hidden" else FRAMES
 
 
 def scan_split(root: Path | str, split: str) -> tuple[list[Video], list[Fault | Note]]:
@@ -110,11 +110,12 @@ def find_frames(video: Video) -> tuple[list[Path], list[Fault | Note]]:
         elif path.name not in (MASKS, ANNOTATION) and not path.name.startswith("."):
             found.append(Note("unknown name", path, "not part of a video"))
     frames = []
-    for number in range(video.n_frames):
+    wanted = n_frames(video.split)
+    for number in range(wanted):
         same = by_number.pop(number, [])
         if not same:
             path = video.folder / f"image_{number}.png"
-            found.append(Fault("missing image", path, f"frame {number} of 0..{video.n_frames - 1}"))
+            found.append(Fault("missing image", path, f"frame {number} of 0..{wanted - 1}"))
         elif len(same) > 1:
             names = " and ".join(p.name for p in same)
             found.append(Fault("duplicate frame number", same[0], f"{names}; remove all but one"))
@@ -122,7 +123,7 @@ def find_frames(video: Video) -> tuple[list[Path], list[Fault | Note]]:
             frames.append(same[0])
     if video.split != "hidden":  # a hidden video may keep its future
         extra = [p for same in by_number.values() for p in same]
-        found += [Note("unknown name", p, f"frames end at {video.n_frames - 1}") for p in extra]
+        found += [Note("unknown name", p, f"frames end at {wanted - 1}") for p in extra]
     return frames, found
 
 
@@ -132,7 +133,7 @@ def read_frames(video: Video) -> np.ndarray:
     for fault in found:
         if isinstance(fault, Fault):
             raise fault
-    frames = np.empty((video.n_frames, 3, HEIGHT, WIDTH), dtype=np.uint8)
+    frames = np.empty((len(paths), 3, HEIGHT, WIDTH), dtype=np.uint8)
     for t, path in enumerate(paths):
         frames[t] = read_png(path, height=HEIGHT, width=WIDTH).transpose(2, 0, 1)
     return frames

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, write_annotation
-from vidseg_utils.data.layout import ANNOTATION, FRAMES, LABELLED, MASKS, PAST, TRUTH, write_video
+from vidseg_utils.data.layout import ANNOTATION, LABELLED, MASKS, PAST, TRUTH, n_frames, write_video
 from vidseg_utils.data.mask_file import write_mask_file
 from vidseg_utils.data.synthetic.physics import simulate_video
 from vidseg_utils.data.synthetic.render import render_video
@@ -44,7 +44,7 @@ class Job:
 
     def has_files(self) -> bool:
         """Whether all of its files are there. A folder appears whole, but somebody may have deleted a file."""
-        wanted = {f"image_{t}.png" for t in range(PAST if self.split == "hidden" else FRAMES)}
+        wanted = {f"image_{t}.png" for t in range(n_frames(self.split))}
         if self.split in LABELLED:
             wanted |= {MASKS, ANNOTATION}
         return wanted <= names_in(self.folder)

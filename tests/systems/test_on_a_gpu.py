@@ -1,0 +1,185 @@
+"""Proves that recipes and systems keep together on the GPU what belongs there. The GPU is pretended.
+
+Its tensors hold real numbers, in the CPU's memory, and say that they are on another device. An operation that mixes
+them with the CPU's tensors, and `numpy()`, fail as they do on a real GPU.
+"""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils.data import DataLoader
+
+from vidseg_utils.data.annotation import COURSE_FRAMES
+from vidseg_utils.data.datasets import collate
+from vidseg_utils.data.layout import PAST
+from vidseg_utils.data.synthetic.physics import simulate_video
+from vidseg_utils.data.synthetic.render import render_video
+from vidseg_utils.data.transforms import to_float
+from vidseg_utils.evaluation.forecast import evaluate_system, predict_split
+from vidseg_utils.models import build_model
+from vidseg_utils.systems import SYSTEMS, build_system
+from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.learning import rollout_loss, training_windows
+from vidseg_utils.training.checkpoint import save_model
+from vidseg_utils.training.run_folder import WEIGHTS, claim, finish
+from vidseg_utils.training.state import write_weights
+
+aten = torch.ops.aten
+INDEXING = (aten.index, aten.index_put_)  # by a list, say: a GPU takes that
+GPU = "meta"  # what the pretended GPU is called: the one other device whose name works on every machine
+AS_OTHERS = {"simvp_rollout_unet", "object_dynamics", "object_dynamics_learned"}  # all they do there, others do too
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that says it is on the GPU."""
+
+    @staticmethod
+    def __new__(cls, values):
+        layout = {"strides": values.stride(), "storage_offset": values.storage_offset()}
+        with torch.inference_mode(False):
+            return torch.Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype, device=GPU, **layout)
+
+    def __init__(self, values):
+        self.values = values  # on the CPU
+
+    def tolist(self):
+        return self.values.tolist()
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
+        return computed(operation, args, kwargs or {})
+
+
+def computed(operation, args, kwargs):
+    """The result of an operation; it is on the GPU if its tensors are, or if that device is asked for."""
+    copies = operation.overloadpacket in (aten._to_copy, aten.copy_)
+    leaves, structure = tree_flatten((args, kwargs))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    on_gpu = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
+    if on_gpu and not copies and not (operation.overloadpacket in INDEXING and isinstance(args[0], OnGpu)):
+        strangers = [tuple(tensor.shape) for tensor in tensors if tensor.ndim and not isinstance(tensor, OnGpu)]
+        if strangers:
+            raise RuntimeError(f"{operation} mixes tensors of the GPU with the CPU's {strangers}")
+    leaves = [leaf.values if isinstance(leaf, OnGpu) else leaf for leaf in leaves]
+    leaves = [torch.device("cpu") if isinstance(leaf, torch.device) else leaf for leaf in leaves]
+    plain_args, plain_kwargs = tree_unflatten(leaves, structure)
+    result = operation(*plain_args, **plain_kwargs)
+    device = kwargs.get("device")
+    on_this = isinstance(args[0], OnGpu) if copies else bool(on_gpu)
+    if not (on_this if device is None else torch.device(device).type == GPU):
+        return result
+    given = {id(tensor.values): tensor for tensor in on_gpu}  # an operation in place gives back what it was given
+
+    def on_gpu_too(item):
+        return given[id(item)] if id(item) in given else OnGpu(item) if isinstance(item, torch.Tensor) else item
+
+    return tree_map(on_gpu_too, result)
+
+
+class Operations(TorchDispatchMode):
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd"):
+            with self:
+                return operation.decompose(*args, **kwargs)  # such as `to`, into what a device really does
+        return computed(operation, args, kwargs)
+
+
+class Constants(TorchFunctionMode):
+    """`torch.tensor(…, device=…)` in two steps: the device is not among the operations that a mode sees."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is torch.tensor and kwargs.get("device") is not None:
+            return function(*args, **{**kwargs, "device": None}).to(kwargs["device"])
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def pretended_gpu():
+    with Operations(), Constants():
+        yield
+
+
+def one_step(model, train_data, val_data, *, step, validate, config, run, description, on_epoch=None):
+    """`fit` cut short: one batch is learned from and one validation is done on the GPU."""
+    model.to(GPU)
+    batch = next(iter(DataLoader(train_data, batch_size=2, collate_fn=collate)))
+    step(model.train(), {name: values.to(GPU) for name, values in batch.items()}).backward()
+    with torch.inference_mode():
+        metrics = validate(model.eval(), DataLoader(val_data, batch_size=2, collate_fn=collate), torch.device(GPU))
+    assert config.monitor in metrics
+    claim(run, description, defaults={})
+    write_weights(run / WEIGHTS, model)
+    finish(run)
+    return []
+
+
+def test_what_fails_on_a_gpu_fails_here():
+    with pretended_gpu():
+        here, there = torch.ones(3), torch.arange(3, device=GPU)
+        assert there.device.type == (there + 1).device.type == torch.tensor([1], device=GPU).device.type == GPU
+        assert (there + 1).cpu().tolist() == [1, 2, 3]
+        with pytest.raises(RuntimeError, match="mixes tensors"):
+            here + there
+        with pytest.raises((RuntimeError, TypeError)):
+            there.numpy()
+
+
+def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
+    monkeypatch.setattr("vidseg_utils.training.checkpoint.fit", one_step)
+    published = {"unet_head": "flat", "recurrent_head": "flat", "simvp_residual": False, "convlstm_residual": False}
+    here = replace(workspace(height=16, width=24, **published), device=torch.device(GPU))
+    fitted_on_the_cpu(here)
+    val = here.split("val")
+    with pretended_gpu():
+        frames, masks = (torch.tensor(whole[:, :PAST]).to(GPU) for whole in (val.frames, val.masks))
+        for name in sorted(SYSTEMS.keys() - AS_OTHERS):
+            SYSTEMS[name].train(here)
+            system = build_system(name, workspace=here)
+            answer = system.predict(masks if system.segmenter is None else to_float(frames))
+            assert (answer.device.type, answer.shape) == (GPU, (1, 16, 24)), name
+        system = build_system("mask_simvp_mse", workspace=here)
+        for true_masks in (False, True):
+            evaluation = evaluate_system(system, val, device=GPU, true_masks=true_masks, progress=False)
+            assert 0 <= evaluation.metrics["jaccard"] <= 1
+        assert predict_split(system, here.split("hidden"), device=GPU, progress=False).shape == (1, 160, 240)
+
+
+def fitted_on_the_cpu(here):
+    """What a profile's fit would leave of the fitted physics and of the network of collisions."""
+    physics = torch.from_numpy(PlanarConstants().as_array())
+    for part, name, config in (
+        ("planar_physics", "object_dynamics", {"n_constants": len(physics)}),
+        ("interaction_network", "interaction_network", {}),
+    ):
+        model = build_model(name, **config)
+        if part == "planar_physics":
+            model.constants.copy_(physics)
+        save_model(here.run(part), model, name=name, config=config)
+        finish(here.run(part))
+
+
+def test_the_interaction_network_learns_on_a_gpu():
+    windows = training_windows([simulate_video(0, number) for number in range(2)])
+    batch = next(iter(DataLoader(windows, batch_size=4)))
+    with pretended_gpu():
+        network = build_model("interaction_network").to(GPU)
+        rollout_loss(network, {name: values.to(GPU) for name, values in batch.items()}).backward()
+    assert all(weight.grad.device.type == GPU for weight in network.glide.parameters())
+
+
+def test_the_ray_caster_gives_the_same_pictures_on_a_gpu():
+    trajectory = simulate_video(0, 0).at(COURSE_FRAMES[:2])
+    frames, masks = render_video(trajectory)
+    with pretended_gpu():
+        other_frames, other_masks = render_video(trajectory, device=GPU)
+    assert (frames == other_frames).all()
+    assert (masks == other_masks).all()

@@ -45,7 +45,7 @@ class Profile:
     simvp_n_t: int = _sizes(2, 4, 8)
     simvp_residual: bool = _sizes(True, True, False)  # predict the change since frame 10; False as published
     simvp_epochs: int = _sizes(1, 3, 25)
-    simvp_batch_size: int = _sizes(2, 4, 8)
+    simvp_batch_size: int = _sizes(2, 4, 4)  # clips; 8 of 160x240 do not fit in 16 GB
     simvp_learning_rate: float = _sizes(1e-3, 2e-3, 1e-3)
     # interaction network of learned object dynamics
     interaction_epochs: int = _sizes(2, 30, 30)

@@ -55,7 +55,7 @@ def evaluate_system(
     *,
     device: torch.device | str = "cpu",
     true_masks: bool = False,
-    batch_size: int = 16,
+    batch_size: int = 8,
     progress: bool = True,
 ) -> Evaluation:
     """Forecast frame 21 of every clip of a labelled split and score it.

@@ -12,7 +12,7 @@ from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.layout import PAST
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.evaluation.frames import FrameScore
-from vidseg_utils.models import build_model, rollout
+from vidseg_utils.models import build_model, rollout, sparing
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
@@ -61,7 +61,7 @@ def train_simvp(
             prediction = network(past)
         else:
             p = sampling.truth_probability
-            prediction = rollout(network, past, PAST, ahead=ahead, truth=target, truth_probability=p)
+            prediction = rollout(sparing(network), past, PAST, ahead=ahead, truth=target, truth_probability=p)
         if loss_frames == "last":
             prediction, target = prediction[:, -1], target[:, -1]
         return F.mse_loss(prediction, target)

@@ -92,7 +92,7 @@ class MaskScore:
 
     def update(self, prediction: Tensor, masks: Tensor, *, past_frames: int = 11) -> None:
         """prediction: (B, H, W) for the last frame; masks: (B, T, H, W), the truth of the whole clip."""
-        prediction, masks = prediction.cpu().long(), masks.cpu().long()
+        prediction, masks = prediction.cpu(), masks.cpu()
         target = masks[:, -1]
         self.confusion += confusion_matrix(prediction, target, self.n_classes)
         for clip in range(len(masks)):

@@ -56,7 +56,7 @@ def known_classes(past: np.ndarray, *, least_px: int = 1) -> np.ndarray:
     past: (..., T, H, W) predicted class ids 0..48 of frames 0..10 -> (..., 49) bool; background is never among them
     """
     past = np.asarray(past)
-    frames = past.reshape(-1, past.shape[-2] * past.shape[-1]).astype(np.int64)  # (N*T, H*W)
+    frames = past.reshape(-1, past.shape[-2] * past.shape[-1])  # (N*T, H*W)
     if frames.size and frames.max() >= N_CLASSES:
         raise ValueError(f"class ids run from 0 to {N_CLASSES - 1}; the past masks hold {frames.max()}")
     counts = np.stack([np.bincount(frame, minlength=N_CLASSES) for frame in frames])  # (N*T, 49)

@@ -49,16 +49,7 @@ def test_every_model_is_tried_here():
 
 
 @pytest.mark.parametrize(("name", "extra"), VARIANTS)
-def test_gradients_are_finite_and_reach_every_parameter(name, extra):
-    model, x = tiny(name, extra)
-    scores_of(model, x).square().mean().backward()
-    for key, parameter in model.named_parameters():
-        assert parameter.grad is not None, key
-        assert parameter.grad.isfinite().all(), key
-
-
-@pytest.mark.parametrize(("name", "extra"), VARIANTS)
-def test_one_batch_is_overfitted(name, extra):
+def test_one_batch_is_overfitted_with_finite_gradients_everywhere(name, extra):
     model, x = tiny(name, extra)
     scores = scores_of(model, x)
     rows, columns = torch.arange(x.shape[-2])[:, None], torch.arange(x.shape[-1])
@@ -76,6 +67,9 @@ def test_one_batch_is_overfitted(name, extra):
         optimiser.step()
     assert criterion(scores, target) > 1.5 * goal
     assert loss < goal
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
 
 
 @pytest.mark.parametrize(("name", "extra"), VARIANTS)
@@ -99,9 +93,11 @@ def test_state_round_trip_gives_the_same_answer_bit_for_bit(name, extra):
     ids=["axes", "channels", "uint8", "empty"],
 )
 def test_wrong_input_is_refused_at_the_door(name, change, message):
-    model, x = tiny(name, {})
+    settings, shape = TINY[name]
+    with torch.device("meta"):  # without weights: none of them is looked at
+        model = build_model(name, **settings)
     with pytest.raises(ValueError) as error:
-        model(change(x))
+        model(change(torch.rand(shape)))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -118,7 +118,8 @@ def test_parameter_counts():
     sizes = {"n_s": 2, "n_t": 3, "hid_s": 8, "hid_t": 64, "translator": "gsta"}
     assert parameter_count(build_model("mask_simvp", medium="objects", residual=True, **sizes)) == 370_864
     sizes = {"n_s": 4, "n_t": 8, "hid_s": 64, "hid_t": 256, "groups": 7}
-    assert parameter_count(build_model("mask_simvp", medium="one_hot", **sizes)) == 119_848_369
+    with torch.device("meta"):
+        assert parameter_count(build_model("mask_simvp", medium="one_hot", **sizes)) == 119_848_369
 
 
 def test_state_round_trip_gives_the_same_answer_bit_for_bit():

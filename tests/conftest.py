@@ -5,6 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from vidseg_utils.data.cache import filling, open_split
+
 torch.set_num_threads(1)
 
 
@@ -14,6 +16,20 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("VIDSEG_PROFILE", raising=False)
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def fill_cache():
+    """fill_cache(root, split, [(number, frames, masks or None), …]) -> the split; goes on after videos that it has."""
+
+    def fill(root, split, videos, *, key="test"):
+        with filling(root, split, key=key) as writer:
+            for number, frames, masks in videos:
+                if number not in writer.numbers:
+                    writer.append(number, frames, masks)
+        return open_split(root, split, progress=False)
+
+    return fill
 
 
 @pytest.fixture

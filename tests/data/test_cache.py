@@ -12,7 +12,7 @@ import pytest
 
 from vidseg_utils.data import cache as cache_module
 from vidseg_utils.data import cache_build
-from vidseg_utils.data.cache import fill_cache, filled_numbers, filling, open_split
+from vidseg_utils.data.cache import filled_numbers, filling, open_split
 from vidseg_utils.data.cache_writer import CacheWriter
 from vidseg_utils.data.datasets import ClipDataset
 
@@ -167,11 +167,11 @@ def test_a_limit_on_file_size_is_met_like_a_full_disk(root, full_disk):
     assert _leftovers(root) == []
 
 
-def test_filling_goes_on_after_a_full_disk(tmp_path, made, full_disk):
+def test_filling_goes_on_after_a_full_disk(tmp_path, made, full_disk, fill_cache):
     with full_disk(6_000_000), pytest.raises(OSError, match="too large"):
-        fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="k", progress=False)
+        fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="k")
     assert filled_numbers(tmp_path, "train", key="k") == [0, 1]
-    cache = fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="k", progress=False)
+    cache = fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="k")
     np.testing.assert_array_equal(cache.frames[2], made.frames(2))
 
 
@@ -217,8 +217,8 @@ def _videos(made, numbers):
     return ((n, made.frames(n), made.masks(n)) for n in numbers)
 
 
-def test_a_split_filled_directly_opens_without_image_folders(tmp_path, made):
-    fill_cache(tmp_path, "train", _videos(made, (3, 4)), key="seed 1", progress=False)
+def test_a_split_filled_directly_opens_without_image_folders(tmp_path, made, fill_cache):
+    fill_cache(tmp_path, "train", _videos(made, (3, 4)), key="seed 1")
     assert not (tmp_path / "train").exists()
     cache = open_split(tmp_path, "train", progress=False)
     assert cache.numbers.tolist() == [3, 4]
@@ -263,23 +263,23 @@ def test_a_journal_that_ran_ahead_of_the_pixels_is_cut_back(tmp_path, made):
         assert writer.numbers == [0]
 
 
-def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another(tmp_path, made):
-    first = fill_cache(tmp_path, "train", _videos(made, (0, 1)), key="seed 1", progress=False)
-    same = fill_cache(tmp_path, "train", _videos(made, (0, 1)), key="seed 1", progress=False)
+def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another(tmp_path, made, fill_cache):
+    first = fill_cache(tmp_path, "train", _videos(made, (0, 1)), key="seed 1")
+    same = fill_cache(tmp_path, "train", _videos(made, (0, 1)), key="seed 1")
     assert same.meta["id"] == first.meta["id"]
-    grown = fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="seed 1", progress=False)
+    grown = fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="seed 1")
     assert grown.numbers.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(grown.masks[0], made.masks(0))
-    assert fill_cache(tmp_path, "train", _videos(made, [7]), key="seed 2", progress=False).numbers.tolist() == [7]
+    assert fill_cache(tmp_path, "train", _videos(made, [7]), key="seed 2").numbers.tolist() == [7]
 
 
-def test_filling_refuses_what_would_mix_two_sets(root, tmp_path, made):
+def test_filling_refuses_what_would_mix_two_sets(root, tmp_path, made, fill_cache):
     with pytest.raises(ValueError, match="holds image folders"), filling(root, "train", key="x"):
         pass
     with pytest.raises(ValueError, match="video 1 comes after video 2"):
-        fill_cache(tmp_path, "train", _videos(made, (2, 1)), key="x", progress=False)
+        fill_cache(tmp_path, "train", _videos(made, (2, 1)))
     with pytest.raises(ValueError, match="video 5: masks are missing"):
-        fill_cache(tmp_path, "val", [(5, made.frames(5), None)], key="x", progress=False)
+        fill_cache(tmp_path, "val", [(5, made.frames(5), None)])
 
 
 @pytest.mark.real_data

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidseg_utils.data.cache import fill_cache, open_split
+from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 
 
@@ -166,8 +166,8 @@ def test_a_pipe_is_reported_and_does_not_hang(tmp_path, made):
     assert [f.kind for f in check_root(tmp_path, progress=False).faults] == ["not a regular file"]
 
 
-def test_a_set_filled_directly_is_counted(tmp_path, made):
-    fill_cache(tmp_path, "val", [(4, made.frames(4), made.masks(4))], key="x", progress=False)
+def test_a_set_filled_directly_is_counted(tmp_path, made, fill_cache):
+    fill_cache(tmp_path, "val", [(4, made.frames(4), made.masks(4))])
     report = check_root(tmp_path, progress=False)
     assert report.sound
     assert report.videos == {"val": 1}

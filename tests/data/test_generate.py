@@ -17,7 +17,7 @@ from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
 from vidseg_utils.data.one_writer import LOCK
-from vidseg_utils.data.synthetic import PhysicsSettings, generate, make_video, simulate_video, workers, write
+from vidseg_utils.data.synthetic import PhysicsSettings, generate, make_video, simulate_video, write
 from vidseg_utils.data.synthetic.write import first_numbers
 from vidseg_utils.paths import read_json
 
@@ -60,7 +60,7 @@ def cheap(monkeypatch):
         frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
         return frames, np.full((22, 160, 240), rng.integers(49), np.uint8), trajectory
 
-    monkeypatch.setattr(workers, "make_video", make)
+    monkeypatch.setattr("vidseg_utils.data.synthetic.video.make_video", make)
     return made
 
 
@@ -175,7 +175,7 @@ def test_the_ray_caster_runs_on_the_device_that_is_asked_for(tmp_path, monkeypat
         asked.append(device)
         return np.zeros((22, 3, 160, 240), np.uint8), np.zeros((22, 160, 240), np.uint8)
 
-    monkeypatch.setattr(workers, "render_video", render)
+    monkeypatch.setattr("vidseg_utils.data.synthetic.video.render_video", render)
     _quiet(tmp_path / "asked", train=1, device="cpu:0")
     monkeypatch.setattr(write.torch.cuda, "is_available", lambda: False)
     _quiet(tmp_path / "without a GPU", train=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg_utils.data.cache import fill_cache, open_split
+from vidseg_utils.data.cache import open_split
 from vidseg_utils.evaluation.forecast import evaluate_system
 from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
 from vidseg_utils.evaluation.masks import jaccard
@@ -33,7 +33,7 @@ class FromFrames(Forecaster):
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, fill_cache):
     """Three videos of a still, a moving and a late object; the brightness is the number of the video."""
     videos = []
     for number in range(3):
@@ -42,8 +42,8 @@ def root(tmp_path):
         masks[:11, 60:90, 10:40] = masks[11:, 60:90, 100:130] = 2
         masks[15:, 110:140, 200:230] = 3
         videos.append((number, np.full((22, 3, 160, 240), number, dtype=np.uint8), masks))
-    fill_cache(tmp_path, "val", videos, key="test")
-    fill_cache(tmp_path, "hidden", [(number, frames[:11], None) for number, frames, _ in videos], key="test")
+    fill_cache(tmp_path, "val", videos)
+    fill_cache(tmp_path, "hidden", [(number, frames[:11], None) for number, frames, _ in videos])
     return tmp_path
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidseg_utils.data.cache import fill_cache, open_split
+from vidseg_utils.data.cache import open_split
 from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, identity, label_split, without_late_objects
 
 HEIGHT, WIDTH = 16, 24
@@ -30,15 +30,21 @@ class Brightness(nn.Module):
         return logits
 
 
-def fill(root, *, key, videos=20):
-    rng = np.random.default_rng(0)
-    clips = ((number, rng.integers(0, 255, (22, 3, 160, 240), dtype=np.uint8), None) for number in range(videos))
-    fill_cache(root, "unlabeled", clips, key=key, progress=False)
-    return open_split(root, "unlabeled", height=HEIGHT, width=WIDTH, progress=False)
+@pytest.fixture(scope="module")
+def fill(fill_cache):
+    """fill(root, key="…", videos=20): clips of noise at the working size."""
+
+    def fill(root, *, key, videos=20):
+        rng = np.random.default_rng(0)
+        clips = ((number, rng.integers(0, 255, (22, 3, 160, 240), dtype=np.uint8), None) for number in range(videos))
+        fill_cache(root, "unlabeled", clips, key=key)
+        return open_split(root, "unlabeled", height=HEIGHT, width=WIDTH, progress=False)
+
+    return fill
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory):
+def split(tmp_path_factory, fill):
     return fill(tmp_path_factory.mktemp("data"), key="test")
 
 
@@ -65,7 +71,7 @@ def test_another_segmenter_makes_them_stale(split):
     assert other.videos == 20
 
 
-def test_a_split_that_was_cached_anew_makes_them_stale(tmp_path):
+def test_a_split_that_was_cached_anew_makes_them_stale(tmp_path, fill):
     labels_of(Brightness(), fill(tmp_path, key="first", videos=2))
     again = Brightness()
     labels_of(again, fill(tmp_path, key="second", videos=2))

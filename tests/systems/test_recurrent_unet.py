@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg_utils.data.cache import fill_cache
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.models import build_model
 from vidseg_utils.paths import read_json
@@ -19,19 +18,11 @@ from vidseg_utils.training.losses import CrossEntropy, temporal_consistency
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Two training videos and a validation one, in which a bright square moves to the right."""
+def root(tmp_path_factory, fill_cache, moving_square):
+    """Two training videos and a validation one."""
     root = tmp_path_factory.mktemp("clips")
-
-    def video(number):
-        masks = np.zeros((22, 160, 240), dtype=np.uint8)
-        for t in range(22):
-            masks[t, 40 + 8 * number : 100 + 8 * number, 6 * t : 6 * t + 60] = 9
-        frames = np.repeat(np.where(masks > 0, 220, 60).astype(np.uint8)[:, None], 3, axis=1)
-        return number, frames, masks
-
-    fill_cache(root, "train", [video(0), video(1)], key="test", progress=False)
-    fill_cache(root, "val", [video(2)], key="test", progress=False)
+    fill_cache(root, "train", [moving_square(0), moving_square(1)])
+    fill_cache(root, "val", [moving_square(2)])
     return root
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from vidseg_utils.data.cache import fill_cache
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.evaluation.forecast import evaluate_system
 from vidseg_utils.models import build_model, parameter_count
@@ -20,7 +19,7 @@ PROFILE = get_profile("smoke", height=16, width=24, unet_base_channels=4, unet_f
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(tmp_path_factory, fill_cache):
     """Three training, two validation and two unlabelled videos of a bright square that moves; one comes late."""
     root = tmp_path_factory.mktemp("data")
 
@@ -32,9 +31,9 @@ def root(tmp_path_factory):
             masks[12:, 120:, :40] = 20
         return number, np.repeat(np.where(masks > 0, 220, 60).astype(np.uint8)[:, None], 3, axis=1), masks
 
-    fill_cache(root, "train", map(video, range(3)), key="test", progress=False)
-    fill_cache(root, "val", map(video, (3, 4)), key="test", progress=False)
-    fill_cache(root, "unlabeled", ((*video(n)[:2], None) for n in (5, 6)), key="test", progress=False)
+    fill_cache(root, "train", map(video, range(3)))
+    fill_cache(root, "val", map(video, (3, 4)))
+    fill_cache(root, "unlabeled", ((*video(n)[:2], None) for n in (5, 6)))
     return root
 
 

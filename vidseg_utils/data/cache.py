@@ -8,12 +8,11 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from vidseg_utils.data.annotation import Trajectory, read_annotation
 from vidseg_utils.data.cache_build import Loaded, build, fingerprint, load_videos
@@ -147,19 +146,6 @@ def filling(root: Path | str, split: str, *, key: str) -> Iterator[CacheWriter]:
             writer.publish(skipped={})
         finally:
             writer.close()
-
-
-def fill_cache(root: Path | str, split: str, videos: Iterable[tuple], *, key: str, progress: bool = True) -> SplitCache:
-    """`filling` from an iterator of (number, frames, masks or None).
-
-    Videos that an earlier run with the same key already wrote are passed over.
-    """
-    with filling(root, split, key=key) as writer:
-        done = set(writer.numbers)
-        for number, frames, masks in tqdm(videos, desc=f"filling {split}", unit="video", disable=not progress):
-            if number not in done:
-                writer.append(number, frames, masks)
-    return open_split(root, split, progress=progress)
 
 
 def filled_numbers(root: Path | str, split: str, *, key: str) -> list[int]:

@@ -25,7 +25,7 @@ CLASS_NAMES = (
     "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle", "everything else",
 )  # fmt: skip
 TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)  # label ids of classes 0..18
-N_CITYSCAPES_CLASSES = 20
+N_CITYSCAPES_CLASSES = len(CLASS_NAMES)  # 20
 CLASS_OF_ID = np.full(256, N_CITYSCAPES_CLASSES - 1, dtype=np.uint8)
 CLASS_OF_ID[list(TRAIN_IDS)] = np.arange(len(TRAIN_IDS))
 

@@ -2,7 +2,7 @@
 
 from vidseg_utils.data.synthetic.physics import BrokenRuleError, simulate, simulate_video
 from vidseg_utils.data.synthetic.scene import Scene, sample_scene
-from vidseg_utils.data.synthetic.workers import make_video
+from vidseg_utils.data.synthetic.video import make_video
 from vidseg_utils.data.synthetic.world import PhysicsSettings
 from vidseg_utils.data.synthetic.write import generate
 

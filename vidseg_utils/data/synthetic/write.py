@@ -17,7 +17,7 @@ from vidseg_utils.data.cache import filled_numbers, filling
 from vidseg_utils.data.layout import RECORD, SPLITS
 from vidseg_utils.data.one_writer import one_writer
 from vidseg_utils.data.parallel import Run, n_cores, worker_processes
-from vidseg_utils.data.synthetic.workers import Job, make_split_video, names_in, write_split_video
+from vidseg_utils.data.synthetic.video import Job, make_split_video, names_in, write_split_video
 from vidseg_utils.data.synthetic.world import PhysicsSettings
 from vidseg_utils.paths import read_json, write_json
 

@@ -49,6 +49,15 @@ def test_every_model_is_tried_here():
 
 
 @pytest.mark.parametrize(("name", "extra"), VARIANTS)
+def test_it_learns_under_autocast_too(name, extra):
+    model, x = tiny(name, extra)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = scores_of(model, x)
+    scores.float().square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "extra"), VARIANTS)
 def test_one_batch_is_overfitted_with_finite_gradients_everywhere(name, extra):
     model, x = tiny(name, extra)
     scores = scores_of(model, x)

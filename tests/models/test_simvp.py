@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidseg_utils.models import build_model, parameter_count, rollout
+from vidseg_utils.models import build_model, parameter_count, rollout, sparing
 from vidseg_utils.models.translators import LargeKernelAttention, dilated_depthwise
 
 SMALL = {"hid_s": 8, "hid_t": 16, "n_t": 2}
@@ -144,6 +144,16 @@ def test_gradients_flow_through_the_whole_rollout():
     past = video(1, 2, 3).requires_grad_()
     rollout(Counter(), past, 5).square().sum().backward()
     assert past.grad[0, -1] != 0
+
+
+def test_a_sparing_model_gives_the_same_gradient():
+    model = build_model("simvp", in_shape=(3, 3, 8, 8), hid_s=4, hid_t=8, n_s=2, n_t=2)
+    past, gradients = torch.rand(2, 3, 3, 8, 8), []
+    for way in (model, sparing(model)):
+        model.zero_grad()
+        rollout(way, past, 4).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients)
 
 
 def test_residual_begins_as_copy_last_and_keeps_the_channels():

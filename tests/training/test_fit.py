@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vidseg_utils.training.config import OPTIMISERS
-from vidseg_utils.training.loop import FitConfig, evaluate, fit
+from vidseg_utils.training.loop import FitConfig, build_accelerator, evaluate, fit
 
 TOY = runpy.run_path(str(Path(__file__).with_name("toy_fit.py")))
 Noisy, toy_fit, toy_model, toy_step, toy_validate = (
@@ -120,6 +120,15 @@ def test_clipping_bounds_the_gradient(tmp_path, monkeypatch):
     toy_fit(tmp_path / "clipped", epochs=1, clip_norm=0.01)
     assert free > 0.1
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(("gpu", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16")])
+def test_a_gpu_that_would_only_imitate_bf16_gets_fp16(gpu, precision, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: gpu)
+    monkeypatch.setattr("vidseg_utils.training.loop.Accelerator", lambda **settings: settings)
+    settings = build_accelerator(FitConfig(precision="bf16"))
+    assert (settings["mixed_precision"], settings["cpu"]) == (precision, False)
 
 
 def test_bf16_runs_the_model_in_autocast_and_gives_it_back_as_it_was(tmp_path):

@@ -110,12 +110,19 @@ def test_a_missing_root_and_a_folder_without_splits_are_one_line(tmp_path):
         check_root(tmp_path / "absent")
     with pytest.raises(ValueError, match="holds none of the folders train, val, unlabeled, hidden"):
         check_root(tmp_path)
+    (tmp_path / "set.zip").touch()
+    with pytest.raises(
+        NotADirectoryError, match=r"set\.zip is a file; if it is an archive: vidseg data import-archive"
+    ):
+        check_root(tmp_path / "set.zip")
 
 
 def test_an_empty_split_is_a_fault(tmp_path):
     (tmp_path / "val").mkdir()
     report = check_root(tmp_path, progress=False)
     assert [fault.kind for fault in report.faults] == ["empty split"]
+    assert "no folder named video_N" in report.table()
+    assert report.table().splitlines()[-1].startswith(f"{tmp_path}: 1 fault; 0 videos will be skipped")
 
 
 def test_a_file_without_read_permission_is_a_fault(tmp_path, made, monkeypatch):

@@ -87,7 +87,8 @@ class Report:
                 if len(found) > files_per_kind:
                     lines.append(f"    … and {len(found) - files_per_kind} more, all in {self.path or REPORT}")
         skipped = sum(self.skipped.values())
-        verdict = "sound" if self.sound else f"{len(self.faults)} faults; {skipped} videos will be skipped"
+        faults = f"{len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}"
+        verdict = "sound" if self.sound else f"{faults}; {skipped} videos will be skipped"
         return "\n".join([*lines, "", f"{self.root}: {verdict}" + (f" ({self.path})" if self.path else "")])
 
     def _name(self, path: Path) -> str:

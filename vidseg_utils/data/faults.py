@@ -30,7 +30,7 @@ KINDS = {
     "not a folder": SKIPPED,
     "duplicate video number": SKIPPED,
     "unreadable annotation": KEPT,
-    "empty split": KEPT,
+    "empty split": "nothing to read",
 }
 # Worth knowing, and not in the way: the data set is sound with them.
 NOTES = {

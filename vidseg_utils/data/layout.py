@@ -52,11 +52,14 @@ class Video:
 def scan_split(root: Path | str, split: str) -> tuple[list[Video], list[Fault | Note]]:
     """The sound video folders of a split in number order, and what else was found among them.
 
-    Raises ValueError for an unknown split, FileNotFoundError for a missing root or split; an empty one is no error.
+    Raises ValueError for an unknown split, FileNotFoundError for a missing root or split, NotADirectoryError for a file
+    in place of a root; an empty split is no error.
     """
     folder = Path(root) / split
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; choose from {list(SPLITS)}")
+    if Path(root).is_file():
+        raise NotADirectoryError(f"{root} is a file; if it is an archive: vidseg data import-archive {root} --out DIR")
     if not Path(root).is_dir():
         raise FileNotFoundError(f"no data at {root}; make some with: vidseg data generate --root {root}")
     if not folder.is_dir():

@@ -5,7 +5,6 @@ Cordts et al., The Cityscapes Dataset (CVPR 2016). Ids are turned into its 19 tr
 
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from vidseg_utils.classes import IGNORE_INDEX
 from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.png import png_size, read_png
 from vidseg_utils.data.resize import area_scale, nearest_scale
-from vidseg_utils.data.transforms import augment
+from vidseg_utils.data.transforms import Transform, augment
 
 logger = logging.getLogger(__name__)
 CLASS_NAMES = (
@@ -55,26 +54,19 @@ class CityscapesSequences(Dataset):
         step: int = 1,
         random_place: bool = False,
         size: tuple[int, int] | None = None,
-        transform: Callable | None = None,
+        transform: Transform | None = None,
     ):
         if length < 1 or step < 1:
             raise ValueError(f"length {length} and step {step} must be at least 1")
-        self.length, self.step, self.random_place, self.size, self.transform = (
-            length,
-            step,
-            random_place,
-            size,
-            transform,
-        )
+        self.length, self.step, self.random_place = length, step, random_place
+        self.size, self.transform = size, transform
         snippets = _list_snippets(Path(root), split)
         self.items = [(snippet, places) for snippet in snippets if (places := self._places(snippet))]
         if not self.items:
             raise ValueError(f"no labelled frame of {Path(root) / 'gtFine' / split} has a sequence of {length} frames")
         if len(self.items) < len(snippets):
             left_out = len(snippets) - len(self.items)
-            logger.warning(
-                "%s/%s: left out %d of %d snippets with too few frames", root, split, left_out, len(snippets)
-            )
+            logger.warning(f"{root}/{split}: left out {left_out} of {len(snippets)} snippets with too few frames")
 
     def _places(self, snippet: _Snippet) -> list[int]:
         """Places of the labelled frame for which every frame of the sequence is there."""

@@ -61,8 +61,7 @@ def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
     model = tiny(ahead=ahead)
     steps = forecast_places(model, past, ahead=ahead)
     assert [places.logits.shape[1] for places in steps] == ([1] * 11 if ahead == 1 else [4, 4, 3])
-    rest = torch.zeros(1, 49, 2)
-    torch.testing.assert_close(torch.cat([moved(places, rest) for places in steps], dim=1), future.long())
+    torch.testing.assert_close(torch.cat([moved(places) for places in steps], dim=1), future.long())
     forecast = forecast_scores(model, past, ahead=ahead).argmax(dim=2)
     assert (forecast == 30)[future == 30].all()  # and doubt around it
     torch.testing.assert_close(forecast_last(model, past, ahead=ahead), forecast[:, -1])

@@ -135,19 +135,17 @@ def pixel_chances(places: Places) -> Tensor:
 
 
 @torch.no_grad()
-def moved(places: Places, rest: Tensor) -> Tensor:
+def moved(places: Places) -> Tensor:
     """(B, T, H, W) class ids: each object's last mask where it is expected to be, as the input of a next step.
 
-    rest: (B, 49, 2) pixels of its way that an object still owes, as masks move by whole ones; changed in place
     An object that is likelier to be seen nowhere is left out. Where two overlap, the lower one stands in front.
     """
     (height, width), chances = places.shape.shape[1:], places.logits.float().softmax(dim=-1)
     middle = torch.tensor([n // 2 + 0.5 for n in places.size], device=chances.device)
     ways = centroids(chances[..., :-1].unflatten(-1, places.size)) - middle  # (N, T, 2) cells
+    ways = ways.nan_to_num()  # of an object that is nowhere for certain
     class_id = places.class_ids[places.clip, places.channel]  # (N,)
-    pixels = places.cell * ways + rest[places.clip, class_id][:, None]
-    rest[places.clip, class_id] = (pixels - pixels.round())[:, -1]
-    down, right = pixels.round().long().unbind(dim=-1)  # (N, T)
+    down, right = (places.cell * ways).round().long().unbind(dim=-1)  # (N, T) pixels
     rows = torch.arange(height, device=chances.device) - down[..., None]  # (N, T, H): where a pixel comes from
     columns = torch.arange(width, device=chances.device) - right[..., None]  # (N, T, W)
     inside = ((rows >= 0) & (rows < height))[..., None] & ((columns >= 0) & (columns < width))[..., None, :]

@@ -227,15 +227,14 @@ def forecast_places(
     if ahead == PAST:
         return [model(past, as_places=True)]
     steps: list[Places] = []
-    rest = torch.zeros(len(past), N_CLASSES, 2, device=past.device)
 
     def next_masks(window: Tensor) -> Tensor:
         steps.append(model(window, last=ahead, as_places=True))
-        return moved(steps[-1], rest)
+        return moved(steps[-1])
 
     rollout(next_masks, past, PAST, ahead=ahead, truth=truth, truth_probability=truth_probability)
-    still = PAST - ahead * (len(steps) - 1)  # the last step may reach beyond frame 21
-    return [*steps[:-1], steps[-1]._replace(logits=steps[-1].logits[:, :still])]
+    rest = PAST - ahead * (len(steps) - 1)  # the last step may reach beyond frame 21
+    return [*steps[:-1], steps[-1]._replace(logits=steps[-1].logits[:, :rest])]
 
 
 def forecast_last(model: nn.Module, past: Tensor, *, ahead: int = PAST) -> Tensor:

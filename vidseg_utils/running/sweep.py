@@ -53,7 +53,7 @@ def read_sweep_file(path: Path | str) -> dict:
     """Read a sweep file. Raises ValueError that names it and what is wrong with its keys."""
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} is no sweep file")
+        raise ValueError(f"there is no sweep file {path}; notebooks/sweeps has some")
     try:
         sweep = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

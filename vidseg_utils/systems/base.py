@@ -87,7 +87,10 @@ class Forecaster(ABC):
     def needed_segmenter(self) -> nn.Module:
         """The system's segmenter. Raises ValueError, with the cure, where there is none."""
         if self.segmenter is None:
-            raise ValueError(f"{self.name} has no segmenter: give it masks (B, T, H, W) instead of frames")
+            raise ValueError(
+                f"{self.name} has no segmenter: give it masks (B, T, H, W) instead of frames, or take a system that "
+                "has one, such as unet_copy_last"
+            )
         return self.segmenter
 
     def modules(self) -> list[nn.Module]:

@@ -86,7 +86,8 @@ def class_bars(ax: Axes, values: Sequence[float], *, ylabel: str = "IoU", mean: 
     places = ids - 1 + (ids - 1) // len(COLOURS) * 1.0  # a gap after each block of eight colours
     present = np.isfinite(values[1:])
     ax.bar(places[present], values[1:][present], width=0.9, color=[class_colour(i) for i in ids[present]])
-    ax.plot(places[~present], np.zeros((~present).sum()), "x", color=GRAY, markersize=4, clip_on=False)
+    if not present.all():
+        ax.plot(places[~present], np.zeros((~present).sum()), "x", color=GRAY, markersize=4, clip_on=False)
     if mean and present.any():
         average = values[1:][present].mean()
         ax.axhline(average, color="#444444", linestyle="--", linewidth=1)

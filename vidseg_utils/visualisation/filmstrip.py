@@ -30,7 +30,7 @@ def filmstrip(
     """Draw clips as rows of pictures, `columns` frames evenly spread over the clip, the first and the last included.
 
     rows: name -> (T, H, W, 3) uint8, as `clip_pictures` gives; all of one length
-    first_frame: the number of the clip's first frame; frames from 11 on are the future and titled in red
+    first_frame: the number of the clip's first frame; frames from 11 on are the future and titled in orange
     width: of the figure, inches
     returns: its axes (rows, columns)
     """

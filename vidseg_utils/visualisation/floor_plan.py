@@ -21,7 +21,7 @@ def floor_plan(ax: Axes, *, reach: float | None = None, title: str | None = None
     ax.plot(CAMERA_POSITION[1], CAMERA_POSITION[0], marker="^", color="#444444", markersize=8)
     ax.set_aspect("equal")
     ax.grid(visible=False)
-    ax.set(xlabel="y, to the right (world units)", ylabel="x, towards the viewer")
+    ax.set(xlabel="y, to the right (world units)", ylabel="x, towards the viewer (world units)")
     if reach is None:
         ax.invert_yaxis()
     else:

@@ -6,7 +6,8 @@ import pytest
 from filelock import FileLock
 
 from vidseg_utils.paths import read_json
-from vidseg_utils.running.batch import NotebookFailed, run_notebook
+from vidseg_utils.running import NotebookFailed
+from vidseg_utils.running.batch import run_notebook
 from vidseg_utils.running.execute import adopt_outputs, execute
 
 TRANSPORT = "from ipykernel.kernelapp import IPKernelApp\nprint(IPKernelApp.instance().transport)"

@@ -51,6 +51,16 @@ def test_debug_shows_the_traceback(monkeypatch):
         cli.main()
 
 
+def test_an_interrupted_command_says_how_to_go_on(vidseg, monkeypatch):
+    def interrupt(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vidseg_utils.systems.system_class", interrupt)
+    code, _, errors = vidseg("train", "unet_copy_last", "--profile", "smoke")
+    assert code == 130
+    assert errors.splitlines()[-1] == "interrupted; start the same command again to go on"
+
+
 def test_every_command_has_help_with_an_example(vidseg):
     commands = [*cli.app.registered_commands, *cli.data_app.registered_commands]
     assert len(commands) >= 11

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from vidseg_utils.paths import read_json, write_json
-from vidseg_utils.running import batch
-from vidseg_utils.running.batch import NotebookFailed, run_sweep
+from vidseg_utils.running import NotebookFailed, batch
+from vidseg_utils.running.batch import run_sweep
 from vidseg_utils.running.sweep import plan_sweep, read_sweep
 
 RECORD = """

@@ -13,12 +13,13 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.paths import runs_dir, write_json
 from vidseg_utils.profiles import get_profile
-from vidseg_utils.running.execute import NotebookFailed, execute
+from vidseg_utils.running import NotebookFailed
+from vidseg_utils.running.execute import execute
 from vidseg_utils.running.run_folder import run_folder
 from vidseg_utils.running.source import checked_parameters, find_notebooks
 from vidseg_utils.running.sweep import SweepRun, plan_sweep, read_sweep_file
 
-__all__ = ["EXECUTORS", "NotebookFailed", "find_notebooks", "run_notebook", "run_sweep"]
+__all__ = ["EXECUTORS", "find_notebooks", "run_notebook", "run_sweep"]
 
 
 def run_notebook(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.data_commands import ProfileOption, RootOption, data_app
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ app = typer.Typer(
     help="Forecast what a video will look like as a segmentation mask. `--debug` shows the traceback of an error.",
 )
 app.add_typer(data_app, name="data")
+
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 RunsOption = Annotated[Path | None, typer.Option(help="Folder of the run folders [default: runs].")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is one].")]
@@ -210,11 +213,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         code = app(args=arguments, prog_name="vidseg", standalone_mode=False)
-    except KeyboardInterrupt:
-        sys.exit("interrupted; start the same command again to go on")
     except Exception as error:
-        from vidseg_utils.running.batch import NotebookFailed
-
         if debug:
             raise
         # a usage error of the command line knows its own text and exit code, whatever typer builds on
@@ -224,6 +223,8 @@ def main() -> None:
             text = f"{type(error).__name__}: {text} (--debug shows where)"
         print("error: " + " ".join(text.split()), file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))
+    if code == INTERRUPTED:
+        print("interrupted; start the same command again to go on", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -14,15 +14,12 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
 from vidseg_utils.paths import replacing
+from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.source import read_notebook
 from vidseg_utils.visualisation.widgets import WIDGET_VIEW
 
 _INJECTED = "injected-parameters"
 _ERROR_MARKER = "papermill-error-cell-tag"
-
-
-class NotebookFailed(RuntimeError):
-    """A cell raised; the message names the notebook, the cell with the first line of its source, and the error."""
 
 
 def execute(source: Path, target: Path, *, parameters: Mapping[str, object], progress: bool = True) -> None:

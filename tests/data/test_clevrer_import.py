@@ -161,7 +161,8 @@ def test_a_folder_of_generated_videos_is_left_alone(downloaded, tmp_path):
         import_clevrer(*downloaded, tmp_path, progress=False)
 
 
-def test_two_imports_into_one_folder_are_refused(downloaded, tmp_path):
+def test_two_imports_into_one_folder_are_refused(downloaded, tmp_path, monkeypatch):
+    monkeypatch.setattr("vidseg_utils.data.one_writer.PATIENCE", 0)
     with one_writer(tmp_path), pytest.raises(OSError, match="another process is adding videos to"):
         import_clevrer(*downloaded, tmp_path, progress=False)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import filelock
@@ -216,7 +217,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, cheap):
         _quiet(tmp_path / "file" / "set", train=1)
 
 
-def test_two_runs_into_one_folder_are_refused(tmp_path, cheap):
+def test_a_run_waits_for_one_that_soon_ends(tmp_path, cheap):
+    other = filelock.FileLock(tmp_path / LOCK, thread_local=False)
+    other.acquire()
+    threading.Timer(0.3, other.release).start()
+    _quiet(tmp_path, train=1)
+    assert cheap == [0]
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path, cheap, monkeypatch):
+    monkeypatch.setattr("vidseg_utils.data.one_writer.PATIENCE", 0)
     with (
         filelock.FileLock(tmp_path / LOCK),
         pytest.raises(OSError, match="another process is adding videos"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import filelock
 
 LOCK = ".writing.lock"
+PATIENCE = 10.0  # seconds: notebooks that start together all look, one after another, whether their data are there
 LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: temporary names of `paths.replacing`
 
 
@@ -18,10 +19,10 @@ LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: tempora
 def one_writer(root: Path) -> Iterator[None]:
     """Hold the data set at `root`, a folder that is made if need be, while the block adds videos to it.
 
-    Raises OSError in one line, with the cure, when another process holds it, and for a full disk or a place that cannot
-    be written, now or inside the block.
+    Raises OSError in one line, with the cure, when another process goes on holding it, and for a full disk or a place
+    that cannot be written, now or inside the block.
     """
-    lock = filelock.FileLock(root / LOCK, timeout=0)
+    lock = filelock.FileLock(root / LOCK, timeout=PATIENCE)
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -74,18 +74,13 @@ def evaluate_system(
     loader = DataLoader(ClipDataset(split), batch_size=batch_size)
     for batch in tqdm(loader, desc=f"evaluate {system.name}", unit="batch", disable=not progress):
         masks = batch["masks"]
-        past = (masks if true_masks else batch["frames"])[:, :PAST].to(device)
-        past = past if true_masks else to_float(past)
+        past = masks[:, :PAST].to(device) if true_masks else to_float(batch["frames"][:, :PAST].to(device))
         start = time.perf_counter()
-        if segments and system.starts_from_masks:
-            seen = system.segment(past)
-            prediction = system.predict(seen, masks.shape[-2:]).cpu()
-            seconds += time.perf_counter() - start
-        else:
-            prediction = system.predict(past).cpu()
-            seconds += time.perf_counter() - start
-            seen = system.segment(past) if segments else None
-        if seen is not None:
+        seen = system.segment(past) if segments and system.starts_from_masks else None
+        prediction = system.predict(past if seen is None else seen, masks.shape[-2:]).cpu()
+        seconds += time.perf_counter() - start
+        if segments:
+            seen = system.segment(past) if seen is None else seen
             seen = F.interpolate(seen.to(torch.uint8), size=masks.shape[-2:], mode="nearest-exact")
             segmentation += confusion_matrix(seen.cpu(), masks[:, :PAST])
         last, known = copy_last_and_ceiling(masks)

@@ -20,7 +20,8 @@ from torchvision.io import decode_image
 
 from vidseg_utils.data.cache import SplitCache, open_split
 from vidseg_utils.data.datasets import ClipDataset, collate
-from vidseg_utils.data.layout import FRAMES, HEIGHT, PAST, WIDTH, list_videos, read_frames, write_video
+from vidseg_utils.data.layout import list_videos, read_frames, write_video
+from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
 
 BATCH_SIZE = 8
 
@@ -31,7 +32,7 @@ def make_data(root: Path, n_videos: int) -> None:
     floor = np.linspace(90, 150, HEIGHT)[:, None] * np.ones((3, 1, WIDTH))
     for number in range(n_videos):
         still = floor + rng.normal(0, 0.7, (3, HEIGHT, WIDTH))
-        frames = np.clip(still + rng.normal(0, 0.3, (FRAMES, 3, HEIGHT, WIDTH)), 0, 255).astype(np.uint8)
+        frames = np.clip(still + rng.normal(0, 0.3, (CLIP_FRAMES, 3, HEIGHT, WIDTH)), 0, 255).astype(np.uint8)
         write_video(root / "unlabeled" / f"video_{number}", frames)
 
 
@@ -43,12 +44,12 @@ def copy_epoch(source: np.ndarray, target: np.ndarray, order: np.ndarray) -> Non
 
 def clip_epoch(batches: Iterable[dict[str, torch.Tensor]]) -> int:
     """A shuffled epoch as training sees it: batches split into 11 frames in, 11 frames out."""
-    return sum(len(batch["frames"][:, :PAST]) + len(batch["frames"][:, PAST:]) for batch in batches)
+    return sum(len(batch["frames"][:, :PAST_FRAMES]) + len(batch["frames"][:, PAST_FRAMES:]) for batch in batches)
 
 
 def decode_with_torchvision(folder: Path) -> torch.Tensor:
     """(22, 3, H, W) uint8 by torchvision's own PNG decoder."""
-    return torch.stack([decode_image(str(folder / f"image_{t}.png")) for t in range(FRAMES)])
+    return torch.stack([decode_image(str(folder / f"image_{t}.png")) for t in range(CLIP_FRAMES)])
 
 
 def one_by_one(clips: ClipDataset | np.ndarray, order: np.ndarray) -> None:

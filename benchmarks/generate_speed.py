@@ -17,11 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vidseg_utils.data.annotation import COURSE_FRAMES, write_annotation
 from vidseg_utils.data.layout import write_video
 from vidseg_utils.data.parallel import n_cores
-from vidseg_utils.data.synthetic import BrokenRuleError, PhysicsSettings, generate, sample_scene, simulate
-from vidseg_utils.data.synthetic.render import render_video
+from vidseg_utils.data.sources.generate import generate
+from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.simulator.physics import BrokenRuleError, simulate
+from vidseg_utils.simulator.scene import sample_scene
+from vidseg_utils.simulator.settings import PhysicsSettings
+from vidseg_utils.task import CLIP_VIDEO_FRAMES
+from vidseg_utils.world.trajectory import write_annotation
 
 
 class Clock:
@@ -50,7 +54,7 @@ def one_process(n_videos: int, folder: Path, clock: Clock) -> Counter:
                 trajectory = clock("simulate", simulate, scene, settings)
             except BrokenRuleError as error:
                 why[str(error)] += 1
-        frames, masks = clock("frames and masks", render_video, trajectory.at(COURSE_FRAMES), noise_seed=number)
+        frames, masks = clock("frames and masks", render_video, trajectory.at(CLIP_VIDEO_FRAMES), noise_seed=number)
         clock("22 PNG files, mask.npy", write_video, folder / f"video_{number}", frames, masks)
         path = folder / f"video_{number}" / "annotation.json"
         clock("annotation.json", write_annotation, path, trajectory, number=number)

@@ -17,10 +17,10 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.datasets import FrameDataset, collate
-from vidseg_utils.data.synthetic import generate
+from vidseg_utils.data.sources.generate import generate
 from vidseg_utils.data.transforms import build_augmentation, to_float
 from vidseg_utils.models import build_model
-from vidseg_utils.systems.segmentation import VAL_EVERY, score_segmenter
+from vidseg_utils.systems.unet_segmenter import VAL_EVERY, score_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import build_loss

@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from object_dynamics import LAST_PAST, OFTEN, OTHER_WORLD, SHARED, cast, videos
 
-from vidseg_utils.data.annotation import Trajectory, read_annotation
-from vidseg_utils.evaluation.masks import jaccard
+from vidseg_utils.metrics.masks import jaccard
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
 from vidseg_utils.systems.object_dynamics.ladder import Move, rollout_errors
-from vidseg_utils.systems.object_dynamics.learned import DYNAMICS, LearnedObjectDynamics
-from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
-from vidseg_utils.systems.object_dynamics.rollout import advance_learned
-from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP
-from vidseg_utils.training.checkpoint import load_model
+from vidseg_utils.systems.object_dynamics.learned.rollout import advance_learned
+from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
+from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.task import FRAME_STEP
+from vidseg_utils.training.weights import load_model
+from vidseg_utils.world.trajectory import Trajectory, read_annotation
 
 HORIZONS = (1, 2, 4, 6, 8, 11)
 

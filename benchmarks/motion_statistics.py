@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, read_annotation
 from vidseg_utils.data.parallel import n_cores
-from vidseg_utils.data.synthetic import simulate_video
-from vidseg_utils.data.synthetic.render import render_masks
-from vidseg_utils.data.synthetic.statistics import motion_statistics
-from vidseg_utils.evaluation.masks import jaccard
+from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.renderer.batch import render_masks
+from vidseg_utils.simulator.physics import simulate_video
+from vidseg_utils.simulator.statistics import motion_statistics
+from vidseg_utils.task import CLIP_VIDEO_FRAMES
+from vidseg_utils.world.trajectory import Trajectory, read_annotation
 
 KNOWN = {
     "objects a video": "4 .. 6",
@@ -43,7 +44,7 @@ KNOWN = {
 
 def last_input_and_answer(trajectory: Trajectory) -> np.ndarray:
     """(2, 160, 240) uint8: the true masks of the course frames 10 and 21."""
-    return np.asarray(render_masks(trajectory.at((COURSE_FRAMES[10], COURSE_FRAMES[21]))))
+    return np.asarray(render_masks(trajectory.at((CLIP_VIDEO_FRAMES[10], CLIP_VIDEO_FRAMES[21]))))
 
 
 def copy_last(trajectories: list[Trajectory]) -> tuple[float, float]:
@@ -52,7 +53,7 @@ def copy_last(trajectories: list[Trajectory]) -> tuple[float, float]:
     score = float(jaccard(torch.from_numpy(masks[:, 0]), torch.from_numpy(masks[:, 1])))
     shown = late = 0
     for trajectory, (_, answer) in zip(trajectories, masks, strict=True):
-        inputs = np.asarray(render_masks(trajectory.at(COURSE_FRAMES[:11])))
+        inputs = np.asarray(render_masks(trajectory.at(CLIP_VIDEO_FRAMES[:11])))
         present = set(np.unique(answer).tolist()) - {0}
         shown += len(present)
         late += len(present - set(np.unique(inputs).tolist()))

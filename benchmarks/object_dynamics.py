@@ -18,27 +18,28 @@ import torch
 from scipy.ndimage import map_coordinates
 from tqdm.auto import tqdm
 
-from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory, read_annotation
 from vidseg_utils.data.resize import nearest_scale
-from vidseg_utils.data.synthetic import PhysicsSettings, simulate_video
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.evaluation.masks import jaccard
+from vidseg_utils.metrics.masks import jaccard
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
+from vidseg_utils.simulator.physics import simulate_video
+from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.systems import Workspace, build_system
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
-from vidseg_utils.systems.object_dynamics.fitting import fit_constants, yaw_of
+from vidseg_utils.systems.object_dynamics.image_plane import carry_masks
 from vidseg_utils.systems.object_dynamics.ladder import (
     answers_from_masks,
     answers_from_truth,
     rollout_errors,
     state_errors,
 )
-from vidseg_utils.systems.object_dynamics.picture_plane import carry_masks
-from vidseg_utils.systems.object_dynamics.planar import advance
-from vidseg_utils.systems.object_dynamics.silhouette import draw_masks
-from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP
-from vidseg_utils.systems.object_dynamics.voting import vote_classes
+from vidseg_utils.systems.object_dynamics.perception.class_assignment import vote_classes
+from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants, yaw_of
+from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP
+from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.trajectory import Trajectory, read_annotation
 
 OTHER_WORLD = PhysicsSettings(
     sliding_friction=0.05, linear_drag=0.07, quadratic_drag=0.02, restitution=0.8, contact_friction=0.1
@@ -122,7 +123,7 @@ def videos(seed: int, count: int, settings: PhysicsSettings | None, title: str) 
 def cast(trajectory: Trajectory, height: int) -> np.ndarray:
     """(22, height, width) masks, sampled as the course's are."""
     shape = (trajectory.class_ids.astype(int) - 1) // 16
-    at = trajectory.at(COURSE_FRAMES)
+    at = trajectory.at(CLIP_VIDEO_FRAMES)
     poses = np.concatenate([at.positions[..., :2], yaw_of(shape, at.rotations)[..., None]], axis=-1)
     ids = np.broadcast_to(trajectory.class_ids, poses.shape[:2])
     return nearest_scale(draw_masks(ids, poses, ids > 0, height=160, width=240), height=height, width=height * 3 // 2)

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vidseg_utils.data.annotation import COURSE_FRAMES, read_annotation
-from vidseg_utils.data.clevrer import decode
-from vidseg_utils.data.synthetic.floor import build_floor
-from vidseg_utils.data.synthetic.render import render_video
+from vidseg_utils.data.sources.clevrer import decode
+from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.renderer.ground import build_floor
+from vidseg_utils.task import CLIP_VIDEO_FRAMES
+from vidseg_utils.world.trajectory import read_annotation
 
 SHOWN = (0, 5, 10, 15, 21)  # course frames in the figure
 
@@ -45,7 +46,7 @@ def main() -> None:
     print(f"{'':24}{'rendered, mean':>16}{'worst frame':>14}{'empty scene':>14}   dB PSNR")
     for video, annotation in zip(arguments.files[::2], arguments.files[1::2], strict=True):
         real = decode(video)
-        frames, _ = render_video(read_annotation(annotation).at(COURSE_FRAMES))
+        frames, _ = render_video(read_annotation(annotation).at(CLIP_VIDEO_FRAMES))
         ours.append(psnr(frames, real))
         theirs.append(psnr(background[None], real))
         print(f"{video.name:24}{ours[-1].mean():16.2f}{ours[-1].min():14.2f}{theirs[-1].mean():14.2f}")

@@ -11,10 +11,10 @@ import time
 import numpy as np
 import torch
 
-from vidseg_utils.data.annotation import COURSE_FRAMES
-from vidseg_utils.data.synthetic import simulate_video
-from vidseg_utils.data.synthetic.render import cast_masks, render_masks, render_video
-from vidseg_utils.data.synthetic.surfaces import Surface
+from vidseg_utils.renderer.batch import cast_masks, render_masks, render_video
+from vidseg_utils.renderer.objects import Surface
+from vidseg_utils.simulator.physics import simulate_video
+from vidseg_utils.task import CLIP_VIDEO_FRAMES
 
 HEIGHT, WIDTH = 160, 240
 
@@ -55,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = arguments.device
-    videos = [simulate_video(0, number).at(COURSE_FRAMES) for number in range(arguments.videos)]
+    videos = [simulate_video(0, number).at(CLIP_VIDEO_FRAMES) for number in range(arguments.videos)]
     render_video(videos[0], device=device)  # the floor is made, the device wakes up
 
     full = median_ms(lambda v: render_video(v, noise_seed=0, device=device), videos, device)

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidseg_utils.models import build_model, parameter_count
 from vidseg_utils.models.streaming import for_streaming
-from vidseg_utils.training.checkpoint import load_model
+from vidseg_utils.training.weights import load_model
 
 MATRIX = 1536  # side of the matrices that measure the machine
 

@@ -13,8 +13,8 @@ import time
 import numpy as np
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data.layout import HEIGHT, WIDTH
-from vidseg_utils.systems.suppression import CLASS_DISTANCE, SMALL_PX, suppress_new_objects
+from vidseg_utils.systems.suppression.rules import CLASS_DISTANCE, SMALL_PX, suppress_new_objects
+from vidseg_utils.task import HEIGHT, WIDTH
 
 NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 

@@ -19,12 +19,12 @@ import torch
 from torch.nn import functional
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data.layout import FRAMES, PAST
 from vidseg_utils.models import build_model, parameter_count, translators
-from vidseg_utils.models.places import place_losses
+from vidseg_utils.models.location_maps import place_losses
 from vidseg_utils.models.translators import dilated_depthwise
 from vidseg_utils.profiles import get_profile
-from vidseg_utils.systems.mask_forecasting import parse_configuration
+from vidseg_utils.systems.mask_simvp.recipe import parse_configuration
+from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 
 
 def unet_problem(options: argparse.Namespace, device: str) -> tuple[Callable, Callable]:
@@ -40,7 +40,7 @@ def unet_problem(options: argparse.Namespace, device: str) -> tuple[Callable, Ca
 
 def simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callable, Callable]:
     generator = torch.Generator().manual_seed(0)
-    shape = (PAST, 3, options.height, options.width)
+    shape = (PAST_FRAMES, 3, options.height, options.width)
     batch_size = max(1, options.batch_size // 4)  # a clip is many frames
     past, future = (torch.rand(batch_size, *shape, generator=generator).to(device) for _ in range(2))
     sizes = {name: getattr(options, name) for name in ("hid_s", "hid_t", "n_s", "n_t", "translator")}
@@ -53,12 +53,12 @@ def simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callable, C
 def mask_simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callable, Callable]:
     """Five squares a clip that move apart, forecast one by one."""
     batch_size, (height, width) = max(1, options.batch_size // 4), (options.height, options.width)
-    masks = torch.zeros(batch_size, FRAMES, height, width, dtype=torch.uint8)
+    masks = torch.zeros(batch_size, CLIP_FRAMES, height, width, dtype=torch.uint8)
     for number in range(5):
-        for frame in range(FRAMES):
+        for frame in range(CLIP_FRAMES):
             top, left = height // 3 + (number - 2) * frame * height // 160, (number * 20 + frame) * width // 120
             masks[:, frame, top : top + height // 8, left : left + height // 8] = 9 * number + 1
-    past, future = masks[:, :PAST].to(device), masks[:, PAST:].to(device)
+    past, future = masks[:, :PAST_FRAMES].to(device), masks[:, PAST_FRAMES:].to(device)
     profile = get_profile("gpu" if options.published else "cpu")
     config = {**parse_configuration(profile.mask_configuration), "shrink": profile.mask_shrink}
     return (

@@ -1,5 +1,7 @@
 """What all rooms use. One thread a test: small tensors gain nothing from more, and on a busy machine they lose much."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -50,4 +52,13 @@ def tiny_cityscapes(tmp_path):
                 Image.fromarray(picture).save(pictures / f"{name}_leftImg8bit.png")
                 if number == 19:
                     Image.fromarray(label).save(labels / f"{name}_gtFine_labelIds.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_sample() -> Path:
+    """The course's own videos (read only), for tests marked `real_data`."""
+    root = Path(__file__).resolve().parents[2] / "shared" / "data" / "competition_sample"
+    if not root.is_dir():
+        pytest.skip(f"{root} is absent")
     return root

@@ -37,6 +37,16 @@ def class_id(shape: str, material: str, colour: str) -> int:
     return 1 + SHAPES.index(shape) * 16 + MATERIALS.index(material) * 8 + COLOURS.index(colour)
 
 
+def shape_code(class_ids: np.ndarray) -> np.ndarray:
+    """Position in SHAPES of each object's shape: ids 1..48 of any array shape -> ints 0..2."""
+    return (np.asarray(class_ids).astype(int) - 1) // (len(MATERIALS) * len(COLOURS))
+
+
+def material_code(class_ids: np.ndarray) -> np.ndarray:
+    """Position in MATERIALS of each object's material: ids 1..48 of any array shape -> ints 0..1."""
+    return (np.asarray(class_ids).astype(int) - 1) // len(COLOURS) % len(MATERIALS)
+
+
 def class_attributes(class_id: int) -> tuple[str, str, str]:
     """(shape, material, colour) of an object's class id (1..48); the inverse of `class_id`."""
     if not 1 <= class_id < N_CLASSES:

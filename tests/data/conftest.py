@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidseg_utils.data.layout import FRAMES, HEIGHT, LABELLED, WIDTH, n_frames, write_video
+from vidseg_utils.data.layout import LABELLED, n_frames, write_video
+from vidseg_utils.task import CLIP_FRAMES, HEIGHT, WIDTH
 
 
-def make_frames(seed: int, n_frames: int = FRAMES) -> np.ndarray:
+def make_frames(seed: int, n_frames: int = CLIP_FRAMES) -> np.ndarray:
     """(T, 3, 160, 240) uint8: a shaded floor and a coloured block that moves; every seed and frame differs."""
     rng = np.random.default_rng(seed)
     rows = np.linspace(90, 150, HEIGHT).astype(np.uint8)
@@ -25,8 +26,8 @@ def make_masks(seed: int) -> np.ndarray:
     """(22, 160, 240) uint8: the block of `make_frames`, with class 1 + seed % 48."""
     rng = np.random.default_rng(seed)
     _, row, column = rng.integers(0, 255, 3), rng.integers(20, 100), rng.integers(0, 100)
-    masks = np.zeros((FRAMES, HEIGHT, WIDTH), dtype=np.uint8)
-    for t in range(FRAMES):
+    masks = np.zeros((CLIP_FRAMES, HEIGHT, WIDTH), dtype=np.uint8)
+    for t in range(CLIP_FRAMES):
         masks[t, row : row + 24, column + 4 * t : column + 4 * t + 24] = 1 + seed % 48
     return masks
 
@@ -74,12 +75,3 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limited
-
-
-@pytest.fixture(scope="session")
-def real_sample() -> Path:
-    """The course's own videos, for tests marked `real_data`."""
-    root = Path(__file__).resolve().parents[3] / "shared" / "data" / "competition_sample"
-    if not root.is_dir():
-        pytest.skip(f"{root} is absent")
-    return root

@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data.annotation import Trajectory, read_annotation, write_annotation
-from vidseg_utils.data.archive import REPORT, import_archive
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.faults import KINDS, SKIPPED, Fault
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.one_writer import LOCK
 from vidseg_utils.data.png import read_png, write_png
+from vidseg_utils.data.sources.course_archive import REPORT, import_archive
+from vidseg_utils.world.trajectory import Trajectory, read_annotation, write_annotation
 
 CASES = int(os.environ.get("VIDSEG_FUZZ", "0"))
 SECONDS_PER_CASE = 5.0  # a hang, even on a busy machine

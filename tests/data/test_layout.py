@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidseg_utils.data.annotation import Trajectory, read_annotation
 from vidseg_utils.data.faults import KINDS, Fault
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks, write_video
+from vidseg_utils.world.trajectory import Trajectory, read_annotation
 
 
 def test_videos_are_listed_by_number_in_both_editions(tmp_path):

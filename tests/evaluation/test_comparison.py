@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg_utils.data.annotation import Collision, Trajectory
 from vidseg_utils.evaluation.comparison import agreement, error_share, recall_by_collisions, unseen_collisions
+from vidseg_utils.world.trajectory import Collision, Trajectory
 
 
 def trajectory(class_ids, collisions):

@@ -6,7 +6,6 @@ import torch
 
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.evaluation import submission
-from vidseg_utils.evaluation.masks import jaccard
 from vidseg_utils.evaluation.submission import (
     clips_that_fit,
     predict_split,
@@ -14,6 +13,7 @@ from vidseg_utils.evaluation.submission import (
     score_submission,
     write_submission,
 )
+from vidseg_utils.metrics.masks import jaccard
 from vidseg_utils.systems.base import Forecaster
 
 VIDEOS = 5

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from vidseg_utils.models import build_model
-from vidseg_utils.models.blocks import parameter_count
+from vidseg_utils.models.layers import parameter_count
+from vidseg_utils.models.location_maps import NEVER, own_channels, place_losses
 from vidseg_utils.models.mask_simvp import MEDIA, decide, objects_of, only_seen, seen_classes
-from vidseg_utils.models.places import NEVER, own_channels, place_losses
 from vidseg_utils.training.losses import build_loss
 
 SMALL = {"n_frames": 3, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2}

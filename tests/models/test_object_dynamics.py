@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vidseg_utils.models import build_model
-from vidseg_utils.training.checkpoint import load_model, save_model
+from vidseg_utils.training.weights import load_model, save_model
 
 
 def test_constants_come_back_from_a_run_folder(tmp_path):

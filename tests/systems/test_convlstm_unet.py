@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidseg_utils.evaluation.forecast import evaluate_system
+from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models import build_model
 from vidseg_utils.systems import SYSTEMS, build_system
 from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet, train_reconstructor, without_reconstructor

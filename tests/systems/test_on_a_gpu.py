@@ -14,20 +14,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.data import DataLoader
 
-from vidseg_utils.data.annotation import COURSE_FRAMES
 from vidseg_utils.data.datasets import collate
-from vidseg_utils.data.layout import PAST
-from vidseg_utils.data.synthetic.physics import simulate_video
-from vidseg_utils.data.synthetic.render import render_video
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.evaluation.forecast import evaluate_system, predict_split
+from vidseg_utils.evaluation.evaluate import evaluate_system, predict_split
 from vidseg_utils.models import build_model
+from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.systems import SYSTEMS, build_system
-from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
-from vidseg_utils.systems.object_dynamics.learning import rollout_loss, training_windows
-from vidseg_utils.training.checkpoint import save_model
+from vidseg_utils.systems.object_dynamics.learned.recipe import rollout_loss, training_windows
+from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.training.run_folder import WEIGHTS, claim, finish
-from vidseg_utils.training.state import write_weights
+from vidseg_utils.training.weights import save_model, write_weights
 
 aten = torch.ops.aten
 INDEXING = (aten.index, aten.index_put_)  # by a list, say: a GPU takes that
@@ -141,7 +139,7 @@ def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
     fitted_on_the_cpu(here)
     val = here.split("val")
     with pretended_gpu():
-        frames, masks = (torch.tensor(whole[:, :PAST]).to(GPU) for whole in (val.frames, val.masks))
+        frames, masks = (torch.tensor(whole[:, :PAST_FRAMES]).to(GPU) for whole in (val.frames, val.masks))
         for name in sorted(SYSTEMS.keys() - AS_OTHERS):
             SYSTEMS[name].train(here)
             system = build_system(name, workspace=here)
@@ -178,7 +176,7 @@ def test_the_interaction_network_learns_on_a_gpu():
 
 
 def test_the_ray_caster_gives_the_same_pictures_on_a_gpu():
-    trajectory = simulate_video(0, 0).at(COURSE_FRAMES[:2])
+    trajectory = simulate_video(0, 0).at(CLIP_VIDEO_FRAMES[:2])
     frames, masks = render_video(trajectory)
     with pretended_gpu():
         other_frames, other_masks = render_video(trajectory, device=GPU)

@@ -11,10 +11,10 @@ from vidseg_utils.models import build_model
 from vidseg_utils.paths import read_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace
-from vidseg_utils.systems.recurrent_forecast import ClipSegmenter, RecurrentCopyLast
-from vidseg_utils.systems.recurrent_unet import Recipe, SequenceStep, train_on_frames, train_recurrent_unet
-from vidseg_utils.training.checkpoint import load_model
+from vidseg_utils.systems.recurrent_unet.recipe import Recipe, SequenceStep, train_on_frames, train_recurrent_unet
+from vidseg_utils.systems.recurrent_unet.system import ClipSegmenter, RecurrentCopyLast
 from vidseg_utils.training.losses import CrossEntropy, temporal_consistency
+from vidseg_utils.training.weights import load_model
 
 
 @pytest.fixture(scope="module")

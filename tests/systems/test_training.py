@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vidseg_utils.evaluation.forecast import evaluate_system
+from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models.translators import GatedAttention, Inception
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import SYSTEMS, Workspace, build_system
-from vidseg_utils.systems.segmentation import train_segmenter
 from vidseg_utils.systems.simvp_unet import train_simvp
-from vidseg_utils.training.checkpoint import load_model
-from vidseg_utils.training.config import ScheduledSampling
+from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.training.fit_config import ScheduledSampling
+from vidseg_utils.training.weights import load_model
 
 
 def trained(workspace, runs):

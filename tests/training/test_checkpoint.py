@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from vidseg_utils.models import build_model
-from vidseg_utils.training.checkpoint import load_model, save_model, train_or_load
-from vidseg_utils.training.loop import FitConfig
+from vidseg_utils.training.checkpoint import train_or_load
+from vidseg_utils.training.fit import FitConfig
+from vidseg_utils.training.weights import load_model, save_model
 
 TOY = runpy.run_path(str(Path(__file__).with_name("toy_fit.py")))
 CONFIG = {"n_classes": 2, "base_channels": 2}

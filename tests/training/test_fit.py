@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vidseg_utils.training.config import OPTIMISERS
-from vidseg_utils.training.loop import FitConfig, build_accelerator, evaluate, fit
+from vidseg_utils.training.fit import FitConfig, build_accelerator, evaluate, fit
+from vidseg_utils.training.fit_config import OPTIMISERS
 
 TOY = runpy.run_path(str(Path(__file__).with_name("toy_fit.py")))
 Noisy, toy_fit, toy_model, toy_step, toy_validate = (
@@ -126,7 +126,7 @@ def test_clipping_bounds_the_gradient(tmp_path, monkeypatch):
 def test_a_gpu_that_would_only_imitate_bf16_gets_fp16(gpu, precision, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda: gpu)
-    monkeypatch.setattr("vidseg_utils.training.loop.Accelerator", lambda **settings: settings)
+    monkeypatch.setattr("vidseg_utils.training.fit.Accelerator", lambda **settings: settings)
     settings = build_accelerator(FitConfig(precision="bf16"))
     assert (settings["mixed_precision"], settings["cpu"]) == (precision, False)
 

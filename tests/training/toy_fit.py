@@ -12,7 +12,7 @@ import sys
 import torch
 from torch import nn
 
-from vidseg_utils.training.loop import FitConfig, fit
+from vidseg_utils.training.fit import FitConfig, fit
 
 
 class Noisy(torch.utils.data.Dataset):

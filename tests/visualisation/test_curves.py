@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from vidseg_utils.classes import class_id, class_name
-from vidseg_utils.data.annotation import Collision, Trajectory
-from vidseg_utils.data.camera import project
 from vidseg_utils.visualisation import curves
 from vidseg_utils.visualisation.style import class_colour
+from vidseg_utils.world.camera import project
+from vidseg_utils.world.trajectory import Collision, Trajectory
 
 
 def test_training_curves_leave_gaps_and_ring_the_best(ax):

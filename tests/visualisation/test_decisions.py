@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 
-from vidseg_utils.systems.suppression import RULE_TREE
+from vidseg_utils.systems.suppression.rules import RULE_TREE
 from vidseg_utils.visualisation.decisions import decision_tree
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vidseg_utils.data.annotation import Trajectory, read_annotation
 from vidseg_utils.data.cache_build import Loaded, build, fingerprint, load_videos
 from vidseg_utils.data.cache_writer import (
     FRAMES_FILE,
@@ -30,9 +29,11 @@ from vidseg_utils.data.cache_writer import (
     video_shapes,
 )
 from vidseg_utils.data.faults import Fault, Note
-from vidseg_utils.data.layout import ANNOTATION, HEIGHT, SPLITS, WIDTH, Video, scan_split
+from vidseg_utils.data.layout import ANNOTATION, SPLITS, Video, scan_split
 from vidseg_utils.data.resize import area_scale, nearest_scale
 from vidseg_utils.paths import data_dir, read_json
+from vidseg_utils.task import HEIGHT, WIDTH
+from vidseg_utils.world.trajectory import Trajectory, read_annotation
 
 logger = logging.getLogger(__name__)
 CACHES = ".cache"  # folder of the caches inside a data set

@@ -18,9 +18,9 @@ from typing import BinaryIO
 import numpy as np
 from filelock import FileLock
 
-from vidseg_utils.data.annotation import Trajectory, write_annotation
 from vidseg_utils.data.layout import LABELLED, n_frames
 from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.world.trajectory import Trajectory, write_annotation
 
 META = "meta.json"
 FRAMES_FILE, MASKS_FILE, ANNOTATIONS = "frames.npy", "masks.npy", "annotations"

@@ -14,25 +14,15 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data.annotation import read_annotation
 from vidseg_utils.data.cache import open_split, writable_folder
 from vidseg_utils.data.faults import KINDS, NOTES, SKIPPED, Fault, Note, read_bytes
-from vidseg_utils.data.layout import (
-    ANNOTATION,
-    FRAMES,
-    HEIGHT,
-    LABELLED,
-    MASKS,
-    SPLITS,
-    WIDTH,
-    Video,
-    find_frames,
-    scan_split,
-)
+from vidseg_utils.data.layout import ANNOTATION, LABELLED, MASKS, SPLITS, Video, find_frames, scan_split
 from vidseg_utils.data.mask_file import read_raw_mask_file
 from vidseg_utils.data.parallel import in_order, n_cores
 from vidseg_utils.data.png import read_png
 from vidseg_utils.paths import write_json
+from vidseg_utils.task import CLIP_FRAMES, HEIGHT, WIDTH
+from vidseg_utils.world.trajectory import read_annotation
 
 logger = logging.getLogger(__name__)
 REPORT = "check_report.json"
@@ -192,13 +182,13 @@ def check_video(video: Video) -> list[Fault | Note]:
 
 def _look_at_masks(path: Path) -> list[Note]:
     """Notes on a mask file that can be used; raises Fault for one that cannot."""
-    masks = read_raw_mask_file(path, shape=(FRAMES, HEIGHT, WIDTH))
+    masks = read_raw_mask_file(path, shape=(CLIP_FRAMES, HEIGHT, WIDTH))
     areas_px = np.stack([np.bincount(mask.ravel(), minlength=256) for mask in masks])  # (22, 256)
     notes = []
     if (outside := areas_px[:, N_CLASSES:]).any():
         values = ", ".join(str(v + N_CLASSES) for v in np.flatnonzero(outside.any(axis=0))[:5])
         notes.append(Note("mask values above 48", path, f"{outside.sum()} pixels, such as {values}"))
-    before, now, after = (areas_px[t : FRAMES - 2 + t, 1:N_CLASSES] for t in range(3))
+    before, now, after = (areas_px[t : CLIP_FRAMES - 2 + t, 1:N_CLASSES] for t in range(3))
     gone = (now == 0) & (before >= FLICKER_AREA_PX) & (after >= FLICKER_AREA_PX)
     flash = (now >= FLICKER_AREA_PX) & (before == 0) & (after == 0)
     if (flickers := np.argwhere(gone | flash)).size:

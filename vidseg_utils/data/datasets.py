@@ -11,8 +11,8 @@ from torch.utils.data import Dataset, default_collate
 
 from vidseg_utils.data.batch_memory import BatchMemory
 from vidseg_utils.data.cache import SplitCache
-from vidseg_utils.data.layout import FRAMES, PAST
 from vidseg_utils.data.transforms import Transform, augment
+from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 
 Item = dict[str, torch.Tensor | int]
 
@@ -97,8 +97,10 @@ class MaskDataset(Dataset):
     """
 
     def __init__(self, past: np.ndarray, future: np.ndarray):
-        if past.shape != (len(future), past.shape[1], *future.shape[2:]) or future.shape[1] != FRAMES:
-            raise ValueError(f"past {past.shape} and future {future.shape} are not masks of the same {FRAMES} frames")
+        if past.shape != (len(future), past.shape[1], *future.shape[2:]) or future.shape[1] != CLIP_FRAMES:
+            raise ValueError(
+                f"past {past.shape} and future {future.shape} are not masks of the same {CLIP_FRAMES} frames"
+            )
         self.past, self.future = past, future
 
     def __len__(self) -> int:
@@ -106,8 +108,8 @@ class MaskDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {
-            "past": torch.from_numpy(np.array(self.past[index, :PAST])),
-            "future": torch.from_numpy(np.array(self.future[index, PAST:])),
+            "past": torch.from_numpy(np.array(self.past[index, :PAST_FRAMES])),
+            "future": torch.from_numpy(np.array(self.future[index, PAST_FRAMES:])),
         }
 
     def __getstate__(self) -> list[Path | np.ndarray]:

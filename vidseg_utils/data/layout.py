@@ -10,17 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vidseg_utils.data.annotation import Trajectory, write_annotation
 from vidseg_utils.data.faults import Fault, Note
 from vidseg_utils.data.mask_file import read_mask_file, write_mask_file
 from vidseg_utils.data.png import read_png, write_png
 from vidseg_utils.paths import replacing
+from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
+from vidseg_utils.world.trajectory import Trajectory, write_annotation
 
 SPLITS = ("train", "val", "unlabeled", "hidden")
 LABELLED = ("train", "val")  # the splits whose videos have a mask.npy
-FRAMES = 22  # of a video
-PAST = 11  # of them the input; a hidden video has no more
-HEIGHT, WIDTH = 160, 240
 MASKS = "mask.npy"
 ANNOTATION = "annotation.json"  # beside the images of generated and imported videos
 RECORD = "generated.json"  # in a root that was generated: with what
@@ -32,7 +30,7 @@ _IMAGE = re.compile(r"image_([0-9]{1,9})\.png")
 
 def n_frames(split: str) -> int:
     """Frames that each video of a split has."""
-    return PAST if split == "hidden" else FRAMES
+    return PAST_FRAMES if split == "hidden" else CLIP_FRAMES
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def read_masks(video: Video) -> np.ndarray:
 
     Raises Fault for a mask.npy that is missing, unreadable, pickled, or of another type or shape.
     """
-    return read_mask_file(video.folder / MASKS, shape=(FRAMES, HEIGHT, WIDTH))
+    return read_mask_file(video.folder / MASKS, shape=(CLIP_FRAMES, HEIGHT, WIDTH))
 
 
 def write_video(
@@ -166,10 +164,10 @@ def write_video(
     number = _VIDEO.fullmatch(folder.name)
     if number is None:
         raise ValueError(f"{folder}: a video folder is called video_N")
-    if frames.dtype != np.uint8 or frames.shape not in [(t, 3, HEIGHT, WIDTH) for t in (FRAMES, PAST)]:
+    if frames.dtype != np.uint8 or frames.shape not in [(t, 3, HEIGHT, WIDTH) for t in (CLIP_FRAMES, PAST_FRAMES)]:
         raise ValueError(f"frames are {frames.dtype} {frames.shape}; expected uint8 (22 or 11, 3, {HEIGHT}, {WIDTH})")
-    if masks is not None and (masks.dtype != np.uint8 or masks.shape != (FRAMES, HEIGHT, WIDTH)):
-        raise ValueError(f"masks are {masks.dtype} {masks.shape}; expected uint8 {(FRAMES, HEIGHT, WIDTH)}")
+    if masks is not None and (masks.dtype != np.uint8 or masks.shape != (CLIP_FRAMES, HEIGHT, WIDTH)):
+        raise ValueError(f"masks are {masks.dtype} {masks.shape}; expected uint8 {(CLIP_FRAMES, HEIGHT, WIDTH)}")
     with replacing(folder) as temporary:
         temporary.mkdir()
         for t, frame in enumerate(frames):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX
-from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory
-from vidseg_utils.data.layout import PAST
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
+from vidseg_utils.world.trajectory import Trajectory
 
 
 def error_share(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def recall_by_collisions(
     objects, found, pixels = ([0] * (most + 1) for _ in range(3))
     for prediction, clip, trajectory in zip(predictions, masks, trajectories, strict=True):
         collisions = unseen_collisions(trajectory)
-        for class_id in set(clip[:PAST].unique().tolist()) & set(clip[-1].unique().tolist()) & set(collisions):
+        for class_id in set(clip[:PAST_FRAMES].unique().tolist()) & set(clip[-1].unique().tolist()) & set(collisions):
             area = clip[-1] == class_id
             place = min(collisions[class_id], most)
             objects[place] += 1
@@ -53,7 +53,7 @@ def unseen_collisions(trajectory: Trajectory) -> dict[int, int]:
     """Class id of each object -> its collisions after the last past frame, up to the last frame."""
     counts = dict.fromkeys(trajectory.class_ids.tolist(), 0)
     for collision in trajectory.collisions:
-        if COURSE_FRAMES[PAST - 1] < collision.frame <= COURSE_FRAMES[-1]:
+        if CLIP_VIDEO_FRAMES[PAST_FRAMES - 1] < collision.frame <= CLIP_VIDEO_FRAMES[-1]:
             for place in collision.objects:
                 counts[int(trajectory.class_ids[place])] += 1
     return counts

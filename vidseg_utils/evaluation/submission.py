@@ -16,13 +16,14 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import SplitCache
-from vidseg_utils.data.layout import FRAMES, HEIGHT, MASKS, PAST, TRUTH, WIDTH
+from vidseg_utils.data.layout import MASKS, TRUTH
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.evaluation.masks import MaskScore, copy_last_and_ceiling
+from vidseg_utils.metrics.masks import MaskScore, copy_last_and_ceiling
 from vidseg_utils.paths import read_json, replacing, write_json
 from vidseg_utils.systems import Forecaster
-from vidseg_utils.systems.pseudo_labels import identity
+from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
+from vidseg_utils.training.weights import weights_hash
 
 ANSWERS, STATE = "answers.npy", "state.json"
 BYTES_PER_PIXEL = 24_000  # of memory that a clip takes for each pixel of a frame, in the largest published network
@@ -50,12 +51,12 @@ def predict_split(
     if kept is None:
         answers, done = np.empty(shape, dtype=np.uint8), 0
     else:
-        weights = [identity(network) for network in system.modules()]
+        weights = [weights_hash(network) for network in system.modules()]
         made_by = {"weights": weights, "system": system.name, "data": split.meta["id"], "videos": len(split)}
         answers, done, batch_size = _resume(kept, made_by, shape, batch_size)
     with tqdm(total=len(split), initial=done, desc=f"predict {system.name}", unit="video", disable=not progress) as bar:
         while done < len(split):
-            past = to_float(torch.tensor(split.frames[done : done + batch_size, :PAST]).to(device))
+            past = to_float(torch.tensor(split.frames[done : done + batch_size, :PAST_FRAMES]).to(device))
             try:
                 mask = system.predict(past, (HEIGHT, WIDTH)).cpu().numpy()
             except RuntimeError as error:
@@ -168,7 +169,7 @@ def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
     masks = read_submission(path, videos=len(folders))
     score, floor, ceiling = MaskScore(), MaskScore(), MaskScore()
     for mask, number in zip(masks, sorted(folders), strict=True):
-        target = torch.from_numpy(read_mask_file(folders[number] / MASKS, shape=(FRAMES, HEIGHT, WIDTH)))[None]
+        target = torch.from_numpy(read_mask_file(folders[number] / MASKS, shape=(CLIP_FRAMES, HEIGHT, WIDTH)))[None]
         last, known = copy_last_and_ceiling(target)
         for which, answer in ((score, mask[None]), (floor, last), (ceiling, known)):
             which.update(answer.where(answer < N_CLASSES, 0), target)

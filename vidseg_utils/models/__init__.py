@@ -2,10 +2,11 @@
 
 from torch import nn
 
-from vidseg_utils.models.blocks import check_choice, check_settings, parameter_count
+from vidseg_utils.checks import check_choice, check_settings
 from vidseg_utils.models.convlstm import ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
 from vidseg_utils.models.interaction_network import InteractionNetwork
+from vidseg_utils.models.layers import parameter_count
 from vidseg_utils.models.mask_simvp import MaskSimVP
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.models.recurrent_unet import RecurrentUNet

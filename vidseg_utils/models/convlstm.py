@@ -7,14 +7,8 @@ The cell is that of Shi et al., "Convolutional LSTM Network: A Machine Learning 
 import torch
 from torch import nn
 
-from vidseg_utils.models.blocks import (
-    DoubleConv,
-    check_images,
-    check_positive,
-    fold_frames,
-    pad_to_multiple,
-    unfold_frames,
-)
+from vidseg_utils.checks import check_positive
+from vidseg_utils.models.layers import DoubleConv, check_images, fold_frames, pad_to_multiple, unfold_frames
 
 POOLINGS = 3  # the decoder doubles as often
 

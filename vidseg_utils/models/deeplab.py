@@ -6,7 +6,8 @@ Chen, Papandreou, Schroff, Adam: "Rethinking Atrous Convolution for Semantic Ima
 import torch
 from torch import nn
 
-from vidseg_utils.models.blocks import check_images, check_positive
+from vidseg_utils.checks import check_positive
+from vidseg_utils.models.layers import check_images
 
 
 class DeepLabV3(nn.Module):

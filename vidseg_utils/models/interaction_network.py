@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vidseg_utils.models.blocks import check_positive
+from vidseg_utils.checks import check_positive
 
 SPEED, TURN = 0.08, 0.1  # usual speed (units a frame) and spin (radians a frame): what the inputs are divided by
 REST = 1e-5  # units a frame: slower objects stand

@@ -10,9 +10,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidseg_utils.checks import check_choice, check_positive
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
-from vidseg_utils.models.blocks import check_choice, check_positive, fold_frames, unfold_frames
-from vidseg_utils.models.places import NEVER, Places, around, centroids, last_seen, own_channels, paint, shares
+from vidseg_utils.models.layers import fold_frames, unfold_frames
+from vidseg_utils.models.location_maps import NEVER, Places, around, centroids, last_seen, own_channels, paint, shares
 from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.models.unet import class_parts
 

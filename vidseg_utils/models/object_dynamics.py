@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vidseg_utils.models.blocks import check_positive
+from vidseg_utils.checks import check_positive
 
 
 class ObjectDynamicsModel(nn.Module):

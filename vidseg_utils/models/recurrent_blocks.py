@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vidseg_utils.models.blocks import DoubleConv
+from vidseg_utils.models.layers import DoubleConv
 
 PASSING = 2.2  # sigmoid(2.2) = 0.9
 REACH = 10.0  # a gated state lies between -REACH and REACH

@@ -9,8 +9,9 @@ import torch
 from einops import rearrange
 from torch import nn
 
+from vidseg_utils.checks import check_choice, check_positive
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.models.blocks import check_choice, check_images, check_positive, pad_to_multiple
+from vidseg_utils.models.layers import check_images, pad_to_multiple
 from vidseg_utils.models.recurrent_blocks import (
     ConvNeXtDown,
     ConvNeXtFirst,

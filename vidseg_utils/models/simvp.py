@@ -12,7 +12,8 @@ from einops import rearrange
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from vidseg_utils.models.blocks import check_choice, check_images, check_positive, fold_frames, unfold_frames
+from vidseg_utils.checks import check_choice, check_positive
+from vidseg_utils.models.layers import check_images, fold_frames, unfold_frames
 from vidseg_utils.models.translators import TRANSLATORS
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from vidseg_utils.checks import check_choice, check_positive
 from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes
-from vidseg_utils.models.blocks import DoubleConv, check_choice, check_images, check_positive, pad_to_multiple
+from vidseg_utils.models.layers import DoubleConv, check_images, pad_to_multiple
 
 
 class Up(nn.Module):

@@ -85,7 +85,7 @@ def evaluate(
     device: DeviceOption = None,
 ) -> None:
     """Score a trained system on a labelled split; keep metrics and predictions in a run folder."""
-    from vidseg_utils.evaluation.forecast import evaluate_system
+    from vidseg_utils.evaluation.evaluate import evaluate_system
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.of(profile, root=root, runs=runs, device=device)

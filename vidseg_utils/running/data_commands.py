@@ -26,7 +26,7 @@ def data_generate(
     profile: ProfileOption = "auto",
 ) -> None:
     """Generate videos that look and move like CLEVRER, in the course layout. Started again, it resumes."""
-    from vidseg_utils.data.synthetic import generate
+    from vidseg_utils.data.sources.generate import generate
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.of(profile, root=root)
@@ -63,7 +63,7 @@ def data_import_clevrer(
     store: StoreOption = "png",
 ) -> None:
     """Turn CLEVRER's own videos and annotations into the course layout, with cast masks. Resumes."""
-    from vidseg_utils.data.clevrer import import_clevrer
+    from vidseg_utils.data.sources.clevrer import import_clevrer
 
     typer.echo(import_clevrer(videos, annotations, out, split_sizes=split_sizes, processes=processes, store=store))
 
@@ -74,6 +74,6 @@ def data_import_archive(
     out: Annotated[Path, typer.Option(help="The data set to write.")],
 ) -> None:
     """Unpack the course archive safely: damaged entries are reported and left out. Resumes."""
-    from vidseg_utils.data.archive import import_archive
+    from vidseg_utils.data.sources.course_archive import import_archive
 
     typer.echo(import_archive(archive, out))

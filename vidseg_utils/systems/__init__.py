@@ -3,14 +3,14 @@
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
-from vidseg_utils.systems.mask_simvp import (
+from vidseg_utils.systems.mask_simvp.system import (
     UnetMaskSimVP,
     UnetMaskSimVPCrossEntropy,
     UnetMaskSimVPMSE,
     UnetMaskSimVPRollout,
 )
 from vidseg_utils.systems.object_dynamics import LearnedObjectDynamics, ObjectDynamics
-from vidseg_utils.systems.recurrent_forecast import RecurrentCopyLast, RecurrentObjectDynamics
+from vidseg_utils.systems.recurrent_unet.system import RecurrentCopyLast, RecurrentObjectDynamics
 from vidseg_utils.systems.semi_supervised import SemiSupervisedSimVP
 from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
 from vidseg_utils.systems.workspace import Workspace

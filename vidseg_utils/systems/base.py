@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidseg_utils.data.layout import PAST
 from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.task import PAST_FRAMES
 
 
 class Forecaster(ABC):
@@ -46,18 +46,18 @@ class Forecaster(ABC):
         returns: (B, H, W) uint8 class ids, on the device of `past`.
         """
         if past.ndim == 5 and past.is_floating_point():
-            if past.shape[1:3] != (PAST, 3):
-                raise ValueError(f"expected (B, {PAST}, 3, H, W) past frames; got {tuple(past.shape)}")
+            if past.shape[1:3] != (PAST_FRAMES, 3):
+                raise ValueError(f"expected (B, {PAST_FRAMES}, 3, H, W) past frames; got {tuple(past.shape)}")
             answer = self.forecast_frames(past)
         elif past.ndim == 4 and not past.is_floating_point():
             if not self.accepts_masks:
                 raise ValueError(f"{self.name} forecasts from frames; it cannot start from masks")
-            if past.shape[1] != PAST:
-                raise ValueError(f"expected (B, {PAST}, H, W) past masks; got {tuple(past.shape)}")
+            if past.shape[1] != PAST_FRAMES:
+                raise ValueError(f"expected (B, {PAST_FRAMES}, H, W) past masks; got {tuple(past.shape)}")
             answer = self.forecast_masks(past)
         else:
             raise ValueError(
-                f"expected float frames (B, {PAST}, 3, H, W) or integer masks (B, {PAST}, H, W); "
+                f"expected float frames (B, {PAST_FRAMES}, 3, H, W) or integer masks (B, {PAST_FRAMES}, H, W); "
                 f"got {past.dtype} {tuple(past.shape)}"
             )
         answer = answer.to(past.device, torch.uint8)

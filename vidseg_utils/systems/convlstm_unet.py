@@ -8,15 +8,16 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from vidseg_utils.data.datasets import ClipDataset
-from vidseg_utils.data.layout import PAST
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.evaluation.frames import FrameScore
+from vidseg_utils.metrics.frames import FrameScore
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.checkpoint import load_model, train_or_load
+from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.training.checkpoint import train_or_load
 from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.training.weights import load_model
 
 
 def train_reconstructor(
@@ -37,7 +38,7 @@ def train_reconstructor(
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         frames = to_float(batch["frames"])
-        return F.mse_loss(network(frames[:, :PAST]), frames[:, -1])
+        return F.mse_loss(network(frames[:, :PAST_FRAMES]), frames[:, -1])
 
     fit_config = workspace.fit_config(
         epochs=epochs or profile.convlstm_epochs,
@@ -69,7 +70,7 @@ def score_reconstruction(model: nn.Module, loader: DataLoader, device: torch.dev
     score = FrameScore()
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
-        score.update(model(frames[:, :PAST])[:, None], frames[:, -1:], frames[:, PAST - 1])
+        score.update(model(frames[:, :PAST_FRAMES])[:, None], frames[:, -1:], frames[:, PAST_FRAMES - 1])
     result = score.result()
     return {
         "mse_last": result["mse_per_pixel"][0],

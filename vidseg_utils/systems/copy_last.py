@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.checkpoint import load_model
+from vidseg_utils.training.weights import load_model
 
 
 class CopyLast(Forecaster):

@@ -4,7 +4,6 @@ Another segmenter, or a split that was cached anew, makes them stale, and they a
 goes on after the last video that was written.
 """
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -18,29 +17,21 @@ from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.cache import SplitCache, writable_folder
 from vidseg_utils.data.cache_writer import locked, no_room_is_one_line
 from vidseg_utils.data.datasets import ClipDataset, Item
-from vidseg_utils.data.layout import FRAMES, PAST
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.paths import read_json, write_json
-from vidseg_utils.systems.suppression import known_classes
+from vidseg_utils.systems.suppression.rules import known_classes
+from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
+from vidseg_utils.training.weights import weights_hash
 
 MASKS_FILE, RECORD = "masks.npy", "made_by.json"
 NOTE_EVERY = 16  # videos between two notes of how far the labelling has come
-
-
-def identity(model: nn.Module) -> str:
-    """16 hexadecimal digits that change with any weight of the model: what a file made by it is marked with."""
-    digest = hashlib.sha256(type(model).__name__.encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def label_split(
     segmenter: nn.Module,
     split: SplitCache,
     *,
-    n_frames: int = FRAMES,
+    n_frames: int = CLIP_FRAMES,
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> np.memmap:
@@ -52,7 +43,7 @@ def label_split(
     n_videos, _, _, height, width = split.frames.shape
     shape = (n_videos, n_frames, height, width)
     folder = writable_folder(split.root) / f"pseudo_labels_{split.split}_{height}x{width}_{n_frames}"
-    made_by = {"segmenter": identity(segmenter), "split": split.meta["id"], "shape": list(shape)}
+    made_by = {"segmenter": weights_hash(segmenter), "split": split.meta["id"], "shape": list(shape)}
     with locked(folder), no_room_is_one_line(folder):
         done = _labelled(folder, made_by)
         if done is None:
@@ -119,6 +110,6 @@ def without_late_objects(masks: np.ndarray, *, least_px: float) -> np.ndarray:
     clean = np.zeros(len(masks), dtype=bool)
     for video, clip in enumerate(masks):
         clip = np.where(clip < N_CLASSES, clip, BACKGROUND)
-        before, after = (known_classes(part, least_px=least_px) for part in (clip[:PAST], clip[PAST:]))
+        before, after = (known_classes(part, least_px=least_px) for part in (clip[:PAST_FRAMES], clip[PAST_FRAMES:]))
         clean[video] = not (after & ~before).any()
     return clean

@@ -9,16 +9,17 @@ from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader
 
 from vidseg_utils.data.datasets import ClipDataset
-from vidseg_utils.data.layout import PAST
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.evaluation.frames import FrameScore
+from vidseg_utils.metrics.frames import FrameScore
 from vidseg_utils.models import build_model, rollout, sparing
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.checkpoint import load_model, train_or_load
-from vidseg_utils.training.config import ScheduledSampling
+from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.training.checkpoint import train_or_load
+from vidseg_utils.training.fit_config import ScheduledSampling
 from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.training.weights import load_model
 
 LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
 
@@ -31,7 +32,7 @@ def train_simvp(
     epochs: int | None = None,
     unlabeled: bool = True,
     translator: str = "inception",
-    ahead: int = PAST,
+    ahead: int = PAST_FRAMES,
 ) -> tuple[nn.Module, list[dict]]:
     """Train SimVP from frames 0..10 to frames 11..21 with MSE, or load it if its run is finished.
 
@@ -45,7 +46,7 @@ def train_simvp(
         raise ValueError(f"unknown loss_frames {loss_frames!r}; choose from {list(LOSS_FRAMES)}")
     profile = workspace.profile
     config = {
-        "in_shape": [PAST, 3, profile.height, profile.width],
+        "in_shape": [PAST_FRAMES, 3, profile.height, profile.width],
         "hid_s": profile.simvp_hid_s,
         "hid_t": profile.simvp_hid_t,
         "n_s": profile.simvp_n_s,
@@ -56,12 +57,12 @@ def train_simvp(
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         frames = to_float(batch["frames"])
-        past, target = frames[:, :PAST], frames[:, PAST:]
-        if ahead == PAST:
+        past, target = frames[:, :PAST_FRAMES], frames[:, PAST_FRAMES:]
+        if ahead == PAST_FRAMES:
             prediction = network(past)
         else:
             p = sampling.truth_probability
-            prediction = rollout(sparing(network), past, PAST, ahead=ahead, truth=target, truth_probability=p)
+            prediction = rollout(sparing(network), past, PAST_FRAMES, ahead=ahead, truth=target, truth_probability=p)
         if loss_frames == "last":
             prediction, target = prediction[:, -1], target[:, -1]
         return F.mse_loss(prediction, target)
@@ -92,17 +93,17 @@ def train_simvp(
             task="frame prediction",
             loss_frames=loss_frames,
             train_on=sources,
-            **({"ahead": ahead} if ahead != PAST else {}),
+            **({"ahead": ahead} if ahead != PAST_FRAMES else {}),
         ),
     )
 
 
 @torch.inference_mode()
 def score_prediction(
-    model: nn.Module, loader: DataLoader, device: torch.device, *, ahead: int = PAST
+    model: nn.Module, loader: DataLoader, device: torch.device, *, ahead: int = PAST_FRAMES
 ) -> dict[str, float]:
     """`mse_last` and `mse_moving_last` of frame 21, and `mse_mean` over frames 11..21, a pixel in [0, 1]."""
-    result = score_frames(model if ahead == PAST else Rollout(model, ahead), loader, device).result()
+    result = score_frames(model if ahead == PAST_FRAMES else Rollout(model, ahead), loader, device).result()
     mse = result["mse_per_pixel"]
     return {"mse_last": mse[-1], "mse_moving_last": result["mse_moving"][-1], "mse_mean": sum(mse) / len(mse)}
 
@@ -113,7 +114,7 @@ def score_frames(model: nn.Module, loader: DataLoader, device: torch.device) -> 
     score = FrameScore()
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
-        score.update(model(frames[:, :PAST]), frames[:, PAST:], frames[:, PAST - 1])
+        score.update(model(frames[:, :PAST_FRAMES]), frames[:, PAST_FRAMES:], frames[:, PAST_FRAMES - 1])
     return score
 
 
@@ -126,7 +127,7 @@ class Rollout(nn.Module):
 
     def forward(self, past: Tensor) -> Tensor:
         """past: (B, 11, C, H, W) -> (B, 11, C, H, W)."""
-        return rollout(self.model, past, PAST, ahead=self.ahead)
+        return rollout(self.model, past, PAST_FRAMES, ahead=self.ahead)
 
 
 class CopyLastFrame(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from vidseg_utils.data.cache import SplitCache, open_split
 from vidseg_utils.paths import data_dir, runs_dir
 from vidseg_utils.profiles import Profile, get_profile
-from vidseg_utils.training.config import FitConfig
+from vidseg_utils.training.fit_config import FitConfig
 
 
 @dataclass(frozen=True)

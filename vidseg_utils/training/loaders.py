@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.data.datasets import collate
 from vidseg_utils.data.parallel import n_cores
-from vidseg_utils.training.config import FitConfig
+from vidseg_utils.training.fit_config import FitConfig
 
 
 def seed_everything(*seeds: int) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vidseg_utils.checks import check_choice, check_settings
 from vidseg_utils.classes import IGNORE_INDEX
-from vidseg_utils.models.blocks import check_choice, check_settings
 
 STILL_CHANGE = 0.1  # of a colour channel in [0, 1], between two frames
 

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vidseg_utils.classes import COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes, class_name
-from vidseg_utils.data.annotation import COURSE_FRAMES, Trajectory
-from vidseg_utils.data.layout import PAST
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.visualisation.floor_plan import floor_plan
 from vidseg_utils.visualisation.style import CYCLE, GRAY, class_colour
+from vidseg_utils.world.trajectory import Trajectory
 
 _GROUPS = {"shape": SHAPES, "material": MATERIALS, "colour": COLOURS}
 _WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind text that lines may cross
@@ -50,7 +50,7 @@ def horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylabel: s
     colours = iter(CYCLE)
     for name, values in scores.items():
         reference = name.startswith("copy")
-        frames = PAST + np.arange(len(values))
+        frames = PAST_FRAMES + np.arange(len(values))
         style = {"color": GRAY, "linestyle": "--"} if reference else {"color": next(colours), "marker": "o"}
         ax.plot(frames, values, markersize=3, label=name, **style)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -163,17 +163,17 @@ def floor_paths(ax: Axes, trajectory: Trajectory) -> Axes:
     Solid with dots: the 11 course frames of the input; dashed: the 11 to be forecast; a ring: the last place; a cross:
     a collision; a name in brackets: an object never in view in the input.
     """
-    path = trajectory.at(COURSE_FRAMES)
+    path = trajectory.at(CLIP_VIDEO_FRAMES)
     floor_plan(ax)
     for n, id_ in enumerate(path.class_ids.tolist()):
         x, y = path.positions[:, n, 0], path.positions[:, n, 1]
-        late = not path.in_view[:PAST, n].any()
+        late = not path.in_view[:PAST_FRAMES, n].any()
         name = f"({class_name(id_)})" if late else class_name(id_)
         colour = class_colour(id_)
-        ax.plot(y[:PAST], x[:PAST], color=colour, marker=".", markersize=4, label=name)
-        ax.plot(y[PAST - 1 :], x[PAST - 1 :], color=colour, linestyle=(0, (2, 1)))
+        ax.plot(y[:PAST_FRAMES], x[:PAST_FRAMES], color=colour, marker=".", markersize=4, label=name)
+        ax.plot(y[PAST_FRAMES - 1 :], x[PAST_FRAMES - 1 :], color=colour, linestyle=(0, (2, 1)))
         ax.plot(y[-1:], x[-1:], "o", color=colour, markerfacecolor="none", markersize=9)
-    hits = [c.location for c in path.collisions if c.frame <= COURSE_FRAMES[-1]]
+    hits = [c.location for c in path.collisions if c.frame <= CLIP_VIDEO_FRAMES[-1]]
     if hits:
         ax.plot([h[1] for h in hits], [h[0] for h in hits], "x", color="black", markersize=6, label="collision")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)

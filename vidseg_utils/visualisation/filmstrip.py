@@ -7,8 +7,8 @@ import imageio.v3 as imageio
 import matplotlib.pyplot as plt
 import numpy as np
 
-from vidseg_utils.data.layout import PAST
 from vidseg_utils.paths import replacing
+from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.visualisation.overlays import mask_picture, overlay, picture, show
 from vidseg_utils.visualisation.style import RED
 
@@ -47,7 +47,7 @@ def filmstrip(
             show(ax, clip[place])
         line[0].text(-0.04, 0.5, name, transform=line[0].transAxes, rotation=90, ha="right", va="center")
     for ax, place in zip(axes[0], shown + first_frame, strict=True):
-        ax.set_title(f"frame {place}", color=RED if place >= PAST else "black", loc="center")
+        ax.set_title(f"frame {place}", color=RED if place >= PAST_FRAMES else "black", loc="center")
     return axes
 
 

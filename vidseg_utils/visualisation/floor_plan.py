@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Polygon
 
 from vidseg_utils.classes import class_attributes
-from vidseg_utils.data.annotation import OBJECT_RADIUS
-from vidseg_utils.data.camera import CAMERA_POSITION, unproject
 from vidseg_utils.visualisation.style import GRAY, class_colour
+from vidseg_utils.world.camera import CAMERA_POSITION, unproject
+from vidseg_utils.world.solids import OBJECT_RADIUS
 
 _PICTURE = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])  # its corners
 _FOOTPRINT = OBJECT_RADIUS * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])

@@ -4,16 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from vidseg_utils.classes import SHAPES
-from vidseg_utils.data.annotation import COURSE_FRAMES, OBJECT_RADIUS, Collision, Trajectory
-from vidseg_utils.systems.object_dynamics.fitting import frame_seconds, worlds_at, yaw_of
-from vidseg_utils.systems.object_dynamics.outline import read_outlines
-from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
-from vidseg_utils.systems.object_dynamics.silhouette import CUBE, draw_masks
-from vidseg_utils.systems.object_dynamics.system import AHEAD, ObjectDynamics
-from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP
+from vidseg_utils.classes import SHAPES, shape_code
+from vidseg_utils.systems.object_dynamics.perception.outlines import read_outlines
+from vidseg_utils.systems.object_dynamics.physics.fitting import frame_seconds, worlds_at, yaw_of
+from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP, FUTURE_FRAMES
+from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
+from vidseg_utils.world.trajectory import Collision, Trajectory
 
-NOW, THEN = COURSE_FRAMES[10], COURSE_FRAMES[21]
+NOW, THEN = CLIP_VIDEO_FRAMES[10], CLIP_VIDEO_FRAMES[21]
 Move = Callable[[Worlds, np.ndarray], None]  # lets a course frame pass, in place; the class ids are (M, N), 0 = none
 
 
@@ -102,7 +103,7 @@ def _sighting_errors(trajectories: Sequence[Trajectory], past: np.ndarray) -> tu
     places, turns = ([[] for _ in SHAPES] for _ in range(2))
     s = read_outlines(past)
     for clip, frame, class_id, pose in zip(s.clip, s.frame, s.class_id, s.pose, strict=True):
-        trajectory, at, shape = trajectories[clip], COURSE_FRAMES[frame], (int(class_id) - 1) // 16
+        trajectory, at, shape = trajectories[clip], CLIP_VIDEO_FRAMES[frame], int(shape_code(class_id))
         for n in np.flatnonzero(trajectory.class_ids == class_id):  # none for a class that nobody has
             places[shape].append(np.linalg.norm(pose[:2] - trajectory.positions[at, n, :2]))
             if shape == CUBE:
@@ -121,7 +122,7 @@ def _track_errors(
     for clip, trajectory in enumerate(trajectories):
         for n in np.flatnonzero(trajectory.in_view[NOW]):
             class_id = trajectory.class_ids[n]
-            shape, slot = (int(class_id) - 1) // 16, np.flatnonzero(tracks.class_id[clip] == class_id)
+            shape, slot = int(shape_code(class_id)), np.flatnonzero(tracks.class_id[clip] == class_id)
             if not len(slot):
                 tracked[shape].append(False)
                 continue
@@ -144,10 +145,10 @@ def rollout_errors(
     seconds, count = frame_seconds(trajectories), len(trajectories)
     slots = max(len(trajectory.class_ids) for trajectory in trajectories)
     ids = np.stack([np.pad(t.class_ids, (0, slots - len(t.class_ids))) for t in trajectories])
-    errors: list[list[np.ndarray]] = [[] for _ in range(AHEAD)]
+    errors: list[list[np.ndarray]] = [[] for _ in range(FUTURE_FRAMES)]
     for start in starts:
         worlds = worlds_at(trajectories, [start] * count, seconds)
-        for horizon in range(AHEAD):
+        for horizon in range(FUTURE_FRAMES):
             move(worlds, ids)
             at = start + FRAME_STEP * (horizon + 1)
             end = worlds_at(trajectories, [at] * count, seconds)

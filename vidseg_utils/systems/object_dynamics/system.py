@@ -7,26 +7,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidseg_utils.data.annotation import Trajectory
-from vidseg_utils.data.layout import HEIGHT, WIDTH
 from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.object_dynamics.choice import choose_mask
-from vidseg_utils.systems.object_dynamics.contact import PlanarConstants
-from vidseg_utils.systems.object_dynamics.fitting import fit_constants
-from vidseg_utils.systems.object_dynamics.outline import read_outlines
-from vidseg_utils.systems.object_dynamics.patches import foreground
-from vidseg_utils.systems.object_dynamics.planar import Worlds, advance
-from vidseg_utils.systems.object_dynamics.tracking import FRAME_STEP, FilterSettings, follow
-from vidseg_utils.systems.object_dynamics.tracks import Tracks, build_tracks
-from vidseg_utils.systems.object_dynamics.voting import vote_classes
-from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.object_dynamics.decision import choose_mask
+from vidseg_utils.systems.object_dynamics.filter import FilterSettings, follow
+from vidseg_utils.systems.object_dynamics.perception.class_assignment import vote_classes
+from vidseg_utils.systems.object_dynamics.perception.components import foreground
+from vidseg_utils.systems.object_dynamics.perception.outlines import read_outlines
+from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks, build_tracks
+from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
+from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.checkpoint import load_model, save_model
+from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
 from vidseg_utils.training.run_folder import claim, finish, is_finished, locked
+from vidseg_utils.training.weights import load_model, save_model
+from vidseg_utils.world.trajectory import Trajectory
 
-AHEAD = 11  # course frames from the last past frame to the answer
 CLIPS_AT_ONCE = 32
 
 
@@ -99,7 +98,7 @@ class ObjectDynamics(Forecaster):
 
     def move_on(self, worlds: Worlds, tracks: Tracks) -> None:
         """Let the possible worlds run on to the frame of the answer."""
-        advance(worlds, AHEAD * FRAME_STEP, self.constants)
+        advance(worlds, FUTURE_FRAMES * FRAME_STEP, self.constants)
 
     def worlds_now(self, past: np.ndarray) -> tuple[Tracks, Worlds]:
         """past: (B, T, H, W) masks -> the objects' tracks, and B x K possible worlds at the last of the frames."""

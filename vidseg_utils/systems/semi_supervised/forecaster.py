@@ -10,15 +10,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.datasets import ClipDataset
-from vidseg_utils.data.layout import PAST
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.evaluation.masks import MaskScore
+from vidseg_utils.metrics.masks import MaskScore
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import Profile
-from vidseg_utils.systems.pseudo_labels import identity
 from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.training.checkpoint import train_or_load
 from vidseg_utils.training.losses import build_loss
+from vidseg_utils.training.weights import weights_hash
 
 BACKGROUND_WEIGHT = 0.6  # in the cross-entropy, published; every other class weighs 1
 COPY_LOGIT = 5.0  # residual: what the class of frame 10 is ahead by before anything is learned
@@ -27,7 +27,7 @@ COPY_LOGIT = 5.0  # residual: what the class of frame 10 is ahead by before anyt
 def forecaster_config(profile: Profile) -> dict:
     """What `build_model("simvp", …)` takes for a forecaster of that profile."""
     return {
-        "in_shape": [PAST, 3, profile.height, profile.width],
+        "in_shape": [PAST_FRAMES, 3, profile.height, profile.width],
         "out_channels": N_CLASSES,
         "hid_s": profile.simvp_hid_s,
         "hid_t": profile.simvp_hid_t,
@@ -80,7 +80,7 @@ def train_forecaster(
 
     network: the model to start from; train: items as those of `ClipDataset`
     seen: (N, 11, H, W) the segmenter's masks of the validation videos' past frames
-    description: what else decides the weights; the identity of the weights to start from is added
+    description: what else decides the weights; the weights_hash of the weights to start from is added
     The best epoch by validation Jaccard of frame 21 is kept. Returns the model and its history, a row an epoch.
     """
     profile = workspace.profile
@@ -88,7 +88,7 @@ def train_forecaster(
     criterion = build_loss("cross_entropy", class_weights=[BACKGROUND_WEIGHT] + [1.0] * (N_CLASSES - 1))
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        frames, masks = batch["frames"][:, :PAST], batch["masks"][:, [PAST - 1, -1]]
+        frames, masks = batch["frames"][:, :PAST_FRAMES], batch["masks"][:, [PAST_FRAMES - 1, -1]]
         if torch.rand(()) < 0.5:  # the camera sees the world's left and right alike
             frames, masks = frames.flip(-1), masks.flip(-1)
         logits = class_logits(network, to_float(frames), masks[:, 0], residual=profile.simvp_residual)
@@ -98,8 +98,8 @@ def train_forecaster(
         score = MaskScore()
         for batch in loader:
             places = np.searchsorted(val.numbers, batch["number"].numpy())
-            last_mask = torch.from_numpy(seen[places, PAST - 1]).to(device)
-            past = to_float(batch["frames"][:, :PAST].to(device))
+            last_mask = torch.from_numpy(seen[places, PAST_FRAMES - 1]).to(device)
+            past = to_float(batch["frames"][:, :PAST_FRAMES].to(device))
             logits = class_logits(network, past, last_mask, residual=profile.simvp_residual)
             score.update(logits.argmax(dim=1), batch["masks"])
         return score.result()
@@ -125,7 +125,7 @@ def train_forecaster(
             forecaster_config(profile),
             task="mask forecasting",
             residual=profile.simvp_residual,
-            starts_from=identity(network),
+            starts_from=weights_hash(network),
             **description,
         ),
     )

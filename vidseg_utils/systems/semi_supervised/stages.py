@@ -11,20 +11,20 @@ import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
+from vidseg_utils.checks import check_choice
 from vidseg_utils.data.datasets import ClipDataset, collate
-from vidseg_utils.data.layout import PAST
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.models.blocks import check_choice
 from vidseg_utils.paths import replacing
-from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, identity, label_split, without_late_objects
-from vidseg_utils.systems.segmentation import train_segmenter
+from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, label_split, without_late_objects
 from vidseg_utils.systems.semi_supervised.forecaster import class_logits, fresh_forecaster, train_forecaster
 from vidseg_utils.systems.simvp_unet import train_simvp
-from vidseg_utils.systems.suppression import default_small_px, known_classes
-from vidseg_utils.systems.suppression_tree import Examples, LearnedSuppression
+from vidseg_utils.systems.suppression.learned_tree import Examples, LearnedSuppression
+from vidseg_utils.systems.suppression.rules import default_small_px, known_classes
+from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.checkpoint import load_model
+from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.training.weights import load_model, weights_hash
 
 STAGES = {
     "self_supervision": "SimVP learns to draw the frames that follow, which takes no labels",
@@ -111,7 +111,7 @@ class Stages:
             epochs=max(1, round(EPOCHS[stage] * profile.semi_epochs)),
             learning_rate=RATES[stage] * profile.semi_learning_rate,
             run=self.folder(stage),
-            description={"stage": stage, "segmenter": identity(self.load_segmenter())},
+            description={"stage": stage, "segmenter": weights_hash(self.load_segmenter())},
         )[1]
 
     def _clips(self, stage: str) -> Dataset:
@@ -130,7 +130,7 @@ class Stages:
     def seen(self, split: str) -> np.memmap:
         """(N, 11, H, W) uint8: the segmenter's masks of the past frames of a split; what is known of a video."""
         segmenter = self.load_segmenter()
-        return label_split(segmenter, self.workspace.split(split), n_frames=PAST, device=self.workspace.device)
+        return label_split(segmenter, self.workspace.split(split), n_frames=PAST_FRAMES, device=self.workspace.device)
 
     def clean_videos(self) -> np.ndarray:
         """(N,) bool: which labelled and then pseudo-labelled videos hold no object that comes after frame 10."""
@@ -166,8 +166,8 @@ class Stages:
         answers = []
         for batch in loader:
             first = sum(map(len, answers))
-            past = to_float(batch["frames"][:, :PAST].to(device))
-            last_mask = torch.tensor(seen[first : first + len(past), PAST - 1]).to(device)
+            past = to_float(batch["frames"][:, :PAST_FRAMES].to(device))
+            last_mask = torch.tensor(seen[first : first + len(past), PAST_FRAMES - 1]).to(device)
             logits = class_logits(network, past, last_mask, residual=self.workspace.profile.simvp_residual)
             answers.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
         return np.concatenate(answers), known_classes(seen)
@@ -175,7 +175,7 @@ class Stages:
     def learned_suppression(self) -> LearnedSuppression:
         """The tree fitted to forecasts on training videos; its examples and its text are kept in the stage's run."""
         folder = self.folder("suppression")
-        made_by = identity(self.load_segmenter()) + identity(load_model(self.forecaster_folder()))
+        made_by = weights_hash(self.load_segmenter()) + weights_hash(load_model(self.forecaster_folder()))
         examples = Examples.load(folder / "regions.npz", made_by=made_by)
         if examples is None:
             masks, known = self.forecast("train")

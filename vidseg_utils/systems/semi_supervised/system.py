@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.semi_supervised.forecaster import class_logits
 from vidseg_utils.systems.semi_supervised.stages import STAGES, Stages
-from vidseg_utils.systems.suppression import known_classes, suppress_new_objects
+from vidseg_utils.systems.suppression.rules import known_classes, suppress_new_objects
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.checkpoint import load_model
+from vidseg_utils.training.weights import load_model
 
 Suppression = Callable[[np.ndarray, np.ndarray], np.ndarray]  # masks (B, H, W), known (B, 49) -> masks
 

@@ -1,0 +1,202 @@
+"""CLEVRER's own files become the course layout: the right frames, masks on the objects, any subset, resumed."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from vidseg_utils.classes import class_id
+from vidseg_utils.data.cache import open_split
+from vidseg_utils.data.check import check_root
+from vidseg_utils.data.layout import list_videos, read_frames, read_masks
+from vidseg_utils.data.one_writer import one_writer
+from vidseg_utils.data.sources import clevrer
+from vidseg_utils.data.sources.clevrer import decode, import_clevrer
+from vidseg_utils.task import CLIP_VIDEO_FRAMES
+from vidseg_utils.world.camera import project
+from vidseg_utils.world.trajectory import Trajectory, write_annotation
+
+RED_BALL, BLUE_BALL = class_id("sphere", "rubber", "red"), class_id("sphere", "rubber", "blue")
+
+
+def _rolling_ball(id_: int = RED_BALL, frames: int = 128) -> Trajectory:
+    positions = np.stack([np.zeros(frames), np.linspace(-1.5, 1.5, frames), np.full(frames, 0.2)], axis=1)[:, None]
+    still = np.zeros_like(positions)
+    turned = np.broadcast_to(np.eye(3), (frames, 1, 3, 3))
+    return Trajectory(np.array([id_], np.uint8), positions, turned, still, still, np.ones((frames, 1), bool))
+
+
+def _write_video(path: Path, *, frames: int = 128, size=(320, 480)) -> None:
+    """Grey, a step lighter each frame; its left half is darker."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25, width=size[1], height=size[0], pix_fmt="yuv420p")
+        stream.bit_rate = 4_000_000
+        for t in range(frames):
+            picture = np.full((*size, 3), 60 + t, np.uint8)
+            picture[:, : size[1] // 2] -= 40
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+@pytest.fixture(scope="module")
+def downloaded(tmp_path_factory):
+    """Videos 0, 3, 5, 7 in two folders as the archives unpack, annotations for all but 5."""
+    root = tmp_path_factory.mktemp("clevrer")
+    _write_video(root / "videos" / "video_00000-01000" / "video_00000.mp4")
+    for number, folder in ((3, "video_00000-01000"), (5, "video_00000-01000"), (7, "more")):
+        copy = root / "videos" / folder / f"video_{number:05d}.mp4"
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes((root / "videos" / "video_00000-01000" / "video_00000.mp4").read_bytes())
+    (root / "annotations").mkdir()
+    for number, id_ in ((0, RED_BALL), (3, BLUE_BALL), (7, RED_BALL)):
+        write_annotation(root / "annotations" / f"annotation_{number:05d}.json", _rolling_ball(id_), number=number)
+    return root / "videos", root / "annotations"
+
+
+def _numbers(out):
+    return {s: [v.number for v in list_videos(out, s)] for s in clevrer.IMPORTED_SPLITS if (out / s).is_dir()}
+
+
+def test_every_sixth_frame_is_taken_and_halved(downloaded, tmp_path):
+    import_clevrer(*downloaded, tmp_path, split_sizes=(1, 0, 0), progress=False)
+    frames = read_frames(list_videos(tmp_path, "train")[0]).astype(float)
+    assert frames.shape == (22, 3, 160, 240)
+    levels = frames[:, :, 40:120, 150:210].mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(levels, 60 + np.array(CLIP_VIDEO_FRAMES), atol=2)
+    np.testing.assert_allclose(frames[:, :, 40:120, 30:90].mean(axis=(1, 2, 3)), levels - 40, atol=2)
+
+
+def test_masks_lie_where_the_camera_sees_the_object(downloaded, tmp_path):
+    import_clevrer(*downloaded, tmp_path, split_sizes=(2, 0, 0), progress=False)
+    first, second = list_videos(tmp_path, "train")
+    masks = read_masks(first)
+    assert set(np.unique(masks)) == {0, RED_BALL}
+    assert set(np.unique(read_masks(second))) == {0, BLUE_BALL}
+    seen = np.array([ndimage.center_of_mass(mask == RED_BALL) for mask in masks]) + 0.5
+    expected = project(_rolling_ball().positions[list(CLIP_VIDEO_FRAMES), 0])[:, 1::-1]
+    np.testing.assert_allclose(seen, expected, atol=1.0)
+
+
+def test_splits_fill_in_number_order_and_unannotated_videos_are_unlabeled(downloaded, tmp_path):
+    report = import_clevrer(*downloaded, tmp_path, split_sizes=(1, 1, 5), progress=False)
+    assert _numbers(tmp_path) == {"train": [0], "val": [3], "unlabeled": [5, 7]}
+    assert report.imported == {"train": 1, "val": 1, "unlabeled": 2}
+    assert (tmp_path / "train" / "video_0" / "annotation.json").is_file()
+    assert not (tmp_path / "unlabeled" / "video_7" / "mask.npy").exists()
+    assert check_root(tmp_path, progress=False).sound
+
+
+def test_an_import_goes_on_and_grows_without_moving_a_video(downloaded, tmp_path):
+    import_clevrer(*downloaded, tmp_path, split_sizes=(0, 1, 0), progress=False)
+    assert _numbers(tmp_path) == {"val": [0]}
+    before = (tmp_path / "val" / "video_0" / "mask.npy").stat().st_mtime_ns
+    report = import_clevrer(*downloaded, tmp_path, split_sizes=(1, 1, 1), progress=False)
+    assert _numbers(tmp_path) == {"train": [3], "val": [0], "unlabeled": [5]}
+    assert (report.already_there, report.not_wanted) == (1, 1)
+    assert (tmp_path / "val" / "video_0" / "mask.npy").stat().st_mtime_ns == before
+
+
+def test_straight_into_the_cache(downloaded, tmp_path, monkeypatch):
+    real_load, loads = clevrer.load, []
+
+    def load(source, **options):
+        loads.append(source.number)
+        if source.number == 3 and len(loads) < 3:
+            raise KeyboardInterrupt  # stopped in the middle of a split
+        return real_load(source, **options)
+
+    monkeypatch.setattr(clevrer, "load", load)
+    with pytest.raises(KeyboardInterrupt):
+        import_clevrer(*downloaded, tmp_path, split_sizes=(3, 0, 1), processes=1, store="cache", progress=False)
+    report = import_clevrer(*downloaded, tmp_path, split_sizes=(3, 0, 1), processes=1, store="cache", progress=False)
+    assert report.already_there == 1
+    cache = open_split(tmp_path, "train", progress=False)
+    assert cache.numbers.tolist() == [0, 3, 7]
+    assert set(np.unique(cache.masks[1])) == {0, BLUE_BALL}
+    assert cache.annotation(1).class_ids.tolist() == [BLUE_BALL]
+    assert open_split(tmp_path, "unlabeled", progress=False).masks is None
+    assert not (tmp_path / "train").exists()
+    again = import_clevrer(*downloaded, tmp_path, split_sizes=(3, 0, 1), store="cache", progress=False)
+    assert again.already_there == 4
+
+
+def test_damaged_files_are_reported_and_the_rest_imported(downloaded, tmp_path):
+    videos, annotations = tmp_path / "videos", tmp_path / "annotations"
+    videos.mkdir()
+    annotations.mkdir()
+    good = next(downloaded[0].rglob("video_00000.mp4")).read_bytes()
+    for number, content in (
+        (0, good),
+        (1, good[: len(good) // 2]),
+        (2, b"not a video"),
+        (3, good),
+        (4, good),
+        (8, b""),
+    ):
+        videos.mkdir(exist_ok=True)
+        (videos / f"video_{number:05d}.mp4").write_bytes(content)
+        source = downloaded[1] / "annotation_00000.json"
+        (annotations / f"annotation_{number:05d}.json").write_bytes(source.read_bytes())
+    (annotations / "annotation_00003.json").write_text("{}")
+    write_annotation(annotations / "annotation_00004.json", _rolling_ball(frames=100), number=4)
+    _write_video(videos / "video_00005.mp4", frames=90)
+    _write_video(videos / "video_00006.mp4", frames=127, size=(320, 320))
+    report = import_clevrer(videos, annotations, tmp_path / "out", progress=False)
+    assert report.imported == {"train": 1, "val": 0, "unlabeled": 0}
+    assert sorted(report.failed) == [f"video_{n:05d}.mp4" for n in (1, 2, 3, 4, 5, 6, 8)]
+    assert "annotation_00003.json is not a CLEVRER annotation" in report.failed["video_00003.mp4"]
+    assert "annotation_00004.json has 100 frames; needs 127" in report.failed["video_00004.mp4"]
+    assert "too few frames: 15 of 22" in report.failed["video_00005.mp4"]
+    assert "is 320x320" in report.failed["video_00006.mp4"]
+    assert len(str(report).splitlines()) == 8
+
+
+def test_a_folder_of_generated_videos_is_left_alone(downloaded, tmp_path):
+    (tmp_path / "generated.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds generated videos"):
+        import_clevrer(*downloaded, tmp_path, progress=False)
+
+
+def test_two_imports_into_one_folder_are_refused(downloaded, tmp_path, monkeypatch):
+    monkeypatch.setattr("vidseg_utils.data.one_writer.PATIENCE", 0)
+    with one_writer(tmp_path), pytest.raises(OSError, match="another process is adding videos to"):
+        import_clevrer(*downloaded, tmp_path, progress=False)
+
+
+def test_wrong_calls_are_one_line(downloaded, tmp_path):
+    videos, annotations = downloaded
+    with pytest.raises(FileNotFoundError, match=r"no folder .*absent"):
+        import_clevrer(tmp_path / "absent", annotations, tmp_path / "out")
+    with pytest.raises(ValueError, match="holds no video"):
+        import_clevrer(annotations, annotations, tmp_path / "out")
+    with pytest.raises(ValueError, match="unknown store 'zip'"):
+        import_clevrer(videos, annotations, tmp_path / "out", store="zip")
+    with pytest.raises(ValueError, match="0 or more"):
+        import_clevrer(videos, annotations, tmp_path / "out", split_sizes=(1, -1, 0))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("number", ["00000", "10000"])
+def test_cast_outlines_fall_on_the_real_objects(real_sample, number):
+    """Colour is what the grey floor and its shadows lack, so a strong edge of colour is an object's edge."""
+    folder = real_sample.parent / "clevrer"
+    source = clevrer.Source(int(number), folder / f"video_{number}.mp4", folder / f"annotation_{number}.json")
+    frames, masks = clevrer.load(source, labelled=True)
+    assert (frames == decode(source.video)).all()
+    shares, shifted = [], []
+    for frame, mask in zip(frames.astype(float), masks.astype(int), strict=True):
+        red, green, blue = frame
+        strength = sum(ndimage.gaussian_gradient_magnitude(c, 1.0) for c in (red - green, blue - (red + green) / 2))
+        strong = strength > 12
+        outline = ndimage.grey_dilation(mask, 3) != ndimage.grey_erosion(mask, 3)
+        near = ndimage.binary_dilation(outline, iterations=1)  # the outline is 2 px wide already
+        shares.append(near[strong].mean())
+        shifted.append(np.roll(near, 8, axis=1)[strong].mean())
+    assert np.mean(shares) > 0.9
+    assert np.mean(shifted) < 0.5  # the same outlines 8 px off do not fit

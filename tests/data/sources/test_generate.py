@@ -1,0 +1,295 @@
+"""Generated sets: the course layout, the same whoever makes a video and however often the run was stopped; another
+world, foreign data and a disk that cannot be written are refused in one line."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import filelock
+import numpy as np
+import pytest
+
+from vidseg_utils.data.cache import open_split
+from vidseg_utils.data.check import check_root
+from vidseg_utils.data.layout import list_videos, read_frames, read_masks
+from vidseg_utils.data.one_writer import LOCK
+from vidseg_utils.data.sources import generate as write
+from vidseg_utils.data.sources.generate import first_numbers, generate
+from vidseg_utils.data.sources.generated_video import make_video
+from vidseg_utils.paths import read_json
+from vidseg_utils.simulator.physics import simulate_video
+from vidseg_utils.simulator.settings import PhysicsSettings
+from vidseg_utils.task import CLIP_VIDEO_FRAMES
+from vidseg_utils.world.trajectory import read_annotation
+
+SIZES = {"train": 2, "val": 1, "unlabeled": 1, "hidden": 1}
+VIDEO_FILES = {"mask.npy", "annotation.json", *(f"image_{t}.png" for t in range(22))}
+NONE = dict.fromkeys(SIZES, 0)
+
+
+def _files(root):
+    """Every file of the set itself, by its path within the set -> its bytes."""
+    paths = [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and path.name != "check_report.json" and path.suffix != ".lock"
+    ]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def _quiet(root, *, seed=3, **options):
+    generate(root, **{**NONE, **options}, seed=seed, progress=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small set that was rendered for real. Shared: do not change it."""
+    root = tmp_path_factory.mktemp("finished") / "set"
+    generate(root, **SIZES, seed=3, progress=False)
+    return root
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    """Videos whose pictures are only numbered: for tests of what is written, not of what is in it."""
+    trajectory = simulate_video(0, 0)
+    made = []
+
+    def make(seed, number, *, settings=None, device="cpu"):
+        made.append(number)
+        rng = np.random.default_rng([seed, number])
+        frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
+        return frames, np.full((22, 160, 240), rng.integers(49), np.uint8), trajectory
+
+    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.make_video", make)
+    return made
+
+
+def test_the_course_layout_is_written_and_sound(finished):
+    report = check_root(finished, progress=False)
+    assert report.sound
+    numbers = {split: [video.number for video in list_videos(finished, split)] for split in SIZES}
+    assert numbers == {"train": [0, 1], "val": [1000], "unlabeled": [2000], "hidden": [15000]}
+    names = {split: {path.name for path in (finished / split).glob("*/*")} for split in SIZES}
+    images = {f"image_{t}.png" for t in range(22)}
+    assert names["train"] == names["val"] == images | {"mask.npy", "annotation.json"}
+    assert names["unlabeled"] == images
+    assert names["hidden"] == {f"image_{t}.png" for t in range(11)}
+    assert {path.name for path in (finished / "hidden_truth" / "video_15000").iterdir()} == {
+        "mask.npy",
+        "annotation.json",
+    }
+
+
+def test_pictures_masks_and_annotation_tell_of_the_same_objects(finished):
+    for video in list_videos(finished, "train"):
+        trajectory = read_annotation(video.folder / "annotation.json")
+        masks, frames = read_masks(video), read_frames(video)
+        seen = set(np.unique(masks).tolist()) - {0}
+        assert seen and seen <= set(trajectory.class_ids.tolist())
+        for t, in_view in enumerate(trajectory.in_view[list(CLIP_VIDEO_FRAMES)]):
+            hidden = set(trajectory.class_ids[~in_view].tolist())
+            assert not hidden & set(np.unique(masks[t]).tolist())
+        where = [frames[-1][:, masks[-1] == id_].mean(axis=1) for id_ in np.unique(masks[-1])]
+        assert np.abs(where[0] - where[1]).max() > 5  # an object does not look like the floor
+
+
+def test_a_video_of_the_set_can_be_made_alone(finished):
+    frames, masks, trajectory = make_video(3, 1)
+    video = list_videos(finished, "train")[1]
+    assert np.array_equal(frames, read_frames(video)) and np.array_equal(masks, read_masks(video))
+    assert np.array_equal(trajectory.class_ids, read_annotation(video.folder / "annotation.json").class_ids)
+    hidden_truth = np.load(finished / "hidden_truth" / "video_15000" / "mask.npy")
+    assert np.array_equal(make_video(3, 15000)[1], hidden_truth)
+
+
+def test_a_stopped_run_goes_on_and_leaves_what_is_there_alone(tmp_path, cheap):
+    _quiet(tmp_path, train=2, hidden=2)
+    before = _files(tmp_path)
+    (tmp_path / "train" / "video_1" / "image_7.png").unlink()
+    (tmp_path / "hidden_truth" / "video_15001" / "mask.npy").unlink()
+    (tmp_path / "train" / ".video_2.abc.tmp").mkdir()
+    cheap.clear()
+    _quiet(tmp_path, train=2, hidden=2)
+    assert cheap == [1, 15001]
+    assert _files(tmp_path) == before
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_set_grows_and_does_not_shrink(tmp_path, cheap):
+    _quiet(tmp_path, train=2)
+    _quiet(tmp_path, train=1, val=1)
+    _quiet(tmp_path, train=3)
+    assert cheap == [0, 1, 1000, 2]
+    assert read_json(tmp_path / "generated.json")["sizes"] == {"train": 3, "val": 1, "unlabeled": 0, "hidden": 0}
+
+
+def test_another_world_in_the_same_folder_is_refused(tmp_path, cheap):
+    _quiet(tmp_path, train=1)
+    before = _files(tmp_path)
+    with pytest.raises(ValueError, match="seed 3, not 4; use another folder"):
+        _quiet(tmp_path, train=1, seed=4)
+    with pytest.raises(ValueError, match="physics"):
+        _quiet(tmp_path, train=1, physics=PhysicsSettings(restitution=0.5))
+    with pytest.raises(ValueError, match="store png, not cache"):
+        _quiet(tmp_path, train=1, store="cache")
+    assert _files(tmp_path) == before
+
+
+def test_videos_that_were_not_generated_here_are_left_alone(small_root, cheap):
+    before = _files(small_root)
+    with pytest.raises(ValueError, match="not generated here"):
+        _quiet(small_root, train=5)
+    assert _files(small_root) == before
+
+
+def test_sizes_beyond_the_courses_are_numbered_on_and_never_renumber(tmp_path, cheap, monkeypatch):
+    assert first_numbers({"train": 1000, "val": 0, "unlabeled": 13000, "hidden": 5000}) == write.COURSE_STARTS
+    big = first_numbers({"train": 1200, "val": 300, "unlabeled": 10, "hidden": 5})
+    assert big == {"train": 0, "val": 1200, "unlabeled": 1500, "hidden": 1510}
+    _quiet(tmp_path, val=1)
+    monkeypatch.setattr(write, "COURSE_SIZES", {"train": 1, "val": 1000, "unlabeled": 13000})
+    with pytest.raises(ValueError, match="val would start at video_2, but it starts at video_1000"):
+        _quiet(tmp_path, train=2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"train": -1}, "train is -1"),
+        ({"seed": -5}, "seed is -5"),
+        ({"processes": 0}, "processes is 0"),
+        ({"store": "zip"}, r"unknown store 'zip'; choose from \['png', 'cache'\]"),
+        ({"device": "toaster"}, "cannot use the device 'toaster' .*; choose cpu"),
+    ],
+)
+def test_impossible_requests_are_refused_before_anything_is_written(tmp_path, wrong, words):
+    with pytest.raises(ValueError, match=words):
+        _quiet(tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_ray_caster_runs_on_the_device_that_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    def render(trajectory, *, noise_seed, device):
+        asked.append(device)
+        return np.zeros((22, 3, 160, 240), np.uint8), np.zeros((22, 160, 240), np.uint8)
+
+    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.render_video", render)
+    _quiet(tmp_path / "asked", train=1, device="cpu:0")
+    monkeypatch.setattr(write.torch.cuda, "is_available", lambda: False)
+    _quiet(tmp_path / "without a GPU", train=1)
+    assert asked == ["cpu:0", "cpu"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap, monkeypatch):
+    written = []
+
+    def fills_up(path, pixels):
+        written.append(path)
+        if len(written) > 30:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        path.write_bytes(b"")
+
+    monkeypatch.setattr("vidseg_utils.data.layout.write_png", fills_up)
+    with pytest.raises(OSError, match=r"cannot write .*No space left on device.*goes on where it stopped") as caught:
+        _quiet(tmp_path, train=3)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["video_0"]
+
+
+@pytest.mark.parametrize(("store", "limit_bytes"), [("png", 300_000), ("cache", 3_000_000)])
+def test_a_disk_that_is_full_for_the_largest_file_is_one_line_and_the_run_goes_on(
+    tmp_path, cheap, full_disk, store, limit_bytes
+):
+    words = r"cannot write .*File too large; mend that and run the same again: it goes on where it stopped"
+    with full_disk(limit_bytes), pytest.raises(OSError, match=words):
+        _quiet(tmp_path, train=2, store=store)
+    _quiet(tmp_path, train=2, store=store)
+    assert open_split(tmp_path, "train", progress=False).numbers.tolist() == [0, 1]
+    assert cheap.count(0) == {"png": 2, "cache": 1}[store]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, cheap):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write .*file"):
+        _quiet(tmp_path / "file" / "set", train=1)
+
+
+def test_a_run_waits_for_one_that_soon_ends(tmp_path, cheap):
+    other = filelock.FileLock(tmp_path / LOCK, thread_local=False)
+    other.acquire()
+    threading.Timer(0.3, other.release).start()
+    _quiet(tmp_path, train=1)
+    assert cheap == [0]
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path, cheap, monkeypatch):
+    monkeypatch.setattr("vidseg_utils.data.one_writer.PATIENCE", 0)
+    with (
+        filelock.FileLock(tmp_path / LOCK),
+        pytest.raises(OSError, match="another process is adding videos"),
+    ):
+        _quiet(tmp_path, train=1)
+    _quiet(tmp_path, train=1)
+    assert cheap == [0]
+
+
+def test_the_cache_can_be_filled_without_image_files(tmp_path, cheap):
+    _quiet(tmp_path / "png", train=2, unlabeled=1, hidden=1)
+    _quiet(tmp_path / "cache", train=1, hidden=1, store="cache")
+    _quiet(tmp_path / "cache", train=2, unlabeled=1, hidden=1, store="cache")  # grows
+    for split in ("train", "unlabeled", "hidden"):
+        files, direct = (open_split(tmp_path / kind, split, progress=False) for kind in ("png", "cache"))
+        assert np.array_equal(files.frames, direct.frames)
+        assert (files.masks is None) == (direct.masks is None) == (split != "train")
+        assert files.numbers.tolist() == direct.numbers.tolist()
+    assert np.array_equal(open_split(tmp_path / "cache", "train", progress=False).masks[1], cheap_mask(3, 1))
+    assert open_split(tmp_path / "cache", "train", progress=False).annotation(0) is not None
+    assert (tmp_path / "cache" / "hidden_truth" / "video_15000" / "mask.npy").is_file()
+    assert not list((tmp_path / "cache").rglob("*.png"))
+    assert cheap.count(0) == 2  # once for each kind of store
+
+
+def cheap_mask(seed, number):
+    rng = np.random.default_rng([seed, number])
+    rng.integers(256)
+    return np.full((22, 160, 240), rng.integers(49), np.uint8)
+
+
+def test_ctrl_c_ends_two_processes_that_wrote_what_one_would_have(finished, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import signal\n"
+        "from vidseg_utils.data.sources.generate import generate\n"
+        "if __name__ == '__main__':\n"
+        # a job that a shell started in the background would ignore it
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"    generate({str(tmp_path / 'set')!r}, train=300, val=0, unlabeled=0, hidden=0, seed=3, processes=2)\n"
+    )
+    process = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True, text=True)
+    try:
+        deadline = time.monotonic() + 300
+        while not (tmp_path / "set" / "train" / "video_1").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to parent and workers
+        _, errors = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode != 0 and "KeyboardInterrupt" in errors
+    with pytest.raises(ProcessLookupError):  # soon nobody of the group is left
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+    made = _files(tmp_path / "set" / "train")
+    whole = {f"{video}/{name}" for video in {path.split("/")[0] for path in made} for name in VIDEO_FILES}
+    assert set(made) == whole and len(made) < 300 * len(VIDEO_FILES)
+    for path, content in _files(finished / "train").items():
+        assert path not in made or made[path] == content

@@ -1,0 +1,86 @@
+"""The one evaluation: whole-split scores with floor and ceiling beside them, kept where the leaderboard finds them."""
+
+import numpy as np
+import pytest
+import torch
+
+from vidseg_utils.data.cache import open_split
+from vidseg_utils.evaluation.evaluate import evaluate_system
+from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
+from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.profiles import get_profile
+from vidseg_utils.systems import Workspace
+from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.copy_last import CopyLast
+
+
+class FromFrames(Forecaster):
+    """Answers with the class id that the mean brightness of frame 10 encodes, everywhere."""
+
+    name = "from_frames"
+
+    @classmethod
+    def train(cls, workspace):
+        raise AssertionError("not called")
+
+    @classmethod
+    def load(cls, workspace):
+        raise AssertionError("not called")
+
+    def forecast_frames(self, frames):
+        answer = (frames[:, -1].mean(dim=(1, 2, 3)) * 255).round()
+        return answer[:, None, None].expand(-1, *frames.shape[-2:])
+
+
+@pytest.fixture
+def root(tmp_path, fill_cache):
+    """Three videos of a still, a moving and a late object; the brightness is the number of the video."""
+    videos = []
+    for number in range(3):
+        masks = np.zeros((22, 160, 240), dtype=np.uint8)
+        masks[:, 10:40, 10:40] = 1
+        masks[:11, 60:90, 10:40] = masks[11:, 60:90, 100:130] = 2
+        masks[15:, 110:140, 200:230] = 3
+        videos.append((number, np.full((22, 3, 160, 240), number, dtype=np.uint8), masks))
+    fill_cache(tmp_path, "val", videos)
+    fill_cache(tmp_path, "hidden", [(number, frames[:11], None) for number, frames, _ in videos])
+    return tmp_path
+
+
+def test_copy_last_scores_the_floor(root):
+    split = open_split(root, "val")
+    result = evaluate_system(CopyLast(), split, true_masks=True, batch_size=2, progress=False)
+    expected = jaccard(torch.tensor(split.masks[:, 10]), torch.tensor(split.masks[:, -1]))
+    assert result.metrics["jaccard"] == result.metrics["floor_jaccard"] == pytest.approx(expected)
+    assert result.metrics["floor_jaccard"] < result.metrics["ceiling_jaccard"] < 1
+    assert result.metrics["recall_still"] == 1
+    assert result.metrics["recall_moving"] == 0
+    assert result.metrics["videos"] == 3
+    np.testing.assert_array_equal(result.predictions, split.masks[:, 10])
+
+
+def test_a_split_without_masks_cannot_be_scored(root):
+    with pytest.raises(ValueError, match="cannot be scored"):
+        evaluate_system(FromFrames(), open_split(root, "hidden"), progress=False)
+
+
+def test_an_evaluation_is_found_on_the_leaderboard(root, tmp_path):
+    runs, workspace = tmp_path / "runs", Workspace.of(get_profile("smoke"), root=root)
+    result = evaluate_system(FromFrames(), open_split(root, "val"), progress=False)
+    result.save(runs / "a-smoke", system="from_frames", workspace=workspace, split="val", true_masks=False)
+    (runs / "not_evaluated").mkdir()
+    (row,) = read_leaderboard(runs)
+    assert row["run"] == "a-smoke"
+    assert row["jaccard"] == result.metrics["jaccard"]
+    kept = np.load(runs / "a-smoke" / "predictions.npz", allow_pickle=False)
+    np.testing.assert_array_equal(kept["masks"], result.predictions)
+    table = leaderboard_table([row])
+    assert "ceiling" in table
+    assert f"{row['jaccard']:.3f}" in table
+
+
+def test_a_damaged_run_is_named(tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "metrics.json").write_text("{")
+    with pytest.raises(ValueError, match=r"broken.metrics\.json"):
+        read_leaderboard(tmp_path)

@@ -1,0 +1,235 @@
+"""Simulated videos move as CLEVRER's annotations do: decay, bounces, spin, lateness; and those that break its rules do
+not pass."""
+
+import numpy as np
+import pytest
+
+from vidseg_utils.classes import COLOURS, class_id
+from vidseg_utils.simulator import physics
+from vidseg_utils.simulator.physics import BrokenRuleError, objects_in_view, simulate, simulate_video
+from vidseg_utils.simulator.scene import Scene
+from vidseg_utils.simulator.settings import PhysicsSettings
+from vidseg_utils.simulator.statistics import motion_statistics
+from vidseg_utils.world.trajectory import read_annotation, write_annotation
+
+CUBE, SPHERE, CYLINDER = (class_id(shape, "rubber", "red") for shape in ("cube", "sphere", "cylinder"))
+SPHERES = [class_id("sphere", "metal", colour) for colour in ("gray", "blue", "green", "cyan")]
+PER_FRAME = ("positions", "rotations", "velocities", "angular_velocities", "in_view")
+
+
+def _scene(ids, positions, velocities, yaws=None) -> Scene:
+    yaws = np.zeros(len(ids)) if yaws is None else np.array(yaws, dtype=float)
+    return Scene(np.array(ids, np.uint8), np.array(positions, float), np.array(velocities, float), yaws)
+
+
+def _shapes(trajectory):
+    return ["cube" if i <= 16 else "sphere" if i <= 32 else "cylinder" for i in trajectory.class_ids]
+
+
+@pytest.fixture(scope="module")
+def videos():
+    return [simulate_video(11, number) for number in range(32)]
+
+
+@pytest.fixture(scope="module")
+def official(real_sample):
+    return [read_annotation(path) for path in sorted((real_sample.parent / "clevrer").glob("annotation_*.json"))]
+
+
+# ---- the whole ----
+
+
+def test_motion_statistics_lie_where_clevrers_do(videos):
+    figures = motion_statistics(videos)
+    ranges = {
+        "objects a video": (4.4, 5.6),
+        "share of movers at frame 0": (0.3, 0.6),
+        "slowest start": (2.72, 2.75),
+        "fastest start": (2.97, 3.0),
+        "nearest pass of the origin": (0.1, 0.25),
+        "widest pass of the origin": (1.4, 1.7),
+        "farthest start": (6.5, 10.5),
+        "units a frame over velocity": (0.0278, 0.0282),
+        "decay a frame, cubes and cylinders": (0.0070, 0.0074),
+        "decay a frame, spheres": (0.0040, 0.0044),
+        "collisions a video": (2.0, 3.0),
+        "restitution of spheres": (0.5, 0.8),
+        "share still, frames 60 to 126": (0.15, 0.42),
+        "share past a diameter, frames 60 to 126": (0.48, 0.75),
+        "median shift, frames 60 to 126": (0.4, 1.3),
+        "objects in view at frame 126": (4.0, 5.4),
+        "share late": (0.01, 0.12),
+    }
+    assert figures.keys() == ranges.keys()
+    outside = {name: figures[name] for name, (low, high) in ranges.items() if not low <= figures[name] <= high}
+    assert not outside
+
+
+@pytest.mark.real_data
+def test_the_same_measure_gives_the_known_figures_on_official_annotations(official):
+    figures = motion_statistics(official)
+    assert figures["units a frame over velocity"] == pytest.approx(0.028, abs=1e-4)
+    assert figures["decay a frame, cubes and cylinders"] == pytest.approx(0.0072, abs=2e-4)
+    assert figures["decay a frame, spheres"] == pytest.approx(0.0042, abs=2e-4)
+    assert figures["collisions a video"] == 2.5
+    assert 2.72 <= figures["slowest start"] <= figures["fastest start"] <= 3.0
+
+
+def test_statistics_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="at least one video"):
+        motion_statistics([])
+
+
+def test_a_video_made_alone_is_the_same_as_one_made_among_others(videos):
+    for number in (17, 3):
+        alone = simulate_video(11, number)
+        for name in ("class_ids", *PER_FRAME):
+            assert np.array_equal(getattr(alone, name), getattr(videos[number], name))
+        assert alone.collisions == videos[number].collisions
+    assert not np.array_equal(simulate_video(12, 3).positions[0, 0], videos[3].positions[0, 0])
+
+
+def test_every_kept_simulation_keeps_the_rules(videos):
+    for video in videos:
+        assert video.positions.shape == (128, len(video.class_ids), 3)
+        pairs = [c.objects for c in video.collisions]
+        assert 2 <= len(pairs) <= 3 and len(set(pairs)) == len(pairs)
+        assert abs(video.positions[..., 2] - 0.2).max() < 0.01  # nobody leaves the floor or sinks into it
+        assert not video.angular_velocities[0].any()
+        for n, shape in enumerate(_shapes(video)):
+            axis = {"cube": 2, "cylinder": 1}.get(shape)
+            if axis is not None:
+                assert video.rotations[:, n, 2, axis].min() > 0.99  # the upright axis: a cylinder's is its own y
+
+
+def test_a_collision_is_recorded_in_the_frame_before_which_the_two_were_apart(videos):
+    for video in videos:
+        for collision in video.collisions:
+            a, b = collision.objects
+            gap = np.linalg.norm(video.positions[:, a] - video.positions[:, b], axis=-1)
+            assert gap[: collision.frame + 1].min() > 0.38
+            assert gap[collision.frame : collision.frame + 2].min() < 0.62
+            where = np.array(collision.location)
+            assert max(np.linalg.norm(where[:2] - video.positions[collision.frame, n, :2]) for n in (a, b)) < 0.45
+
+
+def test_no_collision_adds_energy(videos):
+    for video in videos:
+        moving = (video.velocities**2).sum(axis=(1, 2)) / 2
+        spinning = 0.0267 / 2 * (video.angular_velocities**2).sum(axis=(1, 2))
+        energy = moving + spinning
+        lately = np.lib.stride_tricks.sliding_window_view(energy, 3).max(axis=1)  # a bounce may take parts of 2 frames
+        assert (energy[3:] - lately[:-1]).max() < 0.02
+
+
+def test_a_trajectory_survives_its_annotation_file(videos, tmp_path):
+    write_annotation(tmp_path / "a.json", videos[0], number=0)
+    again = read_annotation(tmp_path / "a.json")
+    for name in ("positions", "rotations", "velocities", "angular_velocities"):
+        assert np.abs(getattr(again, name) - getattr(videos[0], name)).max() < 1e-3
+    assert [c.objects for c in again.collisions] == [c.objects for c in videos[0].collisions]
+
+
+# ---- single laws ----
+
+
+@pytest.mark.parametrize("restitution", [0.3, 0.5, 0.7, 0.9])
+def test_spheres_part_with_the_set_restitution_and_keep_momentum(restitution):
+    world = PhysicsSettings(restitution=restitution, linear_drag=0, quadratic_drag=0)
+    for before in _two_blows():
+        video = simulate(before, world)
+        assert [c.objects for c in video.collisions] == [(0, 1), (2, 3)]
+        v = video.velocities[-1, :, 0]
+        met = before.velocities[::2, 0] - before.velocities[1::2, 0]
+        assert v[::2] + v[1::2] == pytest.approx(before.velocities[::2, 0] + before.velocities[1::2, 0], abs=1e-3)
+        assert (v[1::2] - v[::2]) / met == pytest.approx([restitution] * 2, abs=0.07)
+
+
+def _two_blows():
+    """Head-on, one pair after the other, far apart: one at rest; both on their way."""
+    starts = [(-1, 0), (0, 0), (-1.5, 4), (0, 4)]
+    for second in (0.0, -1.5):
+        yield _scene(SPHERES, starts, [(2.8, 0), (second, 0)] * 2)
+
+
+def test_an_off_centre_blow_spins_a_cube_but_no_sphere():
+    ids = [CUBE, SPHERES[0], CYLINDER, SPHERES[1]]
+    video = simulate(_scene(ids, [(0, 0), (-1, 0.1), (0, 4), (-1, 4.1)], [(0, 0), (2.9, 0)] * 2))
+    spin = abs(video.angular_velocities[..., 2]).max(axis=0)
+    assert spin[0] > 3 and (spin[1:] < 1).all()
+
+
+def test_another_world_moves_otherwise():
+    blows = next(_two_blows())
+    worlds = [PhysicsSettings(linear_drag=drag, quadratic_drag=drag / 3) for drag in (0.0, 0.1, 0.5)]
+    reached = [simulate(blows, world).positions[-1, 1, 0] for world in worlds]
+    assert reached[0] > reached[1] + 0.3 > reached[2] + 0.9
+
+
+@pytest.mark.real_data
+def test_in_view_agrees_with_official_flags_to_a_frame_at_the_border(official):
+    for video in official:
+        ours = objects_in_view(_shapes(video), video.positions, video.rotations)
+        assert (ours != video.in_view).mean() < 0.005
+        assert 0.2 < video.in_view.mean() < 0.99  # objects do come and go
+
+
+# ---- broken rules ----
+
+
+def test_objects_that_overlap_at_the_start_are_refused():
+    with pytest.raises(BrokenRuleError, match="touch at the start"):
+        simulate(_scene(SPHERES[:3], [(0, 0), (0.39, 0), (1.5, 0)], [(0, 0), (0, 0), (0, 0)]))
+
+
+def test_too_few_and_too_many_collisions_are_refused():
+    with pytest.raises(BrokenRuleError, match="too few"):
+        simulate(_scene(SPHERES[:2], [(-1, 0), (0, 0)], [(2.8, 0), (0, 0)]))
+    rows = [(x, y) for y in (0, 2, 4, 6) for x in (-1, 0)]
+    ids = [class_id("sphere", "rubber", colour) for colour in COLOURS]
+    with pytest.raises(BrokenRuleError, match="too many"):
+        simulate(_scene(ids, rows, [(2.8, 0), (0, 0)] * 4))
+
+
+def test_a_pair_that_collides_again_is_refused():
+    # the middle one is hit from both sides in turn and sent back to the first
+    ends = [(2.8, 0), (0, 0), (-2.8, 0)]
+    with pytest.raises(BrokenRuleError, match="again"):
+        simulate(_scene(SPHERES[:3], [(-0.7, 0), (0, 0), (2.4, 0)], ends))
+
+
+def test_an_object_that_tips_is_refused():
+    # on a floor this rough a gliding cube turns over its leading edge
+    blows = [(x, y) for y in (0, 4) for x in (-1, 0)]
+    movers = _scene([*SPHERES, CUBE], [*blows, (-4, -2)], [*[(2.8, 0), (0, 0)] * 2, (3.0, 0)])
+    assert simulate(movers)
+    with pytest.raises(BrokenRuleError, match="tips over"):
+        simulate(movers, PhysicsSettings(sliding_friction=3.0))
+
+
+def test_an_object_at_rest_in_the_air_is_refused():
+    run = physics._Run(_scene([CUBE, CYLINDER], [(0, 0), (1, 0)], [(0, 0), (0, 0)]), PhysicsSettings())
+    for frame in range(128):
+        run.record(frame)
+    run.collisions = [None] * 2
+    run.trajectory()
+    run.all_poses[50, 1, 2] = 0.25
+    with pytest.raises(BrokenRuleError, match="in the air"):
+        run.trajectory()
+
+
+def test_a_world_in_which_no_simulation_works_is_refused_in_words(monkeypatch):
+    def never(scene, settings):
+        raise BrokenRuleError("for the test")
+
+    monkeypatch.setattr(physics, "simulate", never)
+    monkeypatch.setattr(physics, "MOST_DRAWS", 2)
+    with pytest.raises(ValueError, match="none of 2 simulations"):
+        simulate_video(0, 0)
+
+
+def test_speeds_and_steps_belong_together(videos):
+    step = np.linalg.norm(np.diff(videos[0].positions, axis=0), axis=-1)
+    speed = np.linalg.norm(videos[0].velocities, axis=-1)
+    quiet = [t for t in range(5, 126) if all(abs(t - c.frame) > 2 for c in videos[0].collisions)]
+    assert step[quiet] == pytest.approx(0.028 * (speed[:-1] + speed[1:])[quiet] / 2, abs=2e-3)

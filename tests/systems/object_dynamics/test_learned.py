@@ -1,0 +1,164 @@
+"""Proves that the interaction network learns collisions from trajectories, and forecasts with what it has learned."""
+
+import numpy as np
+import pytest
+import torch
+
+from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.models import build_model
+from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
+from vidseg_utils.systems.object_dynamics.filter import FilterSettings
+from vidseg_utils.systems.object_dynamics.learned.recipe import (
+    Windows,
+    rollout_loss,
+    train_interaction_network,
+    training_windows,
+)
+from vidseg_utils.systems.object_dynamics.learned.rollout import (
+    advance_learned,
+    find_contacts,
+    objects_of,
+    pairs_within,
+)
+from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
+from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.fitting import frame_seconds, worlds_at
+from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.trajectory import Collision, Trajectory
+
+CONSTANTS = PlanarConstants()
+SPHERE, CYLINDER, FRAMES = 17, 33, 40
+
+
+def trajectories(count, seed=0):
+    """Spheres that hit resting cylinders, as the fitted physics would have it, 40 video frames long."""
+    rng = np.random.default_rng(seed)
+    worlds = Worlds.empty(count, 2)
+    worlds.shape[:], worlds.active[:] = (1, 2), True
+    worlds.position[:, 0] = np.stack([rng.uniform(-1.6, -1.0, count), rng.uniform(-0.2, 0.2, count)], axis=1)
+    worlds.position[:, 1] = 0.0
+    worlds.velocity[:] = 0.0
+    worlds.velocity[:, 0, 0] = rng.uniform(0.035, 0.08, count)
+    states = []
+    for _ in range(FRAMES):
+        states.append(worlds.copy())
+        advance(worlds, 1, CONSTANTS)
+    made = []
+    for n in range(count):
+        position, velocity, spin = (
+            np.stack([getattr(state, name)[n] for state in states]) for name in ("position", "velocity", "spin")
+        )
+        hit = int(np.argmax(np.abs(velocity[:, 1]).sum(-1) > 1e-3)) or FRAMES // 2
+        made.append(
+            Trajectory(
+                np.array([SPHERE, CYLINDER], dtype=np.uint8),
+                np.pad(position, ((0, 0), (0, 0), (0, 1))),
+                np.broadcast_to(np.eye(3), (FRAMES, 2, 3, 3)),
+                np.pad(velocity, ((0, 0), (0, 0), (0, 1))) / 0.04,
+                np.pad(spin[..., None], ((0, 0), (0, 0), (2, 0))) / 0.04,
+                np.ones((FRAMES, 2), dtype=bool),
+                (Collision(hit, (0, 1), (0.0, 0.0, 0.2)),),
+            )
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    return train_interaction_network(trajectories(60), run=runs / "network", epochs=12)
+
+
+def test_the_loss_of_one_batch_falls_far():
+    torch.manual_seed(0)
+    data = training_windows(trajectories(6))
+    batch = torch.utils.data.default_collate([data[n] for n in range(len(data))])
+    network = build_model("interaction_network")
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(25):
+        loss = rollout_loss(network, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_trained_rollouts_beat_straight_lines_by_far(trained):
+    network, history = trained
+    assert history[-1]["rollout_error"] < history[0]["rollout_error"]
+    unseen = trajectories(20, seed=1)
+    seconds, ids = frame_seconds(unseen), np.tile([SPHERE, CYLINDER], (20, 1))
+    worlds = worlds_at(unseen, [0] * 20, seconds)
+    end = worlds_at(unseen, [FRAMES - 1] * 20, seconds)
+    straight = worlds.position + (FRAMES - 1) * worlds.velocity
+    advance_learned(worlds, FRAMES - 1, network, ids)
+    error, floor = (np.linalg.norm(p - end.position, axis=-1).mean() for p in (worlds.position, straight))
+    assert error < 0.2 * floor
+
+
+def test_the_same_seed_trains_the_same_weights_bit_for_bit(tmp_path):
+    for name in ("first", "second"):
+        torch.manual_seed(len(name))  # whatever was drawn before must not matter
+        train_interaction_network(trajectories(6), run=tmp_path / name, epochs=1)
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("first", "second")]
+    assert weights[0] == weights[1]
+
+
+def test_windows_are_padded_to_the_most_objects_and_padding_moves_nobody():
+    one, other = trajectories(2)
+    alone = Trajectory(
+        one.class_ids[:1],
+        *(getattr(one, name)[:, :1] for name in ("positions", "rotations", "velocities", "angular_velocities")),
+        one.in_view[:, :1],
+    )
+    window = Windows([alone, other], [(0, 0, 0)], length=4)[0]
+    assert window["position"].shape == (5, 2, 2)
+    assert window["active"].tolist() == [True, False]
+
+
+def test_a_pair_that_will_touch_within_the_frame_is_found_at_the_moment_of_touch():
+    worlds = Worlds.empty(1, 3)
+    worlds.active[0, :2] = True  # the third one would be in the way, but it is not there
+    worlds.shape[0] = (1, 1, 1)
+    worlds.position[0] = [[0.0, 0.0], [0.43, 0.0], [0.2, 0.0]]
+    worlds.velocity[0] = [[0.06, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    objects = objects_of(worlds, np.array([[SPHERE, SPHERE + 1, 0]]))
+    contacts = find_contacts(objects, pairs_within(objects, 8))
+    assert contacts.first.tolist() == [0] and contacts.second.tolist() == [1]
+    assert contacts.time.item() == pytest.approx(0.5, abs=1e-3)
+    assert contacts.gap.item() == pytest.approx(0.0, abs=1e-4)
+    np.testing.assert_allclose(contacts.normal, [[1.0, 0.0]], atol=1e-6)
+    worlds.position[0, 1, 0] = 0.6
+    assert not len(find_contacts(objects_of(worlds, np.zeros((1, 3))), pairs_within(objects, 8)).first)
+
+
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+def test_what_moves_is_forecast_far_better_than_by_copying(trained, dynamics):
+    worlds = Worlds.empty(1, 2)
+    worlds.shape[:], worlds.active[:] = (1, 2), True
+    worlds.position[0], worlds.velocity[0] = [[-2.0, -1.0], [0.3, -0.15]], [[0.035, 0.012], [0.0, 0.0]]
+    poses = [worlds.poses[0].copy()]
+    for _ in range(21):
+        advance(worlds, 6, CONSTANTS)
+        poses.append(worlds.poses[0].copy())
+    ids = np.broadcast_to(np.array([SPHERE, CYLINDER], dtype=np.uint8), (22, 2))
+    masks = torch.from_numpy(draw_masks(ids, np.stack(poses), ids > 0, height=160, width=240))[None]
+    physics = ObjectDynamicsModel()
+    physics.constants.copy_(torch.from_numpy(CONSTANTS.as_array()))
+    system = LearnedObjectDynamics(physics, trained[0], dynamics=dynamics, settings=FilterSettings(members=12))
+    answer = system.predict(masks[:, :11])
+    assert jaccard(answer, masks[:, 21]) > jaccard(masks[:, 10], masks[:, 21]) + 0.2
+    assert torch.equal(answer, system.predict(masks[:, :11]))
+
+
+def test_an_unknown_choice_of_dynamics_is_refused():
+    with pytest.raises(ValueError, match=r"unknown dynamics 'physics'; choose from \['both', 'learned'\]"):
+        LearnedObjectDynamics(ObjectDynamicsModel(), build_model("interaction_network"), dynamics="physics")
+
+
+def test_a_single_trajectory_is_too_few_to_learn_from(tmp_path):
+    with pytest.raises(ValueError, match="1 trajectories; the interaction network needs at least 2"):
+        train_interaction_network(trajectories(1), run=tmp_path / "run", epochs=1)

@@ -1,0 +1,245 @@
+"""Proves that object dynamics reads true states off masks, moves them as rigid bodies do, and beats copying."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.data.resize import nearest_scale
+from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
+from vidseg_utils.renderer.rays import cast_masks
+from vidseg_utils.systems.object_dynamics import ObjectDynamics
+from vidseg_utils.systems.object_dynamics.decision import choose_mask
+from vidseg_utils.systems.object_dynamics.filter import FilterSettings
+from vidseg_utils.systems.object_dynamics.perception.outlines import read_outlines
+from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
+from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.systems.object_dynamics.system import at_full_size
+from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.trajectory import Collision, Trajectory
+
+CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids
+CONSTANTS = PlanarConstants()
+FRICTIONLESS = PlanarConstants(
+    *(0.0,) * 6, 0.2, 0.2, 0.0, *(1.0,) * 6, start_speed=0.08, start_speed_spread=0.002, start_angle=0.3
+)
+
+
+def worlds(class_ids, positions, velocities, yaws=None):
+    """One world."""
+    made = Worlds.empty(1, len(class_ids))
+    made.shape[0] = (np.array(class_ids) - 1) // 16
+    made.active[:] = True
+    made.position[0], made.velocity[0] = positions, velocities
+    made.yaw[0] = 0.0 if yaws is None else yaws
+    return made
+
+
+def film(class_ids, positions, velocities, yaws=None, constants=CONSTANTS, height=160):
+    """The masks (22, H, W) of one world, as the fitted physics would have it."""
+    world = worlds(class_ids, positions, velocities, yaws)
+    poses = [world.poses[0].copy()]
+    for _ in range(21):
+        advance(world, 6, constants)
+        poses.append(world.poses[0].copy())
+    ids = np.broadcast_to(np.array(class_ids, dtype=np.uint8), (22, len(class_ids)))
+    return draw_masks(ids, np.stack(poses), ids > 0, height=height, width=height * 3 // 2), np.stack(poses)
+
+
+def system(members=12):
+    model = ObjectDynamicsModel()
+    model.constants.copy_(torch.from_numpy(CONSTANTS.as_array()))
+    return ObjectDynamics(model, settings=FilterSettings(members=members))
+
+
+@pytest.mark.parametrize(("height", "tolerance"), [(160, 0.02), (80, 0.06)])
+def test_places_and_yaws_are_read_off_outlines(height, tolerance):
+    ids = np.array([[CUBE, SPHERE, CYLINDER]], dtype=np.uint8)
+    poses = np.array([[[-1.0, 1.0, 0.3], [0.3, -0.8, 0.0], [1.2, 0.6, 0.0]]])
+    masks = draw_masks(ids, poses, ids > 0, height=height, width=height * 3 // 2)
+    seen = read_outlines(masks[:, None])
+    assert seen.class_id.tolist() == [CUBE, SPHERE, CYLINDER]
+    assert np.abs(seen.pose[:, :2] - poses[0, :, :2]).max() < tolerance
+    assert abs(seen.pose[0, 2] - 0.3) < 5 * tolerance
+
+
+def test_objects_are_as_large_as_the_pictures_show_them():
+    """The ray caster's bevelled cubes: taken for larger ones, they would seem turned by up to six degrees."""
+    yaws, places = np.array([-0.5, -0.25, 0.2, 0.45]), np.array([[-1.0, 1.0], [0.0, -1.2], [0.5, 0.8], [1.0, -0.3]])
+    positions = np.column_stack([places, np.full(4, 0.2)])[:, None]  # (4, 1, 3)
+    turns = np.zeros((4, 1, 3, 3))
+    turns[:, 0, 0, 0] = turns[:, 0, 1, 1] = np.cos(yaws)
+    turns[:, 0, 1, 0], turns[:, 0, 0, 1], turns[:, 0, 2, 2] = np.sin(yaws), -np.sin(yaws), 1.0
+    seen = read_outlines(cast_masks(np.array([CUBE]), positions, turns)[:, None])
+    np.testing.assert_allclose(seen.pose[:, :2], places, atol=0.006)
+    np.testing.assert_allclose(seen.pose[:, 2], yaws, atol=0.025)
+    assert seen.misfit.max() < 0.35
+
+
+def test_a_half_hidden_object_is_fitted_to_the_half_that_shows():
+    ids = np.array([[CYLINDER, SPHERE]], dtype=np.uint8)
+    poses = np.array([[[0.0, 0.0, 0.0], [0.5, 0.12, 0.0]]])
+    masks = draw_masks(ids, poses, ids > 0, height=160, width=240)
+    alone = draw_masks(ids, poses, ids == CYLINDER, height=160, width=240)
+    assert (masks == CYLINDER).sum() < 0.8 * (alone == CYLINDER).sum()
+    seen = read_outlines(masks[:, None])
+    assert np.abs(seen.pose[seen.class_id == CYLINDER, :2]).max() < 0.04
+
+
+def test_an_object_cut_by_the_edge_of_the_picture_is_still_placed():
+    ids = np.array([[SPHERE]], dtype=np.uint8)
+    poses = np.array([[[0.0, 2.2, 0.0]]])
+    masks = draw_masks(ids, poses, ids > 0, height=160, width=240)
+    assert (masks[:, :, -1] == SPHERE).any()
+    assert np.abs(read_outlines(masks[:, None]).pose[0, :2] - poses[0, 0, :2]).max() < 0.06
+
+
+def test_without_friction_an_object_keeps_its_velocity():
+    world = worlds([CYLINDER], [[0.0, 0.0]], [[0.03, -0.02]])
+    advance(world, 10, FRICTIONLESS)
+    np.testing.assert_allclose(world.position[0, 0], [0.3, -0.2], atol=1e-9)
+
+
+def test_a_full_hit_between_equals_hands_the_velocity_on():
+    world = worlds([SPHERE, CYLINDER], [[0.0, 0.0], [1.0, 0.0]], [[0.05, 0.0], [0.0, 0.0]])
+    advance(world, 24, FRICTIONLESS)
+    np.testing.assert_allclose(world.velocity[0], [[0.0, 0.0], [0.05, 0.0]], atol=1e-9)
+    # 0.6 units to the touch take 12 frames, and 12 are left
+    np.testing.assert_allclose(world.position[0], [[0.6, 0.0], [1.6, 0.0]], atol=1e-9)
+
+
+def test_a_collision_of_cubes_keeps_momentum_and_energy_and_turns_them():
+    world = worlds([CUBE, CUBE], [[0.0, 0.0], [0.9, 0.25]], [[0.05, 0.0], [0.0, 0.0]], [0.4, 0.1])
+    advance(world, 20, FRICTIONLESS)
+    np.testing.assert_allclose(world.velocity[0].sum(axis=0), [0.05, 0.0], atol=1e-9)
+    energy = (world.velocity**2).sum() + 2 / 3 * 0.2**2 * (world.spin**2).sum()
+    assert energy == pytest.approx(0.05**2, rel=1e-6)
+    assert np.abs(world.spin).max() > 1e-3
+
+
+def test_constants_are_found_again_from_trajectories_alone():
+    truth = PlanarConstants(bounce_sphere_sphere=0.5, box_friction=4e-4)
+    rng = np.random.default_rng(0)
+    trajectories = []
+    for n in range(14):
+        ids = [SPHERE, SPHERE + 1, CYLINDER]
+        offset = rng.uniform(-0.2, 0.2)
+        world = worlds(ids, [[-1.5, offset], [0.5 + 0.1 * n, 0.0], [0.0, 3.0]], [[0.08, 0.0], [0, 0], [0.07, 0.03]])
+        states = []
+        for _ in range(128):
+            states.append((world.position[0].copy(), world.velocity[0].copy()))
+            advance(world, 1, truth)
+        position, velocity = (
+            np.pad(np.stack(column), ((0, 0), (0, 0), (0, 1))) for column in zip(*states, strict=True)
+        )
+        hit = int(np.argmax(velocity[:, 1, 0] > 1e-3))
+        upright = np.broadcast_to(np.eye(3), (128, 3, 3, 3))
+        view = np.ones((128, 3), dtype=bool)
+        collision = Collision(hit, (0, 1), (0.0, 0.0, 0.2))
+        trajectories.append(
+            Trajectory(np.array(ids), position, upright, velocity / 0.04, 0 * velocity, view, (collision,))
+        )
+    found = fit_constants(trajectories, progress=False)
+    assert found.bounce_sphere_sphere == pytest.approx(0.5, abs=0.05)
+    assert found.box_friction == pytest.approx(4e-4, rel=0.3)
+    assert found.start_speed == pytest.approx(0.08, abs=0.01)
+
+
+MOVERS = ([CUBE, SPHERE, CYLINDER], [[-1.5, -1.5], [1.0, 1.5], [-2.0, 1.5]], [[0.03, 0.02], [-0.03, -0.02], [0, 0]])
+BOUNCE = ([SPHERE, CYLINDER], [[-2.0, -1.0], [0.3, -0.15]], [[0.035, 0.012], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize("scene", [MOVERS, BOUNCE], ids=["free motion", "a collision"])
+def test_what_moves_is_forecast_far_better_than_by_copying(scene):
+    masks = torch.from_numpy(film(*scene)[0])[None]
+    answer = system().predict(masks[:, :11])
+    assert jaccard(answer, masks[:, 21]) > max(0.8, jaccard(masks[:, 10], masks[:, 21]) + 0.3)
+
+
+def test_an_object_that_leaves_the_picture_is_gone():
+    masks, _ = film([SPHERE, CYLINDER], [[0.0, 0.0], [-1.0, 0.0]], [[0.0, 0.028], [0.0, 0.0]])
+    assert (masks[10] == SPHERE).any() and not (masks[21] == SPHERE).any()
+    answer = system().predict(torch.from_numpy(masks[None, :11]))
+    assert set(answer.unique().tolist()) == {0, CYLINDER}
+
+
+def test_a_clips_answer_is_its_own_and_always_the_same():
+    masks = torch.from_numpy(np.stack([film(*BOUNCE)[0][:11], film(*BOUNCE)[0][:11]]))
+    masks[1, :, :, :60] = 255  # unknown labels claim nothing
+    forecaster = system()
+    answer = forecaster.predict(masks)
+    assert answer.dtype == torch.uint8 and answer.shape == (2, 160, 240)
+    torch.testing.assert_close(answer, forecaster.predict(masks), rtol=0, atol=0)
+    torch.testing.assert_close(answer[:1], forecaster.predict(masks[:1]), rtol=0, atol=0)
+
+
+def test_a_worker_process_would_answer_the_same():
+    masks = torch.from_numpy(film(*BOUNCE, height=80)[0][None, :11])
+    forecaster = system()
+    worker = pickle.loads(pickle.dumps(forecaster._forecast_part))
+    np.testing.assert_array_equal(worker(masks.numpy()), forecaster.predict(masks).numpy())
+
+
+def test_scores_of_small_frames_place_outlines_between_their_pixels():
+    masks = torch.from_numpy(film(*MOVERS)[0][:2])
+    shares = functional.one_hot(masks.long(), N_CLASSES).movedim(-1, 1).float()
+    logits = functional.avg_pool2d(functional.pad(shares, (0, 1, 0, 1), mode="replicate"), 5, stride=4).add(1e-3).log()
+    labels = logits.argmax(dim=1)  # (2, 40, 60)
+    fine = at_full_size(logits).argmax(dim=1)
+    np.testing.assert_array_equal(nearest_scale(fine.numpy(), height=40, width=60), labels)
+    coarse = labels.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+    assert (fine != masks).sum() < 0.5 * (coarse != masks).sum()
+
+
+def test_frames_of_any_size_get_an_answer_of_their_size():
+    class Grey(torch.nn.Module):
+        """Where a frame is bright, there is a cylinder."""
+
+        def forward(self, frames):
+            logits = torch.zeros(len(frames), N_CLASSES, *frames.shape[-2:])
+            logits[:, CYLINDER] = 9 * (frames[:, 0] - 0.5)
+            return logits
+
+    masks = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]], height=80)[0])
+    frames = (masks > 0).float()[None, :11, None].expand(-1, -1, 3, -1, -1)
+    forecaster = ObjectDynamics(system().model, segmenter=Grey(), settings=FilterSettings(members=4))
+    seen = forecaster.segment(frames)  # finer than the frames
+    np.testing.assert_array_equal(nearest_scale(seen.numpy(), height=80, width=120), masks[None, :11])
+    answer = forecaster.predict(frames)
+    assert answer.shape == (1, 80, 120)
+    assert jaccard(answer, masks[21:]) > 0.8
+    whole = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]])[0])
+    drawn = forecaster.predict(frames, (160, 240))
+    blown_up = functional.interpolate(answer[:, None], size=(160, 240), mode="nearest-exact")[:, 0]
+    assert jaccard(drawn, whole[21:]) > jaccard(blown_up, whole[21:])
+
+
+def test_empty_and_unknown_masks_forecast_an_empty_stage():
+    assert not system().predict(torch.zeros(1, 11, 40, 60, dtype=torch.long)).any()
+    assert not system().predict(torch.full((1, 11, 40, 60), 255)).any()
+
+
+def test_the_place_that_most_worlds_share_is_chosen():
+    many = Worlds.empty(5, 1)
+    many.active[:] = True
+    many.position[:, 0] = [[0, 0], [0, 0], [0, 0], [0, 2], [0, -2]]  # two worlds of five disagree with the others
+    ids = np.array([[SPHERE]], dtype=np.uint8)
+    alone = draw_masks(ids, np.zeros((1, 1, 3)), ids > 0, height=80, width=120)
+    np.testing.assert_array_equal(choose_mask(ids, many, height=80, width=120), alone)
+    many.position[:, 0, 1] = np.arange(5)  # nobody agrees with anybody
+    assert not choose_mask(ids, many, height=80, width=120).any()
+
+
+def test_an_object_that_takes_another_class_for_one_frame_is_one_object():
+    masks, _ = film(*BOUNCE)
+    for frame in (4, 10):
+        flicker = masks.copy()
+        flicker[frame][flicker[frame] == CYLINDER] = CUBE
+        answer = system().predict(torch.from_numpy(flicker[None, :11]))
+        assert CUBE not in answer
+        assert CYLINDER in answer

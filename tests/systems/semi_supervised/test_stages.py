@@ -1,0 +1,220 @@
+"""Proves that the six stages run alone, in order and with some left out, and that the system keeps its promise."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vidseg_utils.data.datasets import ClipDataset
+from vidseg_utils.evaluation.evaluate import evaluate_system
+from vidseg_utils.models import build_model, parameter_count
+from vidseg_utils.profiles import get_profile
+from vidseg_utils.systems import SYSTEMS, Workspace, build_system
+from vidseg_utils.systems.semi_supervised import STAGES, SemiSupervisedSimVP, Stages
+from vidseg_utils.systems.semi_supervised.forecaster import class_logits, forecaster_config, fresh_forecaster
+from vidseg_utils.training.losses import build_loss
+from vidseg_utils.training.weights import load_model, save_model
+
+PROFILE = get_profile("smoke", height=16, width=24, unet_base_channels=4, unet_frames_every=11, simvp_hid_t=8)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, fill_cache):
+    """Three training, two validation and two unlabelled videos of a bright square that moves; one comes late."""
+    root = tmp_path_factory.mktemp("data")
+
+    def video(number):
+        masks = np.zeros((22, 160, 240), dtype=np.uint8)
+        for t in range(22):
+            masks[t, 40 + 5 * number : 110 + 5 * number, 6 * t : 6 * t + 60] = 9
+        if number == 1:
+            masks[12:, 120:, :40] = 20
+        return number, np.repeat(np.where(masks > 0, 220, 60).astype(np.uint8)[:, None], 3, axis=1), masks
+
+    fill_cache(root, "train", map(video, range(3)))
+    fill_cache(root, "val", map(video, (3, 4)))
+    fill_cache(root, "unlabeled", ((*video(n)[:2], None) for n in (5, 6)))
+    return root
+
+
+def workspace_of(root, runs):
+    return Workspace.of(PROFILE, root=root, runs=runs, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    workspace = workspace_of(root, tmp_path_factory.mktemp("runs"))
+    SYSTEMS["semi_supervised_simvp"].train(workspace)
+    return workspace
+
+
+def test_the_system_is_trained_loaded_and_scored(trained):
+    system = build_system("semi_supervised_simvp", workspace=trained)
+    val = trained.split("val")
+    metrics = evaluate_system(system, val, progress=False).metrics
+    assert 0 <= metrics["jaccard"] <= 1
+    assert metrics["parameters"] == sum(p.numel() for network in system.modules() for p in network.parameters())
+    past = torch.tensor(val.frames[:, :11]) / 255
+    answer = system.predict(past)
+    assert answer.shape == (2, 16, 24)
+    assert answer.dtype == torch.uint8
+    torch.testing.assert_close(answer[:1], system.predict(past[:1]))  # a clip's answer is its own
+
+
+def test_stages_leave_their_work_and_are_not_done_twice(trained):
+    weights = [trained.run(run) / "weights.safetensors" for run in (*SemiSupervisedSimVP.parts, "unet")]
+    tree = trained.run("semi_suppression") / "tree.txt"
+    before = [path.stat().st_mtime_ns for path in weights]
+    stages = Stages(trained)
+    histories = {stage: stages.run(stage) for stage in STAGES}
+    assert [path.stat().st_mtime_ns for path in weights] == before
+    assert [len(rows) for rows in histories.values()] == [1, 1, 1, 1, 1, 0]
+    assert "class: " in tree.read_text()
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(trained, root, tmp_path):
+    again = workspace_of(root, tmp_path)
+    torch.manual_seed(1)  # whatever was drawn before must not matter
+    for stage in STAGES:
+        Stages(again).run(stage)
+    for run in SemiSupervisedSimVP.parts:
+        first, second = (workspace.run(run) / "weights.safetensors" for workspace in (trained, again))
+        assert first.read_bytes() == second.read_bytes(), run
+
+
+def test_a_stage_by_itself_says_which_run_it_misses(trained):
+    stages = Stages(trained, skip=("self_supervision",))
+    with pytest.raises(ValueError, match=r"no run folder .*semi_pseudo_labels_without_self_supervision-smoke; train"):
+        stages.run("cleaning")
+
+
+def test_skipped_stages_are_left_out_and_the_others_build_on_what_is_there(trained):
+    stages = Stages(trained, skip=("self_supervision", "pseudo_labels", "suppression"))
+    assert stages.folder("cleaning").name == "semi_cleaning_without_self_supervision_without_pseudo_labels-smoke"
+    for stage in STAGES:
+        stages.run(stage)
+    assert not trained.run("semi_pseudo_labels_without_self_supervision").exists()
+    assert stages.forecaster_folder() == stages.folder("cleaning")
+    assert stages.forecaster_folder(before="cleaning") == stages.folder("segmentation")
+    assert SemiSupervisedSimVP.of(stages).suppression is None
+
+
+def test_another_segmenter_has_runs_of_its_own(trained):
+    stages = Stages(trained, segmenter="deeplabv3")
+    assert stages.folder("segmenter") == trained.run("deeplabv3")
+    assert stages.folder("cleaning").name == "semi_cleaning_by_deeplabv3-smoke"
+    assert Stages(trained, segmenter="unet") == Stages(trained)
+    elsewhere = Stages(trained, runs=trained.runs / "mine")
+    assert elsewhere.folder("cleaning") == trained.runs / "mine" / "semi_cleaning-smoke"
+    assert elsewhere.folder("segmenter") == trained.run("unet")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"skip": ("cleanin",)}, "unknown stage 'cleanin'; choose from"),
+        ({"skip": ("segmentation",)}, "'segmentation' cannot be skipped"),
+        ({"segmenter": "simvp"}, "unknown segmenter 'simvp'"),
+    ],
+)
+def test_wrong_recipes_are_refused(trained, options, message):
+    with pytest.raises(ValueError, match=message):
+        Stages(trained, **options)
+
+
+def test_cleaning_trains_without_the_video_with_a_late_object(trained):
+    stages = Stages(trained)
+    assert stages.clean_videos()[:3].tolist() == [True, False, True]
+    assert len(stages._clips("segmentation")) == 3
+    assert len(stages._clips("pseudo_labels")) == 5
+    assert len(stages._clips("cleaning")) == stages.clean_videos().sum() < 5
+
+
+def test_the_decoder_is_fresh_and_the_rest_is_self_supervised():
+    torch.manual_seed(0)
+    start = build_model("simvp", in_shape=(11, 3, 16, 24), hid_s=8, hid_t=8, n_s=2, n_t=2)
+    network = fresh_forecaster(PROFILE, start=start)
+    torch.testing.assert_close(network.encoder.state_dict(), start.encoder.state_dict())
+    torch.testing.assert_close(network.translator.state_dict(), start.translator.state_dict())
+    assert network.decoder.readout.out_channels == 49
+    assert not torch.equal(network.decoder.last[0].weight, start.decoder.last[0].weight)
+
+
+def test_a_residual_forecaster_begins_as_copy_last():
+    network = fresh_forecaster(PROFILE, start=None)
+    last = torch.randint(0, 49, (2, 16, 24))
+    last[0, 0, 0] = 255
+    logits = class_logits(network, torch.rand(2, 11, 3, 16, 24), last, residual=True)
+    torch.testing.assert_close(logits.argmax(dim=1), last.where(last < 49, 0))
+
+
+def test_the_published_size_has_its_parameters():
+    with torch.device("meta"):
+        network = fresh_forecaster(get_profile("gpu"), start=None)
+    assert parameter_count(network) == 16_000_561
+    assert network(torch.empty(2, 11, 3, 160, 240, device="meta"), last=1).shape == (2, 1, 49, 160, 240)
+
+
+def test_every_weight_gets_a_finite_gradient():
+    network = fresh_forecaster(get_profile("smoke", height=16, width=24, simvp_residual=False), start=None)
+    logits = class_logits(network, torch.rand(2, 11, 3, 16, 24), torch.zeros(2, 16, 24), residual=False)
+    logits.square().mean().backward()
+    for name, weights in network.named_parameters():
+        assert weights.grad is not None, name
+        assert weights.grad.isfinite().all(), name
+        assert weights.grad.any(), name
+
+
+def test_a_kept_forecaster_forecasts_the_same(tmp_path):
+    network = fresh_forecaster(PROFILE, start=None).eval()
+    torch.nn.init.normal_(network.decoder.readout.weight)
+    save_model(tmp_path, network, name="simvp", config=forecaster_config(PROFILE))
+    past = torch.rand(1, 11, 3, 16, 24)
+    torch.testing.assert_close(load_model(tmp_path)(past), network(past), rtol=0, atol=0)
+
+
+def test_the_forecaster_can_learn_one_batch_by_heart(root):
+    torch.manual_seed(0)
+    network = fresh_forecaster(get_profile("smoke", height=16, width=24, simvp_residual=False), start=None)
+    clip = ClipDataset(workspace_of(root, root).split("train"))[0]
+    past, masks = clip["frames"][None, :11] / 255, clip["masks"][None].long()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(100):
+        logits = class_logits(network, past, masks[:, 10], residual=False)
+        optimiser.zero_grad()
+        build_loss("cross_entropy")(logits, masks[:, -1]).backward()
+        optimiser.step()
+    assert (logits.argmax(dim=1) == masks[:, -1]).float().mean() > 0.97
+
+
+class Says(nn.Module):
+    """The same class everywhere in the left half, for any input (…, C, H, W)."""
+
+    def __init__(self, class_id):
+        super().__init__()
+        self.class_id = class_id
+
+    def forward(self, images, last=None):
+        logits = torch.zeros(*images.shape[:-3], 49, *images.shape[-2:])
+        logits[..., self.class_id, :, : images.shape[-1] // 2] = 9
+        return logits if last is None else logits[:, -last:]
+
+
+def test_what_is_known_comes_from_the_segmenter_alone():
+    past = torch.rand(1, 11, 3, 16, 24)
+    suppressed = SemiSupervisedSimVP(Says(20), Says(12))
+    assert set(suppressed.predict(past).unique().tolist()) == {0, 12}  # 20 was never seen; 12 is all that is known
+    assert set(SemiSupervisedSimVP(Says(20), Says(0)).predict(past).unique().tolist()) == {0}
+    free = SemiSupervisedSimVP(Says(20), Says(12), suppression=None)
+    assert set(free.predict(past).unique().tolist()) == {0, 20}
+
+
+def test_a_split_is_forecast_as_the_system_does_it(trained):
+    stages = Stages(trained)
+    masks, known = stages.forecast("val")
+    system = SemiSupervisedSimVP.of(stages)
+    past = torch.tensor(trained.split("val").frames[:, :11]) / 255
+    np.testing.assert_array_equal(system.suppression(masks, known), system.predict(past))
+    first = load_model(stages.folder("segmentation"))
+    assert stages.forecast("val", run=stages.folder("segmentation"))[0].shape == masks.shape
+    assert sum(p.numel() for p in first.parameters()) == sum(p.numel() for p in system.forecaster.parameters())

@@ -1,0 +1,151 @@
+"""Proves that forecasters of masks train on true and predicted masks, resume, repeat, and beat copying what moves."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from vidseg_utils.evaluation.evaluate import evaluate_system
+from vidseg_utils.models import build_model
+from vidseg_utils.models.location_maps import moved
+from vidseg_utils.paths import read_json
+from vidseg_utils.systems import SYSTEMS, build_system
+from vidseg_utils.systems.mask_simvp.recipe import (
+    default_sizes,
+    forecast_last,
+    forecast_loss,
+    forecast_places,
+    forecast_scores,
+    loss_then_jaccard,
+    mask_data,
+    parse_configuration,
+    train_mask_simvp,
+)
+from vidseg_utils.systems.mask_simvp.system import UnetMaskSimVP, UnetMaskSimVPMSE, UnetMaskSimVPRollout
+from vidseg_utils.systems.pseudo_labels import label_split
+from vidseg_utils.systems.unet_segmenter import train_segmenter
+
+KINDS = ("mask_simvp", "mask_simvp_cross_entropy", "mask_simvp_mse", "mask_simvp_rollout")
+
+
+def tiny(medium="objects", **more):
+    torch.manual_seed(0)
+    settings = {"hid_s": 4, "hid_t": 8, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2, "residual": True, **more}
+    return build_model("mask_simvp", medium=medium, **settings).eval()
+
+
+@pytest.mark.parametrize(
+    "system",
+    [UnetMaskSimVP(tiny()), UnetMaskSimVPMSE(tiny("number")), UnetMaskSimVPRollout(tiny())],
+    ids=lambda system: system.name,
+)
+def test_past_masks_in_one_mask_of_class_ids_out(system):
+    past = torch.zeros(2, 11, 16, 24, dtype=torch.uint8)
+    past[0, :, 4:9, 4:9], past[1, :, 2:7, 9:20], past[:, :, 0] = 30, 7, 255
+    mask = system.predict(past)
+    assert mask.shape == (2, 16, 24)
+    assert mask.dtype == torch.uint8
+    assert mask.max() < 49
+    torch.testing.assert_close(mask, system.predict(past))
+    torch.testing.assert_close(mask[:1], system.predict(past[:1]))
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
+    """A square of 5x5 pixels that moves half a cell a frame: before training, a straight line is rolled out."""
+    clip = torch.zeros(1, 22, 16, 48, dtype=torch.uint8)
+    for t in range(22):
+        clip[:, t, 6:11, 2 + t : 7 + t] = 30
+    past, future = clip[:, :11], clip[:, 11:]
+    model = tiny(ahead=ahead)
+    steps = forecast_places(model, past, ahead=ahead)
+    assert [places.logits.shape[1] for places in steps] == ([1] * 11 if ahead == 1 else [4, 4, 3])
+    torch.testing.assert_close(torch.cat([moved(places) for places in steps], dim=1), future.long())
+    forecast = forecast_scores(model, past, ahead=ahead).argmax(dim=2)
+    assert (forecast == 30)[future == 30].all()  # and doubt around it
+    torch.testing.assert_close(forecast_last(model, past, ahead=ahead), forecast[:, -1])
+    loss, last = forecast_loss(model, past, future, medium="objects", criterion=torch.mean, ahead=ahead)
+    assert loss < 2  # any cell of the map alike: 5.7
+    torch.testing.assert_close(last.logits, steps[-1].logits)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_is_trained_loaded_and_scored_on_both_kinds_of_masks(name, workspace):
+    here = workspace()
+    SYSTEMS[name].train(here)
+    system = build_system(name, workspace=here)
+    for true_masks in (False, True):
+        metrics = evaluate_system(system, here.split("val"), true_masks=true_masks, progress=False).metrics
+        assert 0 <= metrics["jaccard"] <= 1
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(workspace):
+    weights = []
+    for runs in ("first", "second"):
+        torch.manual_seed(len(weights))  # whatever was drawn before must not matter
+        here = workspace(runs, mask_epochs=2)
+        train_mask_simvp(here, train_on="true", ahead=1)
+        weights.append((here.run("mask_objects") / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_a_square_that_moves_is_followed(workspace):
+    """Two clips, learned by heart: the forecast lies where the square will be, where copying has a third of it."""
+    here = workspace(mask_epochs=25, mask_learning_rate=2e-2, mask_configuration="2_2_8_32_1")
+    model, history = train_mask_simvp(here, train_on="true")
+    truth = torch.tensor(here.split("train").masks[:])
+    forecast = forecast_last(model.eval(), truth[:, :11])
+    overlap = [((a == 9) & (truth[:, -1] == 9)).sum() / (truth[:, -1] == 9).sum() for a in (forecast, truth[:, 10])]
+    assert overlap[0] > overlap[1] + 0.3
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+
+
+def test_predicted_masks_stand_before_a_true_future_and_unlabelled_clips_have_pseudo_labels(workspace):
+    here = workspace()
+    with pytest.raises(ValueError, match="unet-smoke"):
+        mask_data(here, train_on="predicted", unlabeled=True)
+    model, _ = train_segmenter(here)
+    true, _ = mask_data(here, train_on="true", unlabeled=True)
+    predicted, val = mask_data(here, train_on="predicted", unlabeled=True)
+    assert (len(true), len(predicted), len(val)) == (2, 3, 1)
+    seen, unseen = (label_split(model, here.split(split), progress=False) for split in ("train", "unlabeled"))
+    np.testing.assert_array_equal(predicted[1]["past"], seen[1, :11])
+    assert predicted[1]["past"].shape == true[1]["past"].shape
+    torch.testing.assert_close(predicted[1]["future"], true[1]["future"])
+    np.testing.assert_array_equal(predicted[2]["future"], unseen[0, 11:])
+    assert len(mask_data(here, train_on="predicted", unlabeled=False)[0]) == 2
+
+
+def test_a_clip_of_masks_is_the_same_in_another_process(workspace):
+    train, _ = mask_data(workspace(), train_on="true", unlabeled=False)
+    sent = pickle.dumps(train)
+    assert len(sent) < 2000
+    torch.testing.assert_close(pickle.loads(sent)[1], train[1])
+
+
+def test_configurations_are_written_as_in_the_published_tables(workspace):
+    sizes = {"n_s": 8, "n_t": 16, "hid_s": 64, "hid_t": 512, "groups": 8}
+    assert parse_configuration("8_16_64_512_8") == sizes
+    assert default_sizes(workspace().profile, "one_hot")["hid_s"] == workspace().profile.simvp_hid_s
+    for wrong in ("8_16_64_512", "8_16_64_512_x", ""):
+        with pytest.raises(ValueError, match="is not of the form N_S_N_T_hid_S_hid_T_groups"):
+            parse_configuration(wrong)
+
+
+def test_the_loss_chooses_the_best_epoch_and_the_jaccard_index_where_it_ties(workspace):
+    epochs = [(0.353, 0.25), (0.3282, 0.24), (0.3264, 0.20), (0.3249, 0.10), (43.1, 0.01), (42.9, 0.02), (9.96, 0.0)]
+    in_order = sorted(epochs, key=lambda epoch: loss_then_jaccard(*epoch))
+    assert in_order == [epochs[i] for i in (3, 1, 2, 0, 6, 5, 4)]
+    assert loss_then_jaccard(0.0, 0.5) < loss_then_jaccard(1e-3, 1.0)
+    here = workspace()
+    train_mask_simvp(here, train_on="true")
+    fit = read_json(here.run("mask_objects") / "config.json")["fit"]
+    assert (fit["monitor"], fit["mode"]) == ("loss_then_jaccard", "min")
+
+
+def test_unknown_choices_are_refused(workspace):
+    with pytest.raises(ValueError, match=r"unknown train_on 'guessed'; choose from \['predicted', 'true'\]"):
+        train_mask_simvp(workspace(), train_on="guessed")
+    with pytest.raises(ValueError, match="unknown medium 'words'"):
+        train_mask_simvp(workspace(), train_on="true", medium="words")

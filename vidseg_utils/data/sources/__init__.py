@@ -1,0 +1,1 @@
+"""Where videos come from: our own generator, CLEVRER, the course archive, Cityscapes."""

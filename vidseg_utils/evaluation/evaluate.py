@@ -1,0 +1,112 @@
+"""The one evaluation that all systems share: forecast each clip of a split, score it, keep masks and numbers."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm.auto import tqdm
+
+from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.data.cache import SplitCache
+from vidseg_utils.data.datasets import ClipDataset
+from vidseg_utils.data.transforms import to_float
+from vidseg_utils.evaluation.submission import predict_split, save_submission
+from vidseg_utils.metrics.masks import MaskScore, confusion_matrix, copy_last_and_ceiling, jaccard_of
+from vidseg_utils.paths import replacing, write_json
+from vidseg_utils.systems import Forecaster, Workspace
+from vidseg_utils.task import PAST_FRAMES
+
+__all__ = ["Evaluation", "evaluate_system", "predict_split", "save_submission"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A system's answer for a split, and what it is worth."""
+
+    metrics: dict[str, float]
+    predictions: np.ndarray  # (N, H, W) uint8 class ids of the last frame
+    numbers: np.ndarray  # (N,) the videos' numbers
+
+    def save(self, run: Path, *, system: str, workspace: Workspace, split: str, true_masks: bool) -> None:
+        """Write config.json, predictions.npz and metrics.json (last, so that what has metrics is whole) into `run`."""
+        config = {
+            "system": system,
+            "profile": workspace.profile.name,
+            "split": split,
+            "input": "true masks" if true_masks else "frames",
+            "size": [workspace.profile.height, workspace.profile.width],
+        }
+        write_json(run / "config.json", config)
+        with replacing(run / "predictions.npz") as temporary:
+            np.savez_compressed(temporary, numbers=self.numbers, masks=self.predictions)
+        write_json(run / "metrics.json", self.metrics)
+
+
+@torch.inference_mode()
+def evaluate_system(
+    system: Forecaster,
+    split: SplitCache,
+    *,
+    device: torch.device | str = "cpu",
+    true_masks: bool = False,
+    batch_size: int = 8,
+    progress: bool = True,
+) -> Evaluation:
+    """Forecast frame 21 of every clip of a labelled split and score it.
+
+    true_masks: give the system the true masks of frames 0..10 in place of the frames.
+    Metrics: those of `MaskScore`; `floor_jaccard` (the true mask of frame 10 as the answer) and `ceiling_jaccard` (the
+    truth without objects never seen); `segmentation_jaccard` of frames 0..10 where the system has a segmenter;
+    `seconds_per_video`, `parameters`, `gflops_per_video`, `videos`.
+    """
+    if split.masks is None:
+        raise ValueError("a split without masks cannot be scored; choose train or val")
+    score, floor, ceiling = MaskScore(), MaskScore(), MaskScore()
+    segmentation = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
+    segments = system.segmenter is not None and not true_masks
+    predictions, seconds = [], 0.0
+    loader = DataLoader(ClipDataset(split), batch_size=batch_size)
+    for batch in tqdm(loader, desc=f"evaluate {system.name}", unit="batch", disable=not progress):
+        masks = batch["masks"]
+        past = (
+            masks[:, :PAST_FRAMES].to(device) if true_masks else to_float(batch["frames"][:, :PAST_FRAMES].to(device))
+        )
+        start = time.perf_counter()
+        seen = system.segment(past) if segments and system.starts_from_masks else None
+        prediction = system.predict(past if seen is None else seen, masks.shape[-2:]).cpu()
+        seconds += time.perf_counter() - start
+        if segments:
+            seen = system.segment(past) if seen is None else seen
+            seen = F.interpolate(seen.to(torch.uint8), size=masks.shape[-2:], mode="nearest-exact")
+            segmentation += confusion_matrix(seen.cpu(), masks[:, :PAST_FRAMES])
+        last, known = copy_last_and_ceiling(masks)
+        score.update(prediction, masks)
+        # where the reference's own label is unknown it claims nothing
+        floor.update(last.where(last < N_CLASSES, 0), masks)
+        ceiling.update(known.where(known < N_CLASSES, 0), masks)
+        predictions.append(prediction.numpy())
+
+    metrics = score.result() | {
+        "floor_jaccard": floor.result()["jaccard"],
+        "ceiling_jaccard": ceiling.result()["jaccard"],
+        "seconds_per_video": seconds / len(split),
+        "parameters": sum(p.numel() for network in system.modules() for p in network.parameters()),
+        "gflops_per_video": _gflops(system, past[:1]),
+        "videos": len(split),
+    }
+    if segments:
+        metrics["segmentation_jaccard"] = jaccard_of(segmentation)
+    return Evaluation(metrics, np.concatenate(predictions), np.asarray(split.numbers))
+
+
+def _gflops(system: Forecaster, past: Tensor) -> float:
+    """Floating-point operations of the networks for one clip, in 1e9."""
+    with FlopCounterMode(display=False) as counter:
+        system.predict(past)
+    return counter.get_total_flops() / 1e9

@@ -1,0 +1,16 @@
+"""How videos come to move: a scene is drawn, rigid bodies play it, and its statistics are held against CLEVRER's."""
+
+from vidseg_utils.simulator.physics import BrokenRuleError, simulate, simulate_video
+from vidseg_utils.simulator.scene import Scene, sample_scene
+from vidseg_utils.simulator.settings import PhysicsSettings
+from vidseg_utils.simulator.statistics import motion_statistics
+
+__all__ = [
+    "BrokenRuleError",
+    "PhysicsSettings",
+    "Scene",
+    "motion_statistics",
+    "sample_scene",
+    "simulate",
+    "simulate_video",
+]

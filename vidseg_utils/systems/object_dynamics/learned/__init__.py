@@ -1,0 +1,1 @@
+"""A learned law of motion in place of the fitted physics."""

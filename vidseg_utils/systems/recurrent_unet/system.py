@@ -1,0 +1,67 @@
+"""Forecasters that see the past through the recurrent U-Net in place of U-Net.
+
+It sees a clip from its first frame on, so what one frame leaves in doubt the others settle, and labels flicker less.
+"""
+
+from torch import Tensor, nn
+
+from vidseg_utils.models.recurrent_unet import RecurrentUNet
+from vidseg_utils.systems.copy_last import CopyLast
+from vidseg_utils.systems.object_dynamics import ObjectDynamics
+from vidseg_utils.systems.object_dynamics.system import train_object_dynamics
+from vidseg_utils.systems.recurrent_unet.recipe import Recipe, train_on_frames, train_recurrent_unet
+from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.training.weights import load_model
+
+
+class ClipSegmenter(nn.Module):
+    """A recurrent U-Net in place of a network for single frames: a clip's frames, in order, are its batch."""
+
+    def __init__(self, model: RecurrentUNet):
+        super().__init__()
+        self.model = model
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """frames: (T, 3, H, W), one clip from its first frame on -> (T, K, H, W) logits."""
+        return self.model(frames[None])[0][0]
+
+
+def load_clip_segmenter(workspace: Workspace) -> ClipSegmenter:
+    """The trained run "recurrent_unet" as a segmenter of forecasters."""
+    return ClipSegmenter(load_model(workspace.run("recurrent_unet"), device=workspace.device)).eval()
+
+
+class RecurrentCopyLast(CopyLast):
+    """The recurrent U-Net's mask of frame 10, seen after the ten before it, as the answer."""
+
+    name = "recurrent_copy_last"
+    parts = ("recurrent_unet",)
+
+    @classmethod
+    def train(cls, workspace: Workspace) -> None:
+        """Train the recurrent U-Net on the labelled clips, first on their frames alone."""
+        train_recurrent_unet(workspace, Recipe(start_from=train_on_frames(workspace)))
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> "RecurrentCopyLast":
+        """Load the recurrent U-Net."""
+        return cls(segmenter=load_clip_segmenter(workspace))
+
+
+class RecurrentObjectDynamics(ObjectDynamics):
+    """Object dynamics that reads its objects off the recurrent U-Net's masks."""
+
+    name = "recurrent_object_dynamics"
+    parts = ("recurrent_unet", "planar_physics")
+
+    @classmethod
+    def train(cls, workspace: Workspace) -> None:
+        """Train the recurrent U-Net, then fit the constants."""
+        RecurrentCopyLast.train(workspace)
+        train_object_dynamics(workspace)
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> "RecurrentObjectDynamics":
+        """Load both."""
+        model = load_model(workspace.run("planar_physics"))
+        return cls(model, segmenter=load_clip_segmenter(workspace), seed=workspace.profile.seed)

@@ -1,0 +1,5 @@
+"""New-object suppression: the published rules on regions of a mask, and a decision tree learned in their place."""
+
+from vidseg_utils.systems.suppression.rules import known_classes, suppress_new_objects
+
+__all__ = ["known_classes", "suppress_new_objects"]

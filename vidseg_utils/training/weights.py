@@ -1,0 +1,86 @@
+"""Trained models on disk: weights.safetensors, and config.json beside it that says how to build the model."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vidseg_utils.models import build_model
+from vidseg_utils.paths import replacing, write_json
+from vidseg_utils.training.run_folder import CONFIG, WEIGHTS, read_config
+
+
+def write_weights(path: Path, model: nn.Module) -> None:
+    """Write the weights (and BatchNorm statistics) of `model`, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def read_weights(path: Path, model: nn.Module, *, cure: str = "delete it and train again") -> None:
+    """Put a file's weights into `model`. Raises ValueError naming the file if it is missing, damaged or another's."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: the run has no trained weights yet; train it first")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); {cure}") from None
+    own = model.state_dict()
+    wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+    wrong += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
+    wrong += [
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit this {type(model).__name__}: {min(wrong)} ({len(wrong)} such tensors of {len(own)}); "
+            "build the model with the settings that it was trained with"
+        )
+    model.load_state_dict(tensors)
+
+
+def save_model(run: Path | str, model: nn.Module, *, name: str, config: dict[str, Any]) -> None:
+    """Keep a model that was not trained by `fit`, so that `load_model` builds it again.
+
+    name, config: what `build_model` was given; other settings in config.json stay.
+    """
+    run = Path(run)
+    write_weights(run / WEIGHTS, model)
+    write_json(run / CONFIG, {**read_config(run), "model": {"name": name, "config": config}})
+
+
+def load_model(run: Path | str, device: str | torch.device = "cpu") -> nn.Module:
+    """The run's model with its best weights, in eval mode, on `device`.
+
+    Raises ValueError, naming the file and the cure, where one is missing, damaged or does not fit the other.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise ValueError(f"there is no run folder {run}; train it first")
+    try:
+        described = read_config(run)["model"]
+        name, config = described["name"], dict(described["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = "" if isinstance(error, KeyError) else f" ({error})"
+        raise ValueError(f"{run / CONFIG} does not say which model the run holds{reason}; train it again") from None
+    try:
+        model = build_model(name, **config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{run / CONFIG} describes a model that cannot be built: {error}") from None
+    read_weights(run / WEIGHTS, model)
+    return model.to(device).eval()
+
+
+def weights_hash(model: nn.Module) -> str:
+    """16 hexadecimal digits that change with any weight of the model: what a file made by it is marked with."""
+    digest = hashlib.sha256(type(model).__name__.encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

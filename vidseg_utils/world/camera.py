@@ -1,0 +1,38 @@
+"""The CLEVRER camera, exact and the same for every video: world <-> pixel.
+
+Pixel = M [x y z 1], divided by its third row. M holds for 480x320 pictures; other sizes scale its first two rows.
+Pixel coordinates have (0, 0) at the outer corner of the first pixel, whose centre is (0.5, 0.5).
+"""
+
+import numpy as np
+
+CAMERA_POSITION = np.array([4.3301, 0.0, 2.5])
+FOCAL_LENGTH = 525 / 320  # in heights of the picture
+_MATRIX_480x320 = np.array(
+    [
+        [-207.8461, FOCAL_LENGTH * 320, -120.0, 1200.0],
+        [123.9359, 0.0, -534.6633, 800.0],
+        [-0.8660254, 0.0, -0.5, 5.0],
+    ]
+)
+
+
+def camera_matrix(height: int = 160, width: int = 240) -> np.ndarray:
+    """(3, 4) projection from world units to pixels of a picture of that size."""
+    return _MATRIX_480x320 * np.array([[width / 480], [height / 320], [1.0]])
+
+
+def project(points: np.ndarray, *, height: int = 160, width: int = 240) -> np.ndarray:
+    """points: (..., 3) world -> (..., 3): pixel x, pixel y, and depth along the view axis in world units."""
+    matrix = camera_matrix(height, width)
+    pixels = np.asarray(points, dtype=float) @ matrix[:, :3].T + matrix[:, 3]
+    return np.concatenate([pixels[..., :2] / pixels[..., 2:], pixels[..., 2:]], axis=-1)
+
+
+def unproject(pixels: np.ndarray, *, z: float = 0.0, height: int = 160, width: int = 240) -> np.ndarray:
+    """pixels: (..., 2) -> (..., 2): the world (x, y) where each pixel's ray meets the horizontal plane at height z."""
+    matrix = camera_matrix(height, width)
+    homography = np.column_stack([matrix[:, 0], matrix[:, 1], matrix[:, 2] * z + matrix[:, 3]])
+    pixels = np.asarray(pixels, dtype=float)
+    world = np.concatenate([pixels, np.ones_like(pixels[..., :1])], axis=-1) @ np.linalg.inv(homography).T
+    return world[..., :2] / world[..., 2:]

@@ -24,6 +24,7 @@ install: .venv/installed
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 
 # One process a core, each file's tests in one of them.
 unit: install

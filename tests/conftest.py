@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,14 @@ from PIL import Image
 from vidseg_utils.data.cache import filling, open_split
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def unchecked_shapes():
+    """Annotated shapes are not checked, so that a wrong one reaches the function's own error message."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

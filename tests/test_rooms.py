@@ -36,7 +36,7 @@ def imported_modules(path: Path) -> set[str]:
 
 def test_every_room_has_its_place_in_the_order():
     rooms = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
-    rooms -= {"__init__", "__pycache__", "py", "py.typed", "weights"}
+    rooms -= {"__init__", "__pycache__", "py", "weights"}
     assert rooms == set(FLOOR)
 
 

@@ -1,8 +1,8 @@
-"""Files are written whole or not at all, and places are found from the package or $VIDSEG_HOME."""
+"""Proves that files are written atomically, and that folders are found from the package or from $VIDSEG_HOME."""
 
 import pytest
 
-from vidseg_utils.paths import home, read_json, replacing, runs_dir, write_json
+from vidseg_utils.paths import atomic_write, home, read_json, runs_dir, write_json
 
 
 def test_home_is_the_checkout_unless_the_variable_says_otherwise(monkeypatch, tmp_path):
@@ -16,7 +16,7 @@ def test_home_is_the_checkout_unless_the_variable_says_otherwise(monkeypatch, tm
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path):
     path = tmp_path / "value.json"
     write_json(path, {"a": 1})
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert read_json(path) == {"a": 1}
@@ -26,7 +26,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path):
 def test_a_folder_is_replaced_whole(tmp_path):
     folder = tmp_path / "video_0"
     for name in ("old", "new"):
-        with replacing(folder) as temporary:
+        with atomic_write(folder) as temporary:
             temporary.mkdir()
             (temporary / name).touch()
     assert [p.name for p in folder.iterdir()] == ["new"]

@@ -1,4 +1,4 @@
-"""Where data, runs and figures are, and how files are written: whole or not at all.
+"""Where data, runs and figures are, and how files are written atomically.
 
 Everything is found from the package (or from $VIDSEG_HOME), never from the current folder, because papermill,
 nbval and a shell each start somewhere else.
@@ -37,10 +37,11 @@ def figures_dir() -> Path:
 
 
 @contextlib.contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
-    """Write a file or folder under a temporary name beside `path`; it takes `path`'s place only if the block ends well.
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Write a file or folder atomically: `path` appears, or changes, only if the block ends without an error.
 
-    Yields a path that does not exist yet, with the suffix of `path`. A folder at `path` is replaced whole.
+    Yields a temporary path in the same folder, with the suffix of `path`, that does not exist yet; the block writes
+    there, and it is then renamed to `path`. If `path` is a folder, it is deleted first.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,8 +59,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def write_json(path: Path | str, value: object, *, indent: int | None = 2) -> None:
-    """Write `value` as JSON, whole or not at all; `indent=None` is for files that only programs read."""
-    with replacing(path) as temporary:
+    """Write `value` as JSON atomically; `indent=None` is for files that only programs read."""
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Proves that strips show the frames they name, and that a movie file is written whole or not at all."""
+"""Proves that strips show the frames they name, and that a movie file is written atomically."""
 
 import imageio.v3 as imageio
 import matplotlib.pyplot as plt

@@ -13,7 +13,7 @@ import numpy as np
 from vidseg_utils.data.faults import Fault, Note
 from vidseg_utils.data.mask_file import read_mask_file, write_mask_file
 from vidseg_utils.data.png import read_png, write_png
-from vidseg_utils.paths import replacing
+from vidseg_utils.paths import atomic_write
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.world.trajectory import Trajectory, write_annotation
 
@@ -155,7 +155,7 @@ def write_video(
     *,
     annotation: Trajectory | Path | None = None,
 ) -> None:
-    """Write one video folder, whole or not at all; a folder that is already there is replaced.
+    """Write one video folder atomically; an existing folder is replaced.
 
     folder: ROOT/SPLIT/video_N; frames: (22 or 11, 3, 160, 240) uint8; masks: (22, 160, 240) uint8;
     annotation: a trajectory, or an annotation file that is copied as it is.
@@ -168,7 +168,7 @@ def write_video(
         raise ValueError(f"frames are {frames.dtype} {frames.shape}; expected uint8 (22 or 11, 3, {HEIGHT}, {WIDTH})")
     if masks is not None and (masks.dtype != np.uint8 or masks.shape != (CLIP_FRAMES, HEIGHT, WIDTH)):
         raise ValueError(f"masks are {masks.dtype} {masks.shape}; expected uint8 {(CLIP_FRAMES, HEIGHT, WIDTH)}")
-    with replacing(folder) as temporary:
+    with atomic_write(folder) as temporary:
         temporary.mkdir()
         for t, frame in enumerate(frames):
             write_png(temporary / f"image_{t}.png", frame.transpose(1, 2, 0))

@@ -12,7 +12,7 @@ import filelock
 
 LOCK = ".writing.lock"
 PATIENCE = 10.0  # seconds: notebooks that start together all look, one after another, whether their data are there
-LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: temporary names of `paths.replacing`
+LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: temporary names of `paths.atomic_write`
 
 
 @contextlib.contextmanager

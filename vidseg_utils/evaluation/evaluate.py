@@ -18,7 +18,7 @@ from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.evaluation.submission import predict_split, save_submission
 from vidseg_utils.metrics.masks import MaskScore, confusion_matrix, copy_last_and_ceiling, jaccard_of
-from vidseg_utils.paths import replacing, write_json
+from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import Forecaster, Workspace
 from vidseg_utils.task import PAST_FRAMES
 
@@ -43,7 +43,7 @@ class Evaluation:
             "size": [workspace.profile.height, workspace.profile.width],
         }
         write_json(run / "config.json", config)
-        with replacing(run / "predictions.npz") as temporary:
+        with atomic_write(run / "predictions.npz") as temporary:
             np.savez_compressed(temporary, numbers=self.numbers, masks=self.predictions)
         write_json(run / "metrics.json", self.metrics)
 

@@ -20,7 +20,7 @@ from vidseg_utils.data.layout import MASKS, TRUTH
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.metrics.masks import MaskScore, copy_last_and_ceiling
-from vidseg_utils.paths import read_json, replacing, write_json
+from vidseg_utils.paths import atomic_write, read_json, write_json
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.training.weights import weights_hash
@@ -122,7 +122,7 @@ def save_submission(path: Path | str, masks: Tensor, *, videos: int) -> None:
     masks: (videos, 160, 240) uint8 class ids 0..48, videos in number order.
     """
     check_submission(masks, videos=videos)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(masks.contiguous(), temporary)
 
 

@@ -13,7 +13,7 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
-from vidseg_utils.paths import replacing
+from vidseg_utils.paths import atomic_write
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.source import read_notebook
 from vidseg_utils.visualisation.widgets import WIDGET_VIEW
@@ -23,7 +23,7 @@ _ERROR_MARKER = "papermill-error-cell-tag"
 
 
 def execute(source: Path, target: Path, *, parameters: Mapping[str, object], progress: bool = True) -> None:
-    """Run `source` with `parameters` and write the executed copy to `target`, whole or not at all.
+    """Run `source` with `parameters` and write the executed copy to `target` atomically.
 
     parameters: checked before (`checked_parameters`); progress: a bar over the cells on stderr
     Raises NotebookFailed when a cell fails; the copy, as far as it came, is then beside target as failed.ipynb.
@@ -31,7 +31,7 @@ def execute(source: Path, target: Path, *, parameters: Mapping[str, object], pro
     if target.resolve() == source.resolve():
         raise ValueError(f"{target} is the source notebook itself; it is never written over")
     failed = target.with_name("failed.ipynb")
-    with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="vidseg-kernel-") as kernel_folder:
+    with atomic_write(target) as temporary, tempfile.TemporaryDirectory(prefix="vidseg-kernel-") as kernel_folder:
         try:
             papermill.execute_notebook(
                 str(source),
@@ -80,7 +80,7 @@ def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in map(_without_widget, cell.outputs) if output is not None]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         nbformat.write(notebook, temporary)
 
 
@@ -108,5 +108,5 @@ def adopt_outputs(source: Path | str, executed: Path | str) -> None:
             if output.output_type == "execute_result":
                 output.execution_count = number
     notebook.metadata.pop("widgets", None)
-    with replacing(source) as temporary:
+    with atomic_write(source) as temporary:
         nbformat.write(notebook, temporary)

@@ -90,7 +90,7 @@ def _small_pictures() -> None:
 
 
 def record(run_folder: Path | str, metrics: Mapping[str, object]) -> Path:
-    """Merge metrics into RUN/metrics.json, whole or not at all, and return its path; new values replace old ones.
+    """Merge metrics into RUN/metrics.json atomically and return its path; new values replace old ones.
 
     Numbers may be Python's, NumPy's or torch's; NaN is written as null, "not measured".
     Raises ValueError for a value that JSON cannot hold, naming it.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vidseg_utils.paths import read_json, replacing, write_json
+from vidseg_utils.paths import atomic_write, read_json, write_json
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.run_folder import LAST, WEIGHTS, write_history
 from vidseg_utils.training.weights import read_weights, write_weights
@@ -62,7 +62,7 @@ class Progress:
         if self.is_best():
             write_weights(self.run / WEIGHTS, self.model)
         folder = self.run / LAST / f"epoch_{len(self.history):05d}"
-        with replacing(folder) as temporary:
+        with atomic_write(folder) as temporary:
             temporary.mkdir(parents=True)
             write_weights(temporary / WEIGHTS, self.model)
             torch.save({name: part.state_dict() for name, part in self.parts.items()}, temporary / STATE)

@@ -1,6 +1,6 @@
 """The run folder: who may write to it, which settings it belongs to, its history, and whether it is finished.
 
-Everything is written whole or not at all, so a folder is sound at any moment at which its writer is killed.
+Every file is written atomically, so the folder is valid whenever its writer is killed.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vidseg_utils.paths import read_json, replacing, write_json
+from vidseg_utils.paths import atomic_write, read_json, write_json
 
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
 OURS = (WEIGHTS, CONFIG, HISTORY)
@@ -103,7 +103,7 @@ def read_history(run: Path | str) -> list[dict[str, Any]]:
 
 def write_history(run: Path, history: list[dict[str, Any]]) -> None:
     """Write the whole history, one JSON line an epoch."""
-    with replacing(run / HISTORY) as temporary:
+    with atomic_write(run / HISTORY) as temporary:
         temporary.write_text("".join(json.dumps(epoch, allow_nan=False) + "\n" for epoch in history), encoding="utf-8")
 
 

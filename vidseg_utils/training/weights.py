@@ -10,14 +10,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vidseg_utils.models import build_model
-from vidseg_utils.paths import replacing, write_json
+from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.training.run_folder import CONFIG, WEIGHTS, read_config
 
 
 def write_weights(path: Path, model: nn.Module) -> None:
-    """Write the weights (and BatchNorm statistics) of `model`, whole or not at all."""
+    """Write the weights (and BatchNorm statistics) of `model` atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary)
 
 

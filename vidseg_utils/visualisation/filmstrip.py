@@ -7,7 +7,7 @@ import imageio.v3 as imageio
 import matplotlib.pyplot as plt
 import numpy as np
 
-from vidseg_utils.paths import replacing
+from vidseg_utils.paths import atomic_write
 from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.visualisation.overlays import mask_picture, overlay, picture, show
 from vidseg_utils.visualisation.style import RED
@@ -52,13 +52,13 @@ def filmstrip(
 
 
 def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *, frames_per_second: float = 6) -> Path:
-    """Write (T, H, W, 3) uint8 pictures as .gif (looping, 64 colours) or .mp4, whole or not at all; return the path."""
+    """Write (T, H, W, 3) uint8 pictures atomically as .gif (looping, 64 colours) or .mp4; return the path."""
     path, pictures = Path(path), np.asarray(pictures)
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
         raise ValueError(f"pictures are {pictures.dtype} {pictures.shape}; expected uint8 (T, H, W, 3) with T >= 1")
     if path.suffix not in _WRITERS:
         raise ValueError(f"{path.name}: cannot write {path.suffix!r}; choose from {sorted(_WRITERS)}")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         _WRITERS[path.suffix](temporary, pictures, frames_per_second)
     return path
 

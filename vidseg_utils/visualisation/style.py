@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vidseg_utils.classes import N_CLASSES, PALETTE
-from vidseg_utils.paths import figures_dir, replacing
+from vidseg_utils.paths import atomic_write, figures_dir
 
 DPI = 100
 MAX_FIGURE_BYTES = 150_000
@@ -76,7 +76,7 @@ def _png(picture: Image.Image, *, colours: int) -> bytes:
 
 
 def save_figure(figure: Figure, name: str) -> Path:
-    """Write FIGURES/`name`.png, whole or not at all, and return its path.
+    """Write FIGURES/`name`.png atomically and return its path.
 
     Takes fewer colours until it fits in 150 kB; raises ValueError if even 32 colours do not.
     """
@@ -92,6 +92,6 @@ def save_figure(figure: Figure, name: str) -> Path:
             f"figure {name!r} takes {len(png) // 1000} kB, more than {MAX_FIGURE_BYTES // 1000} kB; make it smaller"
         )
     path = figures_dir() / f"{name}.png"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(png)
     return path

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.data.layout import ANNOTATION, MASKS, SPLITS
 from vidseg_utils.data.one_writer import one_writer
-from vidseg_utils.paths import replacing, write_json
+from vidseg_utils.paths import atomic_write, write_json
 
 REPORT = "import_report.json"
 MAX_ENTRY_BYTES = 1 << 26  # our largest file is a mask of 0.8 MB
@@ -170,6 +170,6 @@ def _unpack(opened: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, report
     if len(content) != info.file_size:
         report.damaged[info.filename] = f"{len(content)} bytes instead of {info.file_size}"
         return
-    with replacing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(content)
     report.unpacked += 1

@@ -10,7 +10,7 @@ import numpy as np
 
 from vidseg_utils.data.layout import ANNOTATION, LABELLED, MASKS, TRUTH, n_frames, write_video
 from vidseg_utils.data.mask_file import write_mask_file
-from vidseg_utils.paths import replacing
+from vidseg_utils.paths import atomic_write
 from vidseg_utils.renderer.batch import render_video
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.simulator.settings import PhysicsSettings
@@ -72,7 +72,7 @@ def make_split_video(job: Job) -> tuple[np.ndarray, np.ndarray | None, Trajector
     if job.split in LABELLED:
         return frames, masks, trajectory
     if job.split == "hidden":
-        with replacing(job.truth) as temporary:
+        with atomic_write(job.truth) as temporary:
             temporary.mkdir()
             write_mask_file(temporary / MASKS, masks)
             write_annotation(temporary / ANNOTATION, trajectory, number=job.number)

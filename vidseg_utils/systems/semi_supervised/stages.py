@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from vidseg_utils.checks import check_choice
 from vidseg_utils.data.datasets import ClipDataset, collate
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.paths import replacing
+from vidseg_utils.paths import atomic_write
 from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, label_split, without_late_objects
 from vidseg_utils.systems.semi_supervised.forecaster import class_logits, fresh_forecaster, train_forecaster
 from vidseg_utils.systems.simvp_unet import train_simvp
@@ -182,6 +182,6 @@ class Stages:
             examples = Examples.of(masks, known, self.workspace.split("train").masks[:, -1])
             examples.save(folder / "regions.npz", made_by=made_by)
         tree = LearnedSuppression(examples)
-        with replacing(folder / "tree.txt") as temporary:
+        with atomic_write(folder / "tree.txt") as temporary:
             temporary.write_text(tree.text(), encoding="utf-8")
         return tree

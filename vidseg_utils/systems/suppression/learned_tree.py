@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier, export_text
 
 from vidseg_utils.classes import BACKGROUND
-from vidseg_utils.paths import replacing
+from vidseg_utils.paths import atomic_write
 from vidseg_utils.systems.suppression.regions import Regions, find_regions
 from vidseg_utils.systems.suppression.rules import (
     CLASS_DISTANCE,
@@ -52,7 +52,7 @@ class Examples:
 
     def save(self, path: Path, *, made_by: str) -> None:
         """Keep them on disk; made_by: the identity of the networks whose forecasts they come from."""
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             np.savez_compressed(temporary, made_by=made_by, **vars(self))
 
     @classmethod

@@ -81,7 +81,7 @@ def test_another_number_of_frames_is_refused():
         ({"n_t": 0}, "n_t must be a whole number of at least 1"),
     ],
 )
-def test_wrong_settings_are_refused(wrong, message):
+def test_wrong_settings_are_refused(wrong, message, unchecked_shapes):
     with pytest.raises(ValueError, match=message):
         build_model("simvp", **({"in_shape": (2, 3, 16, 16), **SMALL} | wrong))
 

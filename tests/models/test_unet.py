@@ -34,7 +34,7 @@ def test_a_video_is_told_apart_from_a_batch_of_pictures():
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, "8", True])
-def test_a_size_that_is_no_positive_whole_number_is_refused(wrong):
+def test_a_size_that_is_no_positive_whole_number_is_refused(wrong, unchecked_shapes):
     with pytest.raises(ValueError, match="base_channels must be a whole number of at least 1"):
         build_model("unet", base_channels=wrong)
 

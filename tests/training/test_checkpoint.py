@@ -106,7 +106,7 @@ def truncate(path):
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
-def test_each_kind_of_damage_is_one_clear_line(run, damage, message):
+def test_each_kind_of_damage_is_one_clear_line(run, damage, message, unchecked_shapes):
     damage(run)
     with pytest.raises(ValueError, match=message) as error:
         load_model(run)

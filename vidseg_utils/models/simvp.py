@@ -151,7 +151,7 @@ class SimVP(nn.Module):
 
 
 def rollout(
-    model: nn.Module,
+    model: Callable[[torch.Tensor], torch.Tensor],
     past: torch.Tensor,
     n_frames: int,
     *,

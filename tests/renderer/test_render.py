@@ -63,12 +63,13 @@ def marched(class_id_, position, rotation, pixels, size):
 def test_masks_are_what_a_walk_along_the_rays_finds(id_):
     turns = Rotation.random(3, random_state=5).as_matrix()
     for turn, position in zip(turns, [(0.5, 0.3, 0.3), (-2.0, 1.5, 0.2), (1.2, -0.6, 0.4)], strict=True):
-        mask = cast_masks(np.array([id_]), np.array(position)[None, None], turn[None, None], height=40, width=60)[0]
+        position = np.array(position)
+        mask = cast_masks(np.array([id_]), position[None, None], turn[None, None], height=40, width=60)[0]
         y, x = np.mgrid[:40, :60]
         pixels = np.stack([x, y], -1) + 0.5
         near = np.abs(pixels - project(position, height=40, width=60)[:2]).max(axis=-1) < 10  # all of the object
         expected = np.zeros((40, 60), bool)
-        expected[near] = marched(id_, np.array(position), turn, pixels[near], (40, 60))
+        expected[near] = marched(id_, position, turn, pixels[near], (40, 60))
         wrong = (mask == id_) != expected
         assert (mask == id_).sum() > 10
         assert wrong.sum() <= 1  # a ray that grazes between two steps

@@ -10,7 +10,7 @@ from vidseg_utils.simulator.physics import BrokenRuleError, objects_in_view, sim
 from vidseg_utils.simulator.scene import Scene
 from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.simulator.statistics import motion_statistics
-from vidseg_utils.world.trajectory import read_annotation, write_annotation
+from vidseg_utils.world.trajectory import Collision, read_annotation, write_annotation
 
 CUBE, SPHERE, CYLINDER = (class_id(shape, "rubber", "red") for shape in ("cube", "sphere", "cylinder"))
 SPHERES = [class_id("sphere", "metal", colour) for colour in ("gray", "blue", "green", "cyan")]
@@ -211,7 +211,7 @@ def test_an_object_at_rest_in_the_air_is_refused():
     run = physics._Run(_scene([CUBE, CYLINDER], [(0, 0), (1, 0)], [(0, 0), (0, 0)]), PhysicsSettings())
     for frame in range(128):
         run.record(frame)
-    run.collisions = [None] * 2
+    run.collisions = [Collision(0, (0, 1), (0.0, 0.0, 0.0))] * 2
     run.trajectory()
     run.all_poses[50, 1, 2] = 0.25
     with pytest.raises(BrokenRuleError, match="in the air"):

@@ -4,7 +4,7 @@
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import torch
@@ -56,7 +56,7 @@ def light_colours(look: SimpleNamespace) -> Tensor:
     return torch.cat([look.lamp_colours, look.ambient[None], look.ambient[None]]).T
 
 
-def local_normal(shape: str, point: tuple, half: float, look: SimpleNamespace) -> tuple:
+def local_normal(shape: str, point: Sequence[Tensor], half: float, look: SimpleNamespace) -> Sequence[Tensor]:
     """Outward normal, not of unit length, at points of an object in its own frame; edges are rounded."""
     if shape == "sphere":
         return point
@@ -109,7 +109,7 @@ def _power_of_two(x: Tensor, doublings: int) -> Tensor:
     return x
 
 
-def shadow(shape: str, half: float, point: tuple, step: tuple, radius: Tensor) -> Tensor:
+def shadow(shape: str, half: float, point: Sequence[Tensor], step: Sequence[Tensor], radius: Tensor) -> Tensor:
     """Share of a lamp that an object hides, by how close the ray from the floor to the lamp passes it.
 
     point: floor points in the object's frame; step: from there to the lamp; both 3 tensors of one shape, which the

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidseg_utils.models import build_model, parameter_count, rollout, sparing
+from vidseg_utils.models import build_model, checkpointed, parameter_count, rollout
 from vidseg_utils.models.translators import LargeKernelAttention, dilated_depthwise
 
 SMALL = {"hid_s": 8, "hid_t": 16, "n_t": 2}
@@ -146,12 +146,12 @@ def test_gradients_flow_through_the_whole_rollout():
     assert past.grad[0, -1] != 0
 
 
-def test_a_sparing_model_gives_the_same_gradient():
+def test_activation_checkpointing_leaves_the_gradient_as_it_is():
     model = build_model("simvp", in_shape=(3, 3, 8, 8), hid_s=4, hid_t=8, n_s=2, n_t=2)
     past, gradients = torch.rand(2, 3, 3, 8, 8), []
-    for way in (model, sparing(model)):
+    for network in (model, checkpointed(model)):
         model.zero_grad()
-        rollout(way, past, 4).square().sum().backward()
+        rollout(network, past, 4).square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     torch.testing.assert_close(*gradients)
 

@@ -10,7 +10,7 @@ from vidseg_utils.models.layers import parameter_count
 from vidseg_utils.models.mask_simvp import MaskSimVP
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.models.recurrent_unet import RecurrentUNet
-from vidseg_utils.models.simvp import SimVP, rollout, sparing
+from vidseg_utils.models.simvp import SimVP, checkpointed, rollout
 from vidseg_utils.models.unet import UNet
 
 MODELS: dict[str, type[nn.Module]] = {
@@ -36,4 +36,4 @@ def build_model(name: str, **config) -> nn.Module:
     return MODELS[name](**config)
 
 
-__all__ = ["MODELS", "build_model", "parameter_count", "rollout", "sparing"]
+__all__ = ["MODELS", "build_model", "checkpointed", "parameter_count", "rollout"]

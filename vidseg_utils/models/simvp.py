@@ -195,10 +195,11 @@ def rollout(
     return torch.cat(outputs, dim=1)[:, :n_frames]
 
 
-def sparing(model: nn.Module) -> Callable[..., torch.Tensor]:
-    """The model to train in a rollout: it keeps no maps for the gradient, but works them out once more.
+def checkpointed(model: nn.Module) -> Callable[..., torch.Tensor]:
+    """The model with activation checkpointing: activations are recomputed in the backward pass instead of stored.
 
-    The maps of one step, of 4 clips at the published size, take 6 GiB, and a rollout has eleven steps.
+    Training in a rollout needs it: the activations of one step take 6 GiB for 4 clips at the published size, and a
+    rollout has 11 steps.
     Chen, Xu, Zhang, Guestrin: "Training Deep Nets with Sublinear Memory Cost" (2016).
     """
     return partial(checkpoint, model, use_reentrant=False)

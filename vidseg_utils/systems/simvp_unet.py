@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.metrics.frames import FrameScore
-from vidseg_utils.models import build_model, rollout, sparing
+from vidseg_utils.models import build_model, checkpointed, rollout
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
@@ -62,7 +62,9 @@ def train_simvp(
             prediction = network(past)
         else:
             p = sampling.truth_probability
-            prediction = rollout(sparing(network), past, PAST_FRAMES, ahead=ahead, truth=target, truth_probability=p)
+            prediction = rollout(
+                checkpointed(network), past, PAST_FRAMES, ahead=ahead, truth=target, truth_probability=p
+            )
         if loss_frames == "last":
             prediction, target = prediction[:, -1], target[:, -1]
         return F.mse_loss(prediction, target)

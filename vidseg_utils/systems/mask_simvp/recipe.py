@@ -13,7 +13,7 @@ from vidseg_utils.checks import check_choice
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.datasets import MaskDataset
 from vidseg_utils.metrics.masks import confusion_matrix, jaccard_of
-from vidseg_utils.models import build_model, rollout, sparing
+from vidseg_utils.models import build_model, checkpointed, rollout
 from vidseg_utils.models.location_maps import Places, moved, paint, place_losses
 from vidseg_utils.models.mask_simvp import decide, only_seen
 from vidseg_utils.profiles import Profile
@@ -199,7 +199,7 @@ def forecast_loss(
     truth_probability: float = 0.0,
 ) -> tuple[Tensor, Tensor | Places]:
     """past, future: (B, 11, H, W) -> the loss by `mask_loss`, and the forecast, which `last_mask` turns into a mask."""
-    truth, model = future.where(future < N_CLASSES, BACKGROUND), model if ahead == PAST_FRAMES else sparing(model)
+    truth, model = future.where(future < N_CLASSES, BACKGROUND), model if ahead == PAST_FRAMES else checkpointed(model)
     how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
     if medium == "objects":
         steps = forecast_places(model, past, **how)

@@ -1,4 +1,4 @@
-"""The one evaluation: whole-split scores with floor and ceiling beside them, kept where the leaderboard finds them."""
+"""The one evaluation: whole-split scores with baseline and upper bound beside them, kept where the leaderboard finds them."""
 
 import numpy as np
 import pytest
@@ -47,12 +47,12 @@ def root(tmp_path, fill_cache):
     return tmp_path
 
 
-def test_copy_last_scores_the_floor(root):
+def test_copy_last_scores_the_baseline(root):
     split = open_split(root, "val")
     result = evaluate_system(CopyLast(), split, true_masks=True, batch_size=2, progress=False)
     expected = jaccard(torch.tensor(split.masks[:, 10]), torch.tensor(split.masks[:, -1]))
-    assert result.metrics["jaccard"] == result.metrics["floor_jaccard"] == pytest.approx(expected)
-    assert result.metrics["floor_jaccard"] < result.metrics["ceiling_jaccard"] < 1
+    assert result.metrics["jaccard"] == result.metrics["copy_last_jaccard"] == pytest.approx(expected)
+    assert result.metrics["copy_last_jaccard"] < result.metrics["oracle_jaccard"] < 1
     assert result.metrics["recall_still"] == 1
     assert result.metrics["recall_moving"] == 0
     assert result.metrics["videos"] == 3
@@ -75,7 +75,7 @@ def test_an_evaluation_is_found_on_the_leaderboard(root, tmp_path):
     kept = np.load(runs / "a-smoke" / "predictions.npz", allow_pickle=False)
     np.testing.assert_array_equal(kept["masks"], result.predictions)
     table = leaderboard_table([row])
-    assert "ceiling" in table
+    assert "upper bound" in table
     assert f"{row['jaccard']:.3f}" in table
 
 

@@ -139,8 +139,8 @@ def test_a_submission_is_judged_by_the_truth_in_number_order(root, tmp_path):
     for name, masks in {"right": truth[:, -1], "copied": truth[:, 10], "turned": truth[:, -1].flip(0)}.items():
         save_submission(tmp_path / f"{name}.pt", masks, videos=VIDEOS)
     scores = {name: score_submission(tmp_path / f"{name}.pt", root) for name in ("right", "copied", "turned")}
-    assert scores["right"]["jaccard"] == scores["right"]["ceiling_jaccard"] == 1
-    assert scores["copied"]["jaccard"] == scores["right"]["floor_jaccard"]
+    assert scores["right"]["jaccard"] == scores["right"]["oracle_jaccard"] == 1
+    assert scores["copied"]["jaccard"] == scores["right"]["copy_last_jaccard"]
     assert scores["copied"]["jaccard"] == pytest.approx(jaccard(truth[:, 10], truth[:, -1]))
     assert scores["turned"]["jaccard"] < 0.5
     assert scores["right"]["videos"] == VIDEOS

@@ -9,10 +9,10 @@ from torchmetrics.functional import jaccard_index
 from vidseg_utils.metrics.masks import (
     MaskScore,
     confusion_matrix,
-    copy_last_and_ceiling,
     iou_per_class,
     jaccard,
     object_kinds,
+    reference_masks,
 )
 
 
@@ -82,16 +82,16 @@ def test_objects_are_sorted_into_still_moving_and_late():
 
 def test_recall_is_told_apart_by_kind():
     masks = clip_with_a_still_a_moving_and_a_late_object()
-    floor, ceiling = copy_last_and_ceiling(masks)
+    copy_last, oracle = reference_masks(masks)
     score = MaskScore()
-    score.update(floor, masks)
+    score.update(copy_last, masks)
     assert {k: score.result()[f"recall_{k}"] for k in ("still", "moving", "late")} == {
         "still": 1.0,
         "moving": 0.0,
         "late": 0.0,
     }
     score = MaskScore()
-    score.update(ceiling, masks)
+    score.update(oracle, masks)
     assert {k: score.result()[f"recall_{k}"] for k in ("still", "moving", "late")} == {
         "still": 1.0,
         "moving": 1.0,

@@ -17,7 +17,7 @@ from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.evaluation.submission import predict_split, save_submission
-from vidseg_utils.metrics.masks import MaskScore, confusion_matrix, copy_last_and_ceiling, jaccard_of
+from vidseg_utils.metrics.masks import MaskScore, confusion_matrix, jaccard_of, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import Forecaster, Workspace
 from vidseg_utils.task import PAST_FRAMES
@@ -61,13 +61,13 @@ def evaluate_system(
     """Forecast frame 21 of every clip of a labelled split and score it.
 
     true_masks: give the system the true masks of frames 0..10 in place of the frames.
-    Metrics: those of `MaskScore`; `floor_jaccard` (the true mask of frame 10 as the answer) and `ceiling_jaccard` (the
-    truth without objects never seen); `segmentation_jaccard` of frames 0..10 where the system has a segmenter;
+    Metrics: those of `MaskScore`; the baseline `copy_last_jaccard` (the true mask of frame 10 as the answer) and the
+    upper bound `oracle_jaccard` (the truth without objects never seen); `segmentation_jaccard` of frames 0..10 where the system has a segmenter;
     `seconds_per_video`, `parameters`, `gflops_per_video`, `videos`.
     """
     if split.masks is None:
         raise ValueError("a split without masks cannot be scored; choose train or val")
-    score, floor, ceiling = MaskScore(), MaskScore(), MaskScore()
+    score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
     segmentation = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
     segments = system.segmenter is not None and not true_masks
     predictions, seconds = [], 0.0
@@ -85,16 +85,16 @@ def evaluate_system(
             seen = system.segment(past) if seen is None else seen
             seen = F.interpolate(seen.to(torch.uint8), size=masks.shape[-2:], mode="nearest-exact")
             segmentation += confusion_matrix(seen.cpu(), masks[:, :PAST_FRAMES])
-        last, known = copy_last_and_ceiling(masks)
+        copy_last, oracle = reference_masks(masks)
         score.update(prediction, masks)
         # where the reference's own label is unknown it claims nothing
-        floor.update(last.where(last < N_CLASSES, 0), masks)
-        ceiling.update(known.where(known < N_CLASSES, 0), masks)
+        copy_last_score.update(copy_last.where(copy_last < N_CLASSES, 0), masks)
+        oracle_score.update(oracle.where(oracle < N_CLASSES, 0), masks)
         predictions.append(prediction.numpy())
 
     metrics = score.result() | {
-        "floor_jaccard": floor.result()["jaccard"],
-        "ceiling_jaccard": ceiling.result()["jaccard"],
+        "copy_last_jaccard": copy_last_score.result()["jaccard"],
+        "oracle_jaccard": oracle_score.result()["jaccard"],
         "seconds_per_video": seconds / len(split),
         "parameters": sum(p.numel() for network in system.modules() for p in network.parameters()),
         "gflops_per_video": _gflops(system, past[:1]),

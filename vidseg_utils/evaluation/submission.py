@@ -19,7 +19,7 @@ from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.layout import MASKS, TRUTH
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.metrics.masks import MaskScore, copy_last_and_ceiling
+from vidseg_utils.metrics.masks import MaskScore, reference_masks
 from vidseg_utils.paths import atomic_write, read_json, write_json
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
@@ -157,7 +157,7 @@ def read_submission(path: Path | str, *, videos: int) -> Tensor:
 def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
     """Judge a submission against the truth of the hidden videos, which generated data keep in ROOT/hidden_truth.
 
-    Returns the metrics of `MaskScore`, `floor_jaccard`, `ceiling_jaccard` and `videos`. Raises ValueError for a set
+    Returns the metrics of `MaskScore`, `copy_last_jaccard`, `oracle_jaccard` and `videos`. Raises ValueError for a set
     without that truth, and what `read_submission` raises.
     """
     truth = Path(root) / TRUTH
@@ -167,14 +167,14 @@ def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
     if not folders:
         raise ValueError(f"{root} keeps no truth of its hidden videos (there is no {truth}); only generated data do")
     masks = read_submission(path, videos=len(folders))
-    score, floor, ceiling = MaskScore(), MaskScore(), MaskScore()
+    score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
     for mask, number in zip(masks, sorted(folders), strict=True):
         target = torch.from_numpy(read_mask_file(folders[number] / MASKS, shape=(CLIP_FRAMES, HEIGHT, WIDTH)))[None]
-        last, known = copy_last_and_ceiling(target)
-        for which, answer in ((score, mask[None]), (floor, last), (ceiling, known)):
-            which.update(answer.where(answer < N_CLASSES, 0), target)
+        copy_last, oracle = reference_masks(target)
+        for counts, answer in ((score, mask[None]), (copy_last_score, copy_last), (oracle_score, oracle)):
+            counts.update(answer.where(answer < N_CLASSES, 0), target)
     return score.result() | {
-        "floor_jaccard": floor.result()["jaccard"],
-        "ceiling_jaccard": ceiling.result()["jaccard"],
+        "copy_last_jaccard": copy_last_score.result()["jaccard"],
+        "oracle_jaccard": oracle_score.result()["jaccard"],
         "videos": len(folders),
     }

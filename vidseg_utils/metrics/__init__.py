@@ -4,11 +4,11 @@ from vidseg_utils.metrics.frames import FrameScore
 from vidseg_utils.metrics.masks import (
     MaskScore,
     confusion_matrix,
-    copy_last_and_ceiling,
     iou_per_class,
     jaccard,
     jaccard_of,
     object_kinds,
+    reference_masks,
 )
 from vidseg_utils.metrics.sequences import SequenceScore
 
@@ -17,9 +17,9 @@ __all__ = [
     "MaskScore",
     "SequenceScore",
     "confusion_matrix",
-    "copy_last_and_ceiling",
     "iou_per_class",
     "jaccard",
     "jaccard_of",
     "object_kinds",
+    "reference_masks",
 ]

@@ -68,11 +68,11 @@ def jaccard(prediction: Tensor, target: Tensor, n_classes: int = N_CLASSES, igno
     return jaccard_of(confusion_matrix(prediction, target, n_classes, ignore_index))
 
 
-def copy_last_and_ceiling(masks: Tensor, *, past_frames: int = 11) -> tuple[Tensor, Tensor]:
-    """The score's two reference answers for the last frame of true masks.
+def reference_masks(masks: Tensor, *, past_frames: int = 11) -> tuple[Tensor, Tensor]:
+    """The two reference forecasts of a clip's last frame, made from its true masks: copy-last and oracle.
 
-    masks: (B, T, H, W). Returns two (B, H, W) masks: the true mask of the last past frame; and the true mask of
-    the last frame without the objects that no past frame shows.
+    masks: (B, T, H, W). Returns two masks (B, H, W). Copy-last, the baseline, is the true mask of the last past frame.
+    Oracle, the upper bound, is the true mask of the last frame without the objects that no past frame shows.
     """
     known = torch.zeros(len(masks), 256, dtype=torch.bool, device=masks.device)
     known.scatter_(1, masks[:, :past_frames].flatten(1).long(), True)

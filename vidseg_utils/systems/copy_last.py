@@ -1,4 +1,4 @@
-"""The floor: the world stands still, so the mask of the last frame seen is the answer."""
+"""The baseline: the mask of the last past frame is the answer, as if the world stood still."""
 
 from torch import Tensor
 

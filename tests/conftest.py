@@ -1,4 +1,4 @@
-"""What all rooms use. One thread a test: small tensors gain nothing from more, and on a busy machine they lose much."""
+"""Fixtures for all rooms. Tests use one thread: small tensors gain nothing from more, and a busy machine loses much."""
 
 from pathlib import Path
 
@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from vidseg_utils.data.cache import filling, open_split
 
 torch.set_num_threads(1)
 
@@ -23,24 +21,10 @@ def unchecked_shapes():
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """Data, runs and figures of a test lie in a folder of their own."""
+    """A folder of the test's own for data, runs and figures."""
     monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("VIDSEG_PROFILE", raising=False)
     return tmp_path / "home"
-
-
-@pytest.fixture(scope="session")
-def fill_cache():
-    """fill_cache(root, split, [(number, frames, masks or None), …]) -> the split; goes on after videos that it has."""
-
-    def fill(root, split, videos, *, key="test"):
-        with filling(root, split, key=key) as writer:
-            for number, frames, masks in videos:
-                if number not in writer.numbers:
-                    writer.append(number, frames, masks)
-        return open_split(root, split, progress=False)
-
-    return fill
 
 
 @pytest.fixture

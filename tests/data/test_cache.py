@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.helpers import fill_cache, full_disk, make_frames, make_masks, write_split
 from vidseg_utils.data import cache as cache_module
 from vidseg_utils.data import cache_build
 from vidseg_utils.data.cache import filled_numbers, filling, open_split
@@ -18,19 +19,19 @@ from vidseg_utils.data.datasets import ClipDataset
 
 
 @pytest.fixture
-def root(tmp_path, made):
+def root(tmp_path):
     """A data set of the test's own: 3 training videos."""
-    made.split(tmp_path / "set", "train", (0, 2, 10))
+    write_split(tmp_path / "set", "train", (0, 2, 10))
     return tmp_path / "set"
 
 
-def test_the_cache_holds_what_the_files_hold(small_root, made):
+def test_the_cache_holds_what_the_files_hold(small_root):
     cache = open_split(small_root, "train", progress=False)
     assert cache.numbers.tolist() == [0, 2, 10]
     assert not cache.skipped
     for index, number in enumerate(cache.numbers):
-        np.testing.assert_array_equal(cache.frames[index], made.frames(number))
-        np.testing.assert_array_equal(cache.masks[index], made.masks(number))
+        np.testing.assert_array_equal(cache.frames[index], make_frames(number))
+        np.testing.assert_array_equal(cache.masks[index], make_masks(number))
 
 
 def test_splits_without_labels_have_no_masks(small_root):
@@ -40,9 +41,9 @@ def test_splits_without_labels_have_no_masks(small_root):
     assert hidden.frames.shape == (2, 11, 3, 160, 240)
 
 
-def test_a_smaller_size_averages_frames_and_picks_masks(small_root, made):
+def test_a_smaller_size_averages_frames_and_picks_masks(small_root):
     cache = open_split(small_root, "val", height=80, width=120, progress=False)
-    frames, masks = made.frames(1001).astype(float), made.masks(1001)
+    frames, masks = make_frames(1001).astype(float), make_masks(1001)
     means = frames.reshape(22, 3, 80, 2, 120, 2).mean(axis=(3, 5))
     np.testing.assert_array_equal(cache.frames[1], np.floor(means + 0.5))
     np.testing.assert_array_equal(cache.masks[1], masks[:, 1::2, 1::2])
@@ -54,7 +55,7 @@ def test_an_impossible_size_is_refused(small_root, size):
         open_split(small_root, "train", height=size[0], width=size[1])
 
 
-def test_it_is_built_once_and_again_when_a_file_changes(root, made, monkeypatch):
+def test_it_is_built_once_and_again_when_a_file_changes(root, monkeypatch):
     builds = []
     real_build = cache_module.build
     monkeypatch.setattr(cache_module, "build", lambda *a, **k: (builds.append(1), real_build(*a, **k)))
@@ -65,7 +66,7 @@ def test_it_is_built_once_and_again_when_a_file_changes(root, made, monkeypatch)
 
     assert open_and_count() == (3, 1)
     assert open_and_count() == (3, 1)
-    made.split(root, "train", [5])  # one more
+    write_split(root, "train", [5])  # one more
     assert open_and_count() == (4, 2)
     shutil.rmtree(root / "train" / "video_2")  # one less
     assert open_and_count() == (3, 3)
@@ -130,7 +131,7 @@ def test_what_a_killed_build_left_is_swept_up(root):
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "meta"])
-def test_a_damaged_cache_is_rebuilt(root, made, damage):
+def test_a_damaged_cache_is_rebuilt(root, damage):
     folder = open_split(root, "train", progress=False).folder
     if damage == "cut":
         with (folder / "frames.npy").open("r+b") as file:
@@ -139,7 +140,7 @@ def test_a_damaged_cache_is_rebuilt(root, made, damage):
         (folder / "masks.npy").unlink()
     else:
         (folder / "meta.json").write_text('{"version": 1}')
-    np.testing.assert_array_equal(open_split(root, "train", progress=False).frames[2], made.frames(10))
+    np.testing.assert_array_equal(open_split(root, "train", progress=False).frames[2], make_frames(10))
 
 
 def test_a_disk_that_fills_gives_one_line_and_leaves_nothing(root, monkeypatch):
@@ -161,21 +162,21 @@ def test_too_little_room_is_found_before_decoding(root, monkeypatch):
     assert _leftovers(root) == []
 
 
-def test_a_limit_on_file_size_is_met_like_a_full_disk(root, full_disk):
+def test_a_limit_on_file_size_is_met_like_a_full_disk(root):
     with full_disk(4_000_000), pytest.raises(OSError, match="no room for the cache"):
         open_split(root, "train", progress=False)
     assert _leftovers(root) == []
 
 
-def test_filling_goes_on_after_a_full_disk(tmp_path, made, full_disk, fill_cache):
+def test_filling_goes_on_after_a_full_disk(tmp_path):
     with full_disk(6_000_000), pytest.raises(OSError, match="too large"):
-        fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="k")
+        fill_cache(tmp_path, "train", _videos((0, 1, 2)), key="k")
     assert filled_numbers(tmp_path, "train", key="k") == [0, 1]
-    cache = fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="k")
-    np.testing.assert_array_equal(cache.frames[2], made.frames(2))
+    cache = fill_cache(tmp_path, "train", _videos((0, 1, 2)), key="k")
+    np.testing.assert_array_equal(cache.frames[2], make_frames(2))
 
 
-def test_two_builders_at_once_build_one_cache(root, made, monkeypatch):
+def test_two_builders_at_once_build_one_cache(root, monkeypatch):
     builds = []
     real_build = cache_module.build
     monkeypatch.setattr(cache_module, "build", lambda *a, **k: (builds.append(1), real_build(*a, **k)))
@@ -190,7 +191,7 @@ def test_two_builders_at_once_build_one_cache(root, made, monkeypatch):
     assert len(builds) == 1
     assert len(caches) == 4
     for cache in caches:
-        np.testing.assert_array_equal(cache.frames[1], made.frames(2))
+        np.testing.assert_array_equal(cache.frames[1], make_frames(2))
 
 
 def test_a_read_only_root_is_cached_at_home(root, home):
@@ -213,24 +214,24 @@ def test_workers_get_the_place_and_not_the_pixels(small_root):
     np.testing.assert_array_equal(again.masks[1], cache.masks[1])
 
 
-def _videos(made, numbers):
-    return ((n, made.frames(n), made.masks(n)) for n in numbers)
+def _videos(numbers):
+    return ((n, make_frames(n), make_masks(n)) for n in numbers)
 
 
-def test_a_split_filled_directly_opens_without_image_folders(tmp_path, made, fill_cache):
-    fill_cache(tmp_path, "train", _videos(made, (3, 4)), key="seed 1")
+def test_a_split_filled_directly_opens_without_image_folders(tmp_path):
+    fill_cache(tmp_path, "train", _videos((3, 4)), key="seed 1")
     assert not (tmp_path / "train").exists()
     cache = open_split(tmp_path, "train", progress=False)
     assert cache.numbers.tolist() == [3, 4]
-    np.testing.assert_array_equal(cache.frames[1], made.frames(4))
+    np.testing.assert_array_equal(cache.frames[1], make_frames(4))
     small = open_split(tmp_path, "train", height=80, width=120, progress=False)
-    np.testing.assert_array_equal(small.masks[0], made.masks(3)[:, 1::2, 1::2])
+    np.testing.assert_array_equal(small.masks[0], make_masks(3)[:, 1::2, 1::2])
     assert small.frames.shape == (2, 22, 3, 80, 120)
 
 
-def test_filling_goes_on_where_a_killed_run_stopped(tmp_path, made):
+def test_filling_goes_on_where_a_killed_run_stopped(tmp_path):
     with pytest.raises(KeyboardInterrupt), filling(tmp_path, "train", key="seed 1") as writer:
-        for video in _videos(made, (0, 1)):
+        for video in _videos((0, 1)):
             writer.append(*video)
         raise KeyboardInterrupt
     with pytest.raises(FileNotFoundError):
@@ -242,17 +243,17 @@ def test_filling_goes_on_where_a_killed_run_stopped(tmp_path, made):
         file.write("2")
     with filling(tmp_path, "train", key="seed 1") as writer:
         assert writer.numbers == [0, 1]
-        writer.append(*next(_videos(made, [2])))
+        writer.append(*next(_videos([2])))
     cache = open_split(tmp_path, "train", progress=False)
     for index in range(3):
-        np.testing.assert_array_equal(cache.frames[index], made.frames(index))
-        np.testing.assert_array_equal(cache.masks[index], made.masks(index))
+        np.testing.assert_array_equal(cache.frames[index], make_frames(index))
+        np.testing.assert_array_equal(cache.masks[index], make_masks(index))
 
 
-def test_a_journal_that_ran_ahead_of_the_pixels_is_cut_back(tmp_path, made):
+def test_a_journal_that_ran_ahead_of_the_pixels_is_cut_back(tmp_path):
     """As a power cut may leave it."""
     with pytest.raises(KeyboardInterrupt), filling(tmp_path, "train", key="k") as writer:
-        for video in _videos(made, (0, 1)):
+        for video in _videos((0, 1)):
             writer.append(*video)
         raise KeyboardInterrupt
     masks = tmp_path / ".cache" / ".train_160x240.partial" / "masks.npy"
@@ -263,23 +264,23 @@ def test_a_journal_that_ran_ahead_of_the_pixels_is_cut_back(tmp_path, made):
         assert writer.numbers == [0]
 
 
-def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another(tmp_path, made, fill_cache):
-    first = fill_cache(tmp_path, "train", _videos(made, (0, 1)), key="seed 1")
-    same = fill_cache(tmp_path, "train", _videos(made, (0, 1)), key="seed 1")
+def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another(tmp_path):
+    first = fill_cache(tmp_path, "train", _videos((0, 1)), key="seed 1")
+    same = fill_cache(tmp_path, "train", _videos((0, 1)), key="seed 1")
     assert same.meta["id"] == first.meta["id"]
-    grown = fill_cache(tmp_path, "train", _videos(made, (0, 1, 2)), key="seed 1")
+    grown = fill_cache(tmp_path, "train", _videos((0, 1, 2)), key="seed 1")
     assert grown.numbers.tolist() == [0, 1, 2]
-    np.testing.assert_array_equal(grown.masks[0], made.masks(0))
-    assert fill_cache(tmp_path, "train", _videos(made, [7]), key="seed 2").numbers.tolist() == [7]
+    np.testing.assert_array_equal(grown.masks[0], make_masks(0))
+    assert fill_cache(tmp_path, "train", _videos([7]), key="seed 2").numbers.tolist() == [7]
 
 
-def test_filling_refuses_what_would_mix_two_sets(root, tmp_path, made, fill_cache):
+def test_filling_refuses_what_would_mix_two_sets(root, tmp_path):
     with pytest.raises(ValueError, match="holds image folders"), filling(root, "train", key="x"):
         pass
     with pytest.raises(ValueError, match="video 1 comes after video 2"):
-        fill_cache(tmp_path, "train", _videos(made, (2, 1)))
+        fill_cache(tmp_path, "train", _videos((2, 1)))
     with pytest.raises(ValueError, match="video 5: masks are missing"):
-        fill_cache(tmp_path, "val", [(5, made.frames(5), None)])
+        fill_cache(tmp_path, "val", [(5, make_frames(5), None)])
 
 
 @pytest.mark.real_data

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers import fill_cache, make_frames, make_masks, write_split
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 
 
 @pytest.fixture(scope="module")
-def dirty(tmp_path_factory, made):
+def dirty(tmp_path_factory):
     """(root, {kind of fault or note: file}): fifteen labelled videos, one kind of dirt each. Do not change it."""
     root = tmp_path_factory.mktemp("dirty")
-    made.split(root, "train", range(15))
+    write_split(root, "train", range(15))
     folder = [root / "train" / f"video_{n}" for n in range(15)]
-    masks = made.masks(1)
+    masks = make_masks(1)
     (folder[1] / "image_7.png").unlink()
     (folder[2] / "image_3.png").write_bytes((folder[2] / "image_3.png").read_bytes()[:300])
     Image.new("RGB", (480, 320)).save(folder[3] / "image_0.png")
@@ -32,14 +33,14 @@ def dirty(tmp_path_factory, made):
     (folder[11] / "annotation.json").write_text('{"object_property": 3}')
     masks[4, 0, :9] = 77
     np.save(folder[12] / "mask.npy", masks)
-    masks = made.masks(1)
+    masks = make_masks(1)
     masks[9][masks[9] == 2] = 30
     np.save(folder[13] / "mask.npy", masks)
     (folder[14] / "thumbs.db").write_bytes(b"x")
     (root / "train" / "video_99").write_text("a file")
     for name in ("video_50", "video_050"):
         (root / "train" / name).mkdir()
-    made.split(root, "val", [0])
+    write_split(root, "val", [0])
     return root, {
         "missing image": "train/video_1/image_7.png",
         "unreadable image": "train/video_2/image_3.png",
@@ -95,8 +96,8 @@ def test_a_sound_set_is_sound(small_root):
     assert report.videos == {"train": 3, "val": 2, "unlabeled": 2, "hidden": 2}
 
 
-def test_many_files_of_one_kind_are_cut_in_the_table_and_whole_in_the_report(tmp_path, made):
-    made.split(tmp_path, "unlabeled", [1])
+def test_many_files_of_one_kind_are_cut_in_the_table_and_whole_in_the_report(tmp_path):
+    write_split(tmp_path, "unlabeled", [1])
     for path in (tmp_path / "unlabeled" / "video_1").iterdir():
         path.unlink()
     report = check_root(tmp_path, progress=False)
@@ -125,9 +126,9 @@ def test_an_empty_split_is_a_fault(tmp_path):
     assert report.table().splitlines()[-1].startswith(f"{tmp_path}: 1 fault; 0 videos will be skipped")
 
 
-def test_a_file_without_read_permission_is_a_fault(tmp_path, made, monkeypatch):
+def test_a_file_without_read_permission_is_a_fault(tmp_path, monkeypatch):
     """Played by the reader, because a superuser may read everything."""
-    made.split(tmp_path, "unlabeled", [1, 2])
+    write_split(tmp_path, "unlabeled", [1, 2])
     real = type(tmp_path).read_bytes
 
     def refuse(path):
@@ -146,11 +147,11 @@ def _no_superuser(path) -> bool:
     return not os.access(path, os.R_OK)
 
 
-def test_folders_without_permission_are_faults_and_the_rest_is_read(tmp_path, made):
+def test_folders_without_permission_are_faults_and_the_rest_is_read(tmp_path):
     if not _no_superuser(tmp_path / "closed"):
         pytest.skip("a superuser may read everything")
-    made.split(tmp_path, "train", [0, 1, 2])
-    made.split(tmp_path, "val", [3])
+    write_split(tmp_path, "train", [0, 1, 2])
+    write_split(tmp_path, "val", [3])
     closed = {tmp_path / "train" / "video_0": 0o000, tmp_path / "train" / "video_1": 0o444, tmp_path / "val": 0o000}
     for folder, mode in closed.items():
         folder.chmod(mode)
@@ -165,16 +166,16 @@ def test_folders_without_permission_are_faults_and_the_rest_is_read(tmp_path, ma
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_reported_and_does_not_hang(tmp_path, made):
-    made.split(tmp_path, "unlabeled", [1])
+def test_a_pipe_is_reported_and_does_not_hang(tmp_path):
+    write_split(tmp_path, "unlabeled", [1])
     path = tmp_path / "unlabeled" / "video_1" / "image_5.png"
     path.unlink()
     os.mkfifo(path)
     assert [f.kind for f in check_root(tmp_path, progress=False).faults] == ["not a regular file"]
 
 
-def test_a_set_filled_directly_is_counted(tmp_path, made, fill_cache):
-    fill_cache(tmp_path, "val", [(4, made.frames(4), made.masks(4))])
+def test_a_set_filled_directly_is_counted(tmp_path):
+    fill_cache(tmp_path, "val", [(4, make_frames(4), make_masks(4))])
     report = check_root(tmp_path, progress=False)
     assert report.sound
     assert report.videos == {"val": 1}

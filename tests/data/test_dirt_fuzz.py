@@ -18,6 +18,7 @@ import zlib
 import numpy as np
 import pytest
 
+from tests.helpers import write_split
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
@@ -211,8 +212,8 @@ def _accident(path, rng):
             path.symlink_to(rng.choice(("/nowhere", ".", path.name, "image_1.png", os.devnull)))
 
 
-def test_checker_and_loader_agree_on_damaged_folders(tmp_path, made):
-    made.split(tmp_path / "sound", "train", (0, 1))
+def test_checker_and_loader_agree_on_damaged_folders(tmp_path):
+    write_split(tmp_path / "sound", "train", (0, 1))
     root, rng = tmp_path / "set", random.Random(4)
     for _ in range(CASES // 50 or 12):
         shutil.copytree(tmp_path / "sound", root)

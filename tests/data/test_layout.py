@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers import make_frames, make_masks, write_split
 from vidseg_utils.data.faults import KINDS, Fault
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks, write_video
 from vidseg_utils.world.trajectory import Trajectory, read_annotation
@@ -23,11 +24,11 @@ def test_videos_are_listed_by_number_in_both_editions(tmp_path):
     assert [v.name for v in videos] == ["video_2", "video_00007", "video_10", "video_1000"]
 
 
-def test_what_was_written_is_read_back(tmp_path, made):
-    made.split(tmp_path, "train", [7])
+def test_what_was_written_is_read_back(tmp_path):
+    write_split(tmp_path, "train", [7])
     (video,) = list_videos(tmp_path, "train")
-    np.testing.assert_array_equal(read_frames(video), made.frames(7))
-    np.testing.assert_array_equal(read_masks(video), made.masks(7))
+    np.testing.assert_array_equal(read_frames(video), make_frames(7))
+    np.testing.assert_array_equal(read_masks(video), make_masks(7))
 
 
 def test_frame_10_comes_after_frame_9(small_root):
@@ -109,9 +110,9 @@ BAD_IMAGES = {
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory, made):
+def video(tmp_path_factory):
     root = tmp_path_factory.mktemp("one")
-    made.split(root, "train", [0])
+    write_split(root, "train", [0])
     return list_videos(root, "train")[0]
 
 
@@ -238,21 +239,21 @@ def test_a_video_of_the_wrong_shape_is_not_written(tmp_path, frames, masks, word
     assert not any(tmp_path.iterdir())
 
 
-def test_an_interrupted_write_leaves_no_video(tmp_path, made, monkeypatch):
+def test_an_interrupted_write_leaves_no_video(tmp_path, monkeypatch):
     def die(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(np, "save", die)
     with pytest.raises(KeyboardInterrupt):
-        write_video(tmp_path / "train" / "video_0", made.frames(0), made.masks(0))
+        write_video(tmp_path / "train" / "video_0", make_frames(0), make_masks(0))
     assert not any((tmp_path / "train").iterdir())
 
 
-def test_the_annotation_is_kept_beside_the_frames(tmp_path, made):
+def test_the_annotation_is_kept_beside_the_frames(tmp_path):
     still = np.zeros((128, 1, 3))
     poses = Trajectory(np.array([5], np.uint8), still + 0.2, np.broadcast_to(np.eye(3), (128, 1, 3, 3)), still, still,
                        np.ones((128, 1), bool))  # fmt: skip
-    write_video(tmp_path / "train" / "video_3", made.frames(3), made.masks(3), annotation=poses)
+    write_video(tmp_path / "train" / "video_3", make_frames(3), make_masks(3), annotation=poses)
     again = read_annotation(tmp_path / "train" / "video_3" / "annotation.json")
     np.testing.assert_allclose(again.positions, poses.positions)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers import fill_cache
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
@@ -33,7 +34,7 @@ class FromFrames(Forecaster):
 
 
 @pytest.fixture
-def root(tmp_path, fill_cache):
+def root(tmp_path):
     """Three videos of a still, a moving and a late object; the brightness is the number of the video."""
     videos = []
     for number in range(3):

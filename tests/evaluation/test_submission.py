@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers import fill_cache
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.evaluation import submission
 from vidseg_utils.evaluation.submission import (
@@ -49,7 +50,7 @@ class Stamped(Forecaster):
 
 
 @pytest.fixture
-def root(tmp_path, fill_cache):
+def root(tmp_path):
     """Hidden videos as bright as their place, and their truth: a class of that id, in a band that moves down."""
     frames = [np.full((11, 3, 160, 240), place, dtype=np.uint8) for place in range(VIDEOS)]
     fill_cache(tmp_path, "hidden", [(8 + place, f, None) for place, f in enumerate(frames)])

@@ -1,28 +1,14 @@
 """A data set of a few tiny videos, and a fast profile, for the recipes of the systems."""
 
-import numpy as np
 import pytest
 
+from tests.helpers import fill_cache, moving_square
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace
 
 
-@pytest.fixture(scope="session")
-def moving_square():
-    """moving_square(number) -> (number, frames, masks) of a bright square of class 9 that moves to the right."""
-
-    def video(number):
-        masks = np.zeros((22, 160, 240), dtype=np.uint8)
-        for t in range(22):
-            masks[t, 40 + 8 * number : 100 + 8 * number, 6 * t : 6 * t + 60] = 9
-        frames = np.repeat(np.where(masks > 0, 220, 60).astype(np.uint8)[:, None], 3, axis=1)
-        return number, frames, masks
-
-    return video
-
-
 @pytest.fixture
-def root(tmp_path, fill_cache, moving_square):
+def root(tmp_path):
     """Two training and one validation video in which a bright square moves to the right; one unlabelled, one hidden."""
     fill_cache(tmp_path, "train", [moving_square(0), moving_square(1)])
     fill_cache(tmp_path, "val", [moving_square(2)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers import fill_cache
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, label_split, without_late_objects
 from vidseg_utils.training.weights import weights_hash
@@ -32,7 +33,7 @@ class Brightness(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def fill(fill_cache):
+def fill():
     """fill(root, key="…", videos=20): clips of noise at the working size."""
 
     def fill(root, *, key, videos=20):

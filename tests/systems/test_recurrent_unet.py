@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers import fill_cache, moving_square
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.models import build_model
 from vidseg_utils.paths import read_json
@@ -18,7 +19,7 @@ from vidseg_utils.training.weights import load_model
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory, fill_cache, moving_square):
+def root(tmp_path_factory):
     """Two training videos and a validation one."""
     root = tmp_path_factory.mktemp("clips")
     fill_cache(root, "train", [moving_square(0), moving_square(1)])

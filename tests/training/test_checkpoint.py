@@ -1,18 +1,16 @@
 """Proves that a model comes back from its run folder as it was, and that each kind of damage has one clear line."""
 
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.helpers import NoisyStripes, toy_fit, toy_step, toy_validate
 from vidseg_utils.models import build_model
 from vidseg_utils.training.checkpoint import train_or_load
 from vidseg_utils.training.fit import FitConfig
 from vidseg_utils.training.weights import load_model, save_model
 
-TOY = runpy.run_path(str(Path(__file__).with_name("toy_fit.py")))
 CONFIG = {"n_classes": 2, "base_channels": 2}
 
 
@@ -48,17 +46,17 @@ def test_train_or_load_trains_once_and_load_model_finds_the_same(tmp_path):
 
     def step(model, batch):
         steps.append(1)
-        return TOY["toy_step"](model, batch)
+        return toy_step(model, batch)
 
     models = []
     for _ in range(2):
         torch.manual_seed(len(models))
         model, history = train_or_load(
             build_model("unet", **CONFIG),
-            TOY["Noisy"](4),
-            TOY["Noisy"](2),
+            NoisyStripes(4),
+            NoisyStripes(2),
             step=step,
-            validate=TOY["toy_validate"],
+            validate=toy_validate,
             config=FitConfig(epochs=2, batch_size=4, monitor="accuracy", mode="max"),
             run=tmp_path,
             description=description,
@@ -124,11 +122,11 @@ def test_a_damaged_state_of_an_unfinished_run_names_the_cure(tmp_path, file):
     def stop(model, loader, device):
         if (tmp_path / "run" / "last").exists():
             raise KeyboardInterrupt
-        return TOY["toy_validate"](model, loader, device)
+        return toy_validate(model, loader, device)
 
     with pytest.raises(KeyboardInterrupt):
-        TOY["toy_fit"](tmp_path / "run", validate=stop)
+        toy_fit(tmp_path / "run", validate=stop)
     (path,) = (tmp_path / "run" / "last").glob(f"*/{file}")
     truncate(path)
     with pytest.raises(ValueError, match=rf"{file} is damaged .*; delete .*last to train anew"):
-        TOY["toy_fit"](tmp_path / "run")
+        toy_fit(tmp_path / "run")

@@ -2,21 +2,15 @@
 
 import json
 import math
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from tests.helpers import NoisyStripes, toy_fit, toy_model, toy_step, toy_validate
 from vidseg_utils.training.fit import FitConfig, build_accelerator, evaluate, fit
 from vidseg_utils.training.fit_config import OPTIMISERS
-
-TOY = runpy.run_path(str(Path(__file__).with_name("toy_fit.py")))
-Noisy, toy_fit, toy_model, toy_step, toy_validate = (
-    TOY[name] for name in ("Noisy", "toy_fit", "toy_model", "toy_step", "toy_validate")
-)
 
 
 def scripted(*values):
@@ -93,8 +87,8 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path):
         model = nn.Conv2d(3, 2, 1)
         fit(
             model,
-            Noisy(8, False),
-            Noisy(6, False),
+            NoisyStripes(8, False),
+            NoisyStripes(6, False),
             step=toy_step,
             validate=toy_validate,
             config=FitConfig(epochs=2, scheduler="none", monitor="wrong", learning_rate=0.1, **settings),
@@ -154,8 +148,8 @@ def test_bf16_runs_the_model_in_autocast_and_gives_it_back_as_it_was(tmp_path):
         seen.clear()
         fit(
             model,
-            Noisy(4),
-            Noisy(2),
+            NoisyStripes(4),
+            NoisyStripes(2),
             step=step,
             validate=toy_validate,
             config=FitConfig(epochs=1, precision=precision, monitor="accuracy"),
@@ -223,7 +217,7 @@ def test_an_unknown_monitor_lists_the_metrics(tmp_path):
 
 @pytest.mark.parametrize(("empty", "name"), [(0, "training"), (1, "validation")])
 def test_empty_data_are_refused_before_anything_is_written(tmp_path, empty, name):
-    data = [Noisy(4), Noisy(4)]
+    data = [NoisyStripes(4), NoisyStripes(4)]
     data[empty] = torch.utils.data.Subset(data[empty], [])
     with pytest.raises(ValueError, match=f"the {name} data are empty"):
         fit(
@@ -305,8 +299,8 @@ def test_a_model_without_anything_to_learn_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no weights to learn"):
         fit(
             nn.Conv2d(3, 2, 1).requires_grad_(False),
-            Noisy(4),
-            Noisy(4),
+            NoisyStripes(4),
+            NoisyStripes(4),
             step=toy_step,
             validate=toy_validate,
             config=FitConfig(monitor="accuracy"),

@@ -4,7 +4,6 @@ The processes are really killed (SIGKILL), in the middle of an epoch, between ep
 """
 
 import json
-import runpy
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-TOY = Path(__file__).with_name("toy_fit.py")
-toy_fit = runpy.run_path(str(TOY))["toy_fit"]
+from tests.helpers import toy_fit
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED = -9
 FILES = [".lock", "config.json", "history.jsonl", "weights.safetensors"]
 
@@ -48,7 +48,8 @@ def killed(tmp_path_factory):
         }
         for number, (name, moment) in enumerate(keys)
     ]
-    done = subprocess.run([sys.executable, TOY, json.dumps(scenarios)], capture_output=True, text=True, timeout=300)
+    program = [sys.executable, "-m", "tests.training.killed_fit", json.dumps(scenarios)]
+    done = subprocess.run(program, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     codes = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(codes) == len(scenarios), done.stderr
     assert set(codes[: len(SETTINGS) * len(MOMENTS)]) == {KILLED}, done.stderr

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers import full_disk, make_frames, write_split
 from vidseg_utils.data.layout import list_videos, read_frames
 from vidseg_utils.data.sources import course_archive as archive_module
 from vidseg_utils.data.sources.course_archive import import_archive
 
 
 @pytest.fixture
-def zipped(tmp_path, made):
+def zipped(tmp_path):
     """(zip file, folder to unpack to): two videos inside a top folder, and files that are none of ours."""
-    made.split(tmp_path / "source", "train", [0])
-    made.split(tmp_path / "source", "hidden", [15000])
+    write_split(tmp_path / "source", "train", [0])
+    write_split(tmp_path / "source", "hidden", [15000])
     path = tmp_path / "course.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for source in sorted((tmp_path / "source").rglob("*.*")):
@@ -27,11 +28,11 @@ def zipped(tmp_path, made):
     return path, tmp_path / "out"
 
 
-def test_the_files_land_in_the_course_layout(zipped, made):
+def test_the_files_land_in_the_course_layout(zipped):
     path, out = zipped
     report = import_archive(path, out, progress=False)
     assert (report.unpacked, report.not_ours, report.damaged) == (23 + 11, 2, {})
-    np.testing.assert_array_equal(read_frames(list_videos(out, "train")[0]), made.frames(0))
+    np.testing.assert_array_equal(read_frames(list_videos(out, "train")[0]), make_frames(0))
     assert "34 files unpacked" in str(report)
 
 
@@ -188,7 +189,7 @@ def test_too_little_room_is_one_line(zipped, monkeypatch):
         import_archive(path, out, progress=False)
 
 
-def test_a_disk_that_fills_while_unpacking_is_one_line(zipped, full_disk):
+def test_a_disk_that_fills_while_unpacking_is_one_line(zipped):
     path, out = zipped
     with full_disk(300_000), pytest.raises(OSError, match=r"cannot write .*out.*too large.*goes on where it stopped"):
         import_archive(path, out, progress=False)

@@ -13,6 +13,7 @@ import filelock
 import numpy as np
 import pytest
 
+from tests.helpers import full_disk
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
@@ -204,9 +205,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap
 
 
 @pytest.mark.parametrize(("store", "limit_bytes"), [("png", 300_000), ("cache", 3_000_000)])
-def test_a_disk_that_is_full_for_the_largest_file_is_one_line_and_the_run_goes_on(
-    tmp_path, cheap, full_disk, store, limit_bytes
-):
+def test_a_disk_that_is_full_for_the_largest_file_is_one_line_and_the_run_goes_on(tmp_path, cheap, store, limit_bytes):
     words = r"cannot write .*File too large; mend that and run the same again: it goes on where it stopped"
     with full_disk(limit_bytes), pytest.raises(OSError, match=words):
         _quiet(tmp_path, train=2, store=store)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers import fill_cache
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models import build_model, parameter_count
@@ -19,7 +20,7 @@ PROFILE = get_profile("smoke", height=16, width=24, unet_base_channels=4, unet_f
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory, fill_cache):
+def root(tmp_path_factory):
     """Three training, two validation and two unlabelled videos of a bright square that moves; one comes late."""
     root = tmp_path_factory.mktemp("data")
 

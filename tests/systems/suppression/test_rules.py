@@ -3,20 +3,15 @@
 `M`, `N`: classes that are known; `X`, `Y`: classes that are not. Pictures are drawn with these letters and dots.
 """
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.suppression import suppress_pixel_by_pixel
 from vidseg_utils.classes import N_CLASSES, class_id
 from vidseg_utils.systems.suppression.regions import find_regions
 from vidseg_utils.systems.suppression.rules import CLASS_DISTANCE, known_classes, suppress_new_objects
-
-BENCHMARK = Path(__file__).resolve().parents[3] / "benchmarks" / "suppression.py"
-LOOP = runpy.run_path(str(BENCHMARK))["suppress_pixel_by_pixel"]
 
 M, N = class_id("cube", "metal", "red"), class_id("sphere", "rubber", "blue")
 X, Y = class_id("cylinder", "rubber", "red"), class_id("sphere", "metal", "yellow")
@@ -60,7 +55,7 @@ def test_a_case_made_by_hand(name):
     mask, known = drawn(picture), set_of(M, N)
     answer = suppress_new_objects(mask, known, small_px=SMALL)
     np.testing.assert_array_equal(answer, drawn(expected))
-    np.testing.assert_array_equal(answer, LOOP(mask, known, small_px=SMALL))
+    np.testing.assert_array_equal(answer, suppress_pixel_by_pixel(mask, known, small_px=SMALL))
     assert answer.dtype == np.uint8
 
 
@@ -132,7 +127,7 @@ mosaics = st.builds(
 def test_any_masks_come_out_as_from_a_loop_over_pixels(masks, seen, small_px):
     known = np.stack([set_of(*seen), set_of(M), set_of(*seen)])
     answer = suppress_new_objects(masks, known, small_px=small_px)
-    expected = [LOOP(mask, each, small_px=small_px) for mask, each in zip(masks, known, strict=True)]
+    expected = [suppress_pixel_by_pixel(mask, each, small_px=small_px) for mask, each in zip(masks, known, strict=True)]
     np.testing.assert_array_equal(answer, expected)
     np.testing.assert_array_equal(suppress_new_objects(answer, known, small_px=small_px), answer)  # again: the same
     for mask, each in zip(answer, known, strict=True):

@@ -1,5 +1,6 @@
 """Fixtures for all rooms. Tests use one thread: small tensors gain nothing from more, and a busy machine loses much."""
 
+import shutil
 from pathlib import Path
 
 import jaxtyping
@@ -50,8 +51,20 @@ def tiny_cityscapes(tmp_path):
 
 @pytest.fixture(scope="session")
 def real_sample() -> Path:
-    """The course's own videos (read only), for tests marked `real_data`."""
+    """Root of some of the course's own videos, for tests marked `real_data`. Do not change it."""
     root = Path(__file__).resolve().parents[2] / "shared" / "data" / "competition_sample"
     if not root.is_dir():
         pytest.skip(f"{root} is absent")
     return root
+
+
+@pytest.fixture
+def read_only_sample(real_sample, tmp_path):
+    """A copy of the course's videos that nobody may write to, not even a superuser who heeds the mode."""
+    root = shutil.copytree(real_sample, tmp_path / "sample", ignore=shutil.ignore_patterns(".cache", "check_report.json"))
+    paths = [root, *root.rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield root
+    for path in paths:
+        path.chmod(0o755)

@@ -284,7 +284,7 @@ def test_filling_refuses_what_would_mix_two_sets(root, tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_read_only_sample_opens(real_sample, home):
-    cache = open_split(real_sample, "unlabeled", height=80, width=120, progress=False)
+def test_the_read_only_sample_opens(read_only_sample, home):
+    cache = open_split(read_only_sample, "unlabeled", height=80, width=120, progress=False)
     assert cache.numbers.tolist() == [2000, 2002, 10000, 10001]
-    assert not (real_sample / ".cache").exists()
+    assert not (read_only_sample / ".cache").exists()

@@ -182,7 +182,7 @@ def test_a_set_filled_directly_is_counted(tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_real_sample_is_sound(real_sample, home):
-    report = check_root(real_sample, progress=False)
+def test_the_real_sample_is_sound(read_only_sample, home):
+    report = check_root(read_only_sample, progress=False)
     assert report.sound, report.table()
     assert home in report.path.parents

@@ -66,10 +66,10 @@ class Profile:
         ("hflip", "object_crop"), ("hflip", "object_crop"), ("hflip", "crop")
     )
     cityscapes_height: int = _sizes(64, 128, 512)  # working height of its frames, which are twice as wide
-    # SimVP on masks, object by object; the published media of masks take the sizes of SimVP above
+    # SimVP on masks, object by object; the published representations of masks take the sizes of SimVP above
     mask_configuration: str = _sizes("2_2_4_8_1", "2_3_8_64_1", "2_8_64_256_8")  # N_S_N_T_hid_S_hid_T_groups
     mask_cell: int = _sizes(2, 4, 4)  # pixels of the working size; single objects are forecast on a map of such cells
-    # the published media are forecast at 1/shrink of the working size, 1 as published
+    # the published representations are forecast at 1/shrink of the working size, 1 as published
     mask_shrink: int = _sizes(2, 4, 1)
     mask_epochs: int = _sizes(1, 8, 25)
     mask_batch_size: int = _sizes(2, 2, 8)  # clips

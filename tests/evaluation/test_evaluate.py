@@ -1,4 +1,4 @@
-"""The one evaluation: whole-split scores with baseline and upper bound beside them, kept where the leaderboard finds them."""
+"""The one evaluation: whole-split scores beside baseline and upper bound, kept where the leaderboard finds them."""
 
 import numpy as np
 import pytest

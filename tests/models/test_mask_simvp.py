@@ -1,4 +1,4 @@
-"""Proves that SimVP on masks keeps its three media's promises: what goes in, what can come out, and that it learns."""
+"""SimVP on masks, in its three representations: what goes in, what can come out, and that it learns."""
 
 import pytest
 import torch
@@ -6,16 +6,16 @@ import torch
 from vidseg_utils.models import build_model
 from vidseg_utils.models.layers import parameter_count
 from vidseg_utils.models.location_maps import NEVER, own_channels, place_losses
-from vidseg_utils.models.mask_simvp import MEDIA, decide, objects_of, only_seen, seen_classes
+from vidseg_utils.models.mask_simvp import REPRESENTATIONS, decide, objects_of, only_seen, seen_classes
 from vidseg_utils.training.losses import build_loss
 
 SMALL = {"n_frames": 3, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2}
 IDS = (5, 20, 40)
 
 
-def model(medium, **settings):
+def model(representation, **settings):
     torch.manual_seed(0)
-    return build_model("mask_simvp", medium=medium, **(SMALL | settings))
+    return build_model("mask_simvp", representation=representation, **(SMALL | settings))
 
 
 def moving(n_frames=6):
@@ -28,10 +28,10 @@ def moving(n_frames=6):
     return masks
 
 
-@pytest.mark.parametrize("medium", MEDIA)
-def test_masks_in_scores_of_the_same_size_out(medium):
-    masks, channels = moving(3), 1 if medium == "number" else 49
-    network = model(medium).eval()
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_masks_in_scores_of_the_same_size_out(representation):
+    masks, channels = moving(3), 1 if representation == "number" else 49
+    network = model(representation).eval()
     assert network(masks).shape == (2, 3, channels, 16, 24)
     torch.testing.assert_close(network(masks, last=1), network(masks)[:, -1:])
     answer = decide(network(masks))
@@ -39,12 +39,13 @@ def test_masks_in_scores_of_the_same_size_out(medium):
     assert 0 <= answer.min() <= answer.max() < 49
 
 
-@pytest.mark.parametrize("medium", ["number", "one_hot"])
-def test_residual_begins_as_copy_last(medium):
+@pytest.mark.parametrize("representation", ["number", "one_hot"])
+def test_residual_begins_as_copy_last(representation):
     masks = moving(3)
     expected = masks[:, -1:].expand_as(masks).long()
-    numbers = model(medium, residual=True)(masks)
-    answer = decide(numbers + 0.5 if medium == "number" else numbers)  # floating-point rounding before the floor
+    numbers = model(representation, residual=True)(masks)
+    rounding = 0.5 if representation == "number" else 0.0  # class numbers are floored, also 2.9999998
+    answer = decide(numbers + rounding)
     torch.testing.assert_close(answer, expected)
 
 
@@ -59,9 +60,9 @@ def test_residual_begins_with_objects_on_a_straight_line():
     torch.testing.assert_close(decide(sure(model("objects", residual=True))(clip[:, :3])), clip[:, 3:].long())
 
 
-@pytest.mark.parametrize("medium", ["number", "one_hot"])
-def test_any_size_is_padded_with_background_and_cut_back(medium):
-    network, masks = model(medium, n_s=4).eval(), moving(3)[:, :, :15, :21]
+@pytest.mark.parametrize("representation", ["number", "one_hot"])
+def test_any_size_is_padded_with_background_and_cut_back(representation):
+    network, masks = model(representation, n_s=4).eval(), moving(3)[:, :, :15, :21]
     padded = torch.nn.functional.pad(masks, (0, 3, 0, 1))  # 16 x 24
     torch.testing.assert_close(network(masks), network(padded)[..., :15, :21])
 
@@ -71,24 +72,25 @@ def test_objects_take_any_size(height, width):
     assert model("objects")(moving(3)[:, :, :height, :width]).shape == (2, 3, 49, height, width)
 
 
-@pytest.mark.parametrize("medium", MEDIA)
-def test_unknown_pixels_count_as_background(medium):
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_unknown_pixels_count_as_background(representation):
     masks, holes = moving(3), moving(3)
     masks[:, :, 0], holes[:, :, 0] = 0, 255
-    network = model(medium).eval()
+    network = model(representation).eval()
     torch.testing.assert_close(network(holes), network(masks))
 
 
 def loss_of(network, past, future):
-    if network.medium == "objects":
+    if network.representation == "objects":
         return place_losses(network(past, as_places=True), future).mean()
-    name, target = ("mse", future[:, :, None].float()) if network.medium == "number" else ("cross_entropy", future)
-    return build_loss(name, last_frame_weight=3)(network(past), target)
+    if network.representation == "number":
+        return build_loss("mse", last_frame_weight=3)(network(past), future[:, :, None].float())
+    return build_loss("cross_entropy", last_frame_weight=3)(network(past), future)
 
 
-@pytest.mark.parametrize("medium", MEDIA)
-def test_one_batch_is_overfitted_with_gradients_everywhere(medium):
-    network, clip = model(medium), moving()
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_one_batch_is_overfitted_with_gradients_everywhere(representation):
+    network, clip = model(representation), moving()
     past, future = clip[:, :3], clip[:, 3:]
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     first = None
@@ -100,7 +102,7 @@ def test_one_batch_is_overfitted_with_gradients_everywhere(medium):
         optimiser.step()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
     assert loss < 0.3 * first
-    if medium == "objects":
+    if representation == "objects":
         hit = decide(network(past))[:, -1] == future[:, -1]
         copied = past[:, -1] == future[:, -1]
         assert (~hit).sum() < 0.5 * (~copied).sum()
@@ -116,16 +118,16 @@ def test_the_line_learns_its_length_and_its_spread():
 def test_parameter_counts():
     """Those of the course's networks, with the line's 2 x 11."""
     sizes = {"n_s": 2, "n_t": 3, "hid_s": 8, "hid_t": 64, "translator": "gsta"}
-    assert parameter_count(build_model("mask_simvp", medium="objects", residual=True, **sizes)) == 370_864
+    assert parameter_count(build_model("mask_simvp", representation="objects", residual=True, **sizes)) == 370_864
     sizes = {"n_s": 4, "n_t": 8, "hid_s": 64, "hid_t": 256, "groups": 7}
     with torch.device("meta"):
-        assert parameter_count(build_model("mask_simvp", medium="one_hot", **sizes)) == 119_848_369
+        assert parameter_count(build_model("mask_simvp", representation="one_hot", **sizes)) == 119_848_369
 
 
 def test_state_round_trip_gives_the_same_answer_bit_for_bit():
     network = model("objects")
     network(moving(3))  # moves BatchNorm's statistics
-    other = build_model("mask_simvp", medium="objects", **SMALL)
+    other = build_model("mask_simvp", representation="objects", **SMALL)
     other.load_state_dict(network.state_dict())
     assert torch.equal(network.eval()(moving(3)), other.eval()(moving(3)))
 
@@ -180,9 +182,10 @@ def test_wrong_masks_are_refused(masks, message):
         model("objects")(masks)
 
 
-def test_an_unknown_medium_lists_the_choices():
-    with pytest.raises(ValueError, match=r"unknown medium 'words'; choose from \['number', 'objects', 'one_hot'\]"):
-        build_model("mask_simvp", medium="words")
+def test_an_unknown_representation_lists_the_choices():
+    message = r"unknown representation 'words'; choose from \['number', 'objects', 'one_hot'\]"
+    with pytest.raises(ValueError, match=message):
+        build_model("mask_simvp", representation="words")
 
 
 def test_a_clips_objects_are_its_own_channels():

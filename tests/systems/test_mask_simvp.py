@@ -29,10 +29,10 @@ from vidseg_utils.systems.unet_segmenter import train_segmenter
 KINDS = ("mask_simvp", "mask_simvp_cross_entropy", "mask_simvp_mse", "mask_simvp_rollout")
 
 
-def tiny(medium="objects", **more):
+def tiny(representation="objects", **more):
     torch.manual_seed(0)
     settings = {"hid_s": 4, "hid_t": 8, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2, "residual": True, **more}
-    return build_model("mask_simvp", medium=medium, **settings).eval()
+    return build_model("mask_simvp", representation=representation, **settings).eval()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
     forecast = forecast_scores(model, past, ahead=ahead).argmax(dim=2)
     assert (forecast == 30)[future == 30].all()  # and doubt around it
     torch.testing.assert_close(forecast_last(model, past, ahead=ahead), forecast[:, -1])
-    loss, last = forecast_loss(model, past, future, medium="objects", criterion=torch.mean, ahead=ahead)
+    loss, last = forecast_loss(model, past, future, representation="objects", criterion=torch.mean, ahead=ahead)
     assert loss < 2  # any cell of the map alike: 5.7
     torch.testing.assert_close(last.logits, steps[-1].logits)
 
@@ -147,5 +147,5 @@ def test_the_loss_chooses_the_best_epoch_and_the_jaccard_index_where_it_ties(wor
 def test_unknown_choices_are_refused(workspace):
     with pytest.raises(ValueError, match=r"unknown train_on 'guessed'; choose from \['predicted', 'true'\]"):
         train_mask_simvp(workspace(), train_on="guessed")
-    with pytest.raises(ValueError, match="unknown medium 'words'"):
-        train_mask_simvp(workspace(), train_on="true", medium="words")
+    with pytest.raises(ValueError, match="unknown representation 'words'"):
+        train_mask_simvp(workspace(), train_on="true", representation="words")

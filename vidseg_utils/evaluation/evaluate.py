@@ -62,8 +62,8 @@ def evaluate_system(
 
     true_masks: give the system the true masks of frames 0..10 in place of the frames.
     Metrics: those of `MaskScore`; the baseline `copy_last_jaccard` (the true mask of frame 10 as the answer) and the
-    upper bound `oracle_jaccard` (the truth without objects never seen); `segmentation_jaccard` of frames 0..10 where the system has a segmenter;
-    `seconds_per_video`, `parameters`, `gflops_per_video`, `videos`.
+    upper bound `oracle_jaccard` (the truth without objects never seen); `segmentation_jaccard` of frames 0..10 where
+    the system has a segmenter; `seconds_per_video`, `parameters`, `gflops_per_video`, `videos`.
     """
     if split.masks is None:
         raise ValueError("a split without masks cannot be scored; choose train or val")

@@ -1,8 +1,8 @@
 """SimVP on masks: the masks of T frames in, scores of the classes in the T frames that follow.
 
-The medium decides what SimVP sees of a mask. `number` and `one_hot` are the published forms. `objects` uses that a
-class id is an identity: the same small network forecasts the place of each object by itself (`places`), so every object
-teaches all others.
+The representation decides what SimVP sees of a mask. `number` and `one_hot` are the published forms. `objects` uses
+that a class id identifies an object: one small network forecasts the location of each object separately (see
+`location_maps`), so all objects train the same weights.
 """
 
 import torch
@@ -17,7 +17,7 @@ from vidseg_utils.models.location_maps import NEVER, Places, around, centroids, 
 from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.models.unet import class_parts
 
-MEDIA = ("number", "objects", "one_hot")
+REPRESENTATIONS = ("number", "objects", "one_hot")
 SEEN_SHARE = 2e-4  # of the past's pixels; a class that has fewer is a slip of the segmenter
 HELD = 4.0  # logit by which a residual one-hot model, before it has learned anything, holds on to the last mask
 REACH = 0.8  # of the picture's height and width: the size of the map around an object
@@ -41,9 +41,12 @@ class ClassEmbedding(nn.Module):
 class MaskSimVP(nn.Module):
     """Masks to the masks that follow: (B, T, H, W) -> (B, T, 49, H, W) logits, or class numbers (B, T, 1, H, W).
 
-    medium: "number", the class id in one channel, which is also what comes out; "one_hot", 49 channels; or "objects":
-        for each class of the past its own plane beside the scene in a class embedding of `embedding` channels, both as
-        seen from the object; what comes out is where it will be, and a class that the past lacks cannot be forecast
+    representation:
+        "number": the class id in one channel, as input and as output
+        "one_hot": 49 channels
+        "objects": for each class of the past its own plane beside the scene in a class embedding of `embedding`
+            channels, both in a window around the object; the output is where the object will be, so a class that the
+            past lacks cannot be forecast
     shrink: SimVP works at 1/shrink of the size, 1 as published; masks come back by bilinear interpolation, places as
         they are
     residual: forecast what is added to the last mask, so that training begins at copy-last; with "objects" what is
@@ -55,7 +58,7 @@ class MaskSimVP(nn.Module):
     def __init__(
         self,
         n_frames: int = 11,
-        medium: str = "objects",
+        representation: str = "objects",
         hid_s: int = 64,
         hid_t: int = 256,
         n_s: int = 4,
@@ -68,15 +71,15 @@ class MaskSimVP(nn.Module):
         ahead: int | None = None,
     ) -> None:
         super().__init__()
-        check_choice("medium", medium, MEDIA)
+        check_choice("representation", representation, REPRESENTATIONS)
         ahead = n_frames if ahead is None else ahead
         check_positive(shrink=shrink, embedding=embedding, ahead=ahead)
-        self.medium, self.residual, self.shrink, self.ahead = medium, residual, shrink, ahead
-        self.embedding = ClassEmbedding(embedding) if medium == "objects" else None
-        in_channels = {"number": 1, "one_hot": N_CLASSES, "objects": 1 + embedding + residual}[medium]
+        self.representation, self.residual, self.shrink, self.ahead = representation, residual, shrink, ahead
+        self.embedding = ClassEmbedding(embedding) if representation == "objects" else None
+        in_channels = {"number": 1, "one_hot": N_CLASSES, "objects": 1 + embedding + residual}[representation]
         self.simvp = SimVP(
             (n_frames, in_channels, 2 ** (n_s // 2), 2 ** (n_s // 2)),
-            out_channels=2 if medium == "objects" else in_channels,  # being here, and being nowhere
+            out_channels=2 if representation == "objects" else in_channels,  # being here, and being nowhere
             hid_s=hid_s,
             hid_t=hid_t,
             n_s=n_s,
@@ -87,7 +90,7 @@ class MaskSimVP(nn.Module):
         if residual:
             nn.init.zeros_(self.simvp.decoder.readout.weight)
             nn.init.zeros_(self.simvp.decoder.readout.bias)
-        if residual and medium == "objects":
+        if residual and representation == "objects":
             self.stride = nn.Parameter(torch.ones(n_frames))  # of the straight line's length
             later = (torch.arange(n_frames) + ahead - n_frames).clamp(min=0)  # than the next frame
             spread = torch.linspace(-0.5, 1, n_frames)[later]
@@ -99,19 +102,19 @@ class MaskSimVP(nn.Module):
         masks: (B, T, H, W) class ids; others (255 = unknown) count as background
         last: only the last so many frames
         as_places: with "objects", the probabilities of the places instead of masks painted from the likeliest
-        returns: (B, T or last, 49, H, W) logits; with the medium "number" (B, T or last, 1, H, W) class ids as floats
+        returns: (B, T or last, 49, H, W) logits; with "number" (B, T or last, 1, H, W) class ids as floats
         Raises ValueError for another number of frames.
         """
         if masks.ndim != 4 or masks.is_floating_point():
             raise ValueError(f"expected masks (B, T, H, W) of whole numbers, got {masks.dtype} {tuple(masks.shape)}")
         masks = masks.long()
         masks = masks.masked_fill(masks >= N_CLASSES, BACKGROUND)
-        if self.medium == "objects":
+        if self.representation == "objects":
             places = self._forecast_places(masks, last)
             return places if as_places else paint(places)
         (height, width), multiple = masks.shape[2:], self.shrink * self.simvp.multiple
         masks = F.pad(masks, (0, -width % multiple, 0, -height % multiple), value=BACKGROUND)
-        forecast = self._forecast_number if self.medium == "number" else self._forecast_one_hot
+        forecast = self._forecast_number if self.representation == "number" else self._forecast_one_hot
         return forecast(masks, last)[..., :height, :width]
 
     def _forecast_number(self, masks: Tensor, last: int | None) -> Tensor:

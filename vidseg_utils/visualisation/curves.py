@@ -60,7 +60,7 @@ def horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylabel: s
 
 
 def score_bars(ax: Axes, scores: Mapping[str, float], *, references: Mapping[str, float] | None = None) -> Axes:
-    """Draw each system's Jaccard as a horizontal bar, best at the top; dashed lines for references such as copy-last."""
+    """Draw each system's Jaccard as a horizontal bar, best at the top; dashed lines for references, say copy-last."""
     names = sorted(scores, key=lambda name: scores[name])
     bars = ax.barh(names, [scores[name] for name in names], color=CYCLE[0], height=0.6)
     ax.bar_label(bars, fmt="%.3f", padding=3, bbox=_WHITE, zorder=5)

@@ -1,4 +1,4 @@
-"""How SimVP learns to forecast masks: media, losses, which masks it sees, and what chooses its best epoch."""
+"""How SimVP learns to forecast masks: representations, losses, which masks it sees, and what chooses its best epoch."""
 
 import math
 from collections.abc import Callable
@@ -29,16 +29,16 @@ from vidseg_utils.training.weights import load_model
 TRAIN_ON = ("true", "predicted")  # which masks stand for the past
 
 
-def mask_loss(medium: str, last_frame_weight: float) -> Callable[..., Tensor]:
+def mask_loss(representation: str, last_frame_weight: float) -> Callable[..., Tensor]:
     """MSE for class numbers, cross-entropy for one-hot masks: (forecast, masks) -> scalar. For "objects", whose losses
     of the single frames are cross-entropies of places, their mean: (T,) -> scalar.
 
     In all of them frame 21 counts so many times.
     """
-    if medium == "number":
+    if representation == "number":
         mse = build_loss("mse", last_frame_weight=last_frame_weight)
         return lambda numbers, masks: mse(numbers, masks.where(masks < N_CLASSES, 0)[:, :, None].float())
-    if medium == "one_hot":
+    if representation == "one_hot":
         return build_loss("cross_entropy", last_frame_weight=last_frame_weight)
     return partial(mean_of_frames, last_frame_weight=last_frame_weight)
 
@@ -47,7 +47,7 @@ def train_mask_simvp(
     workspace: Workspace,
     *,
     run: Path | None = None,
-    medium: str = "objects",
+    representation: str = "objects",
     train_on: str = "predicted",
     unlabeled: bool = True,
     last_frame_weight: float = 3.0,
@@ -58,8 +58,9 @@ def train_mask_simvp(
 ) -> tuple[nn.Module, list[dict]]:
     """Train SimVP from masks 0..10 to masks 11..21, or load it if its run is finished.
 
-    run: the run folder, by default that of "mask_objects" and so on; medium: "number" (MSE), "one_hot" or "objects"
-    (cross-entropy); train_on: past masks that are "true" or "predicted" by U-Net, with a true future; unlabeled: with
+    run: the run folder, by default that of "mask_objects" and so on
+    representation: "number" (MSE), "one_hot" or "objects" (cross-entropy)
+    train_on: past masks that are "true" or "predicted" by U-Net, with a true future; unlabeled: with
     predicted masks, learn from the unlabelled videos too, whose future are pseudo-labels
     configuration: SimVP's sizes, such as "4_8_64_256_7", see `parse_configuration`; translator: "inception" or "gsta";
     these and epochs are the profile's unless given
@@ -69,16 +70,16 @@ def train_mask_simvp(
     """
     check_choice("train_on", train_on, TRAIN_ON)
     profile = workspace.profile
-    own = medium == "objects"  # the published media take the sizes of SimVP on frames
+    own = representation == "objects"  # the published representations take the sizes of SimVP on frames
     config = {
-        "medium": medium,
-        **(parse_configuration(configuration) if configuration else default_sizes(profile, medium)),
+        "representation": representation,
+        **(parse_configuration(configuration) if configuration else default_sizes(profile, representation)),
         "translator": translator or ("gsta" if own else "inception"),
         "shrink": profile.mask_cell if own else profile.mask_shrink,
         "residual": own or profile.simvp_residual,
         **({"ahead": ahead} if own and ahead != PAST_FRAMES else {}),
     }
-    criterion = mask_loss(medium, last_frame_weight)
+    criterion = mask_loss(representation, last_frame_weight)
     fit_config = workspace.fit_config(
         epochs=epochs or (profile.mask_epochs if own else profile.simvp_epochs),
         batch_size=profile.mask_batch_size if own else profile.simvp_batch_size,
@@ -95,7 +96,7 @@ def train_mask_simvp(
             past, future = past.flip(-1), future.flip(-1)
         p = sampling.truth_probability
         loss, _ = forecast_loss(
-            network, past, future, medium=medium, criterion=criterion, ahead=ahead, truth_probability=p
+            network, past, future, representation=representation, criterion=criterion, ahead=ahead, truth_probability=p
         )
         return loss
 
@@ -106,9 +107,9 @@ def train_mask_simvp(
         train,
         val,
         step=step,
-        validate=partial(score_masks, medium=medium, criterion=criterion, ahead=ahead),
+        validate=partial(score_masks, representation=representation, criterion=criterion, ahead=ahead),
         config=fit_config,
-        run=run or workspace.run(f"mask_{medium}"),
+        run=run or workspace.run(f"mask_{representation}"),
         on_epoch=sampling.on_epoch,
         description=workspace.describe(
             "mask_simvp",
@@ -131,9 +132,9 @@ def parse_configuration(text: str) -> dict[str, int]:
     return dict(zip(names, map(int, sizes), strict=True))
 
 
-def default_sizes(profile: Profile, medium: str) -> dict[str, int]:
-    """The sizes of SimVP that the profile has for a medium."""
-    if medium == "objects":
+def default_sizes(profile: Profile, representation: str) -> dict[str, int]:
+    """The sizes of SimVP that the profile has for a representation."""
+    if representation == "objects":
         return parse_configuration(profile.mask_configuration)
     names = ("n_s", "n_t", "hid_s", "hid_t")
     return {name: getattr(profile, f"simvp_{name}") for name in names}
@@ -165,7 +166,7 @@ def score_masks(
     loader: DataLoader,
     device: torch.device,
     *,
-    medium: str,
+    representation: str,
     criterion: Callable,
     ahead: int = PAST_FRAMES,
 ) -> dict[str, float]:
@@ -173,7 +174,9 @@ def score_masks(
     confusion, total, n_clips = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64), 0.0, 0
     for batch in loader:
         past, future = batch["past"].to(device), batch["future"].to(device)
-        loss, forecast = forecast_loss(model, past, future, medium=medium, criterion=criterion, ahead=ahead)
+        loss, forecast = forecast_loss(
+            model, past, future, representation=representation, criterion=criterion, ahead=ahead
+        )
         total, n_clips = total + float(loss) * len(past), n_clips + len(past)
         confusion += confusion_matrix(last_mask(forecast, past).cpu(), future[:, -1].cpu())
     jaccard, loss = jaccard_of(confusion), total / n_clips
@@ -193,7 +196,7 @@ def forecast_loss(
     past: Tensor,
     future: Tensor,
     *,
-    medium: str,
+    representation: str,
     criterion: Callable[..., Tensor],
     ahead: int = PAST_FRAMES,
     truth_probability: float = 0.0,
@@ -201,7 +204,7 @@ def forecast_loss(
     """past, future: (B, 11, H, W) -> the loss by `mask_loss`, and the forecast, which `last_mask` turns into a mask."""
     truth, model = future.where(future < N_CLASSES, BACKGROUND), model if ahead == PAST_FRAMES else checkpointed(model)
     how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
-    if medium == "objects":
+    if representation == "objects":
         steps = forecast_places(model, past, **how)
         losses = [place_losses(*step) for step in zip(steps, future.split(ahead, dim=1), strict=True)]
         return criterion(torch.cat(losses)), steps[-1]
@@ -224,7 +227,7 @@ def forecast_scores(
     if ahead == PAST_FRAMES:
         return model(past)
     how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
-    if getattr(model, "medium", None) == "objects":
+    if getattr(model, "representation", None) == "objects":
         return torch.cat([paint(places) for places in forecast_places(model, past, **how)], dim=1)
     return rollout(model, past, PAST_FRAMES, feedback=decide, **how)
 
@@ -237,7 +240,7 @@ def forecast_places(
     truth: Tensor | None = None,
     truth_probability: float = 0.0,
 ) -> list[Places]:
-    """As `forecast_scores`, for the medium "objects": where they will be, in steps of `ahead` frames up to frame 21.
+    """As `forecast_scores`, for "objects": where they will be, in steps of `ahead` frames up to frame 21.
 
     What is fed back is each object's last mask, moved: painted chances would grow from step to step.
     """

@@ -18,7 +18,7 @@ class UnetMaskSimVP(Forecaster):
     name = "mask_simvp"
     parts = ("unet", "mask_objects")
     accepts_masks = True
-    recipe: ClassVar[dict[str, object]] = {"medium": "objects"}  # what `train_mask_simvp` is given
+    recipe: ClassVar[dict[str, object]] = {"representation": "objects"}  # what `train_mask_simvp` is given
 
     def __init__(self, predictor: nn.Module, *, segmenter: nn.Module | None = None):
         super().__init__(segmenter=segmenter)
@@ -46,7 +46,7 @@ class UnetMaskSimVPCrossEntropy(UnetMaskSimVP):
 
     name = "mask_simvp_cross_entropy"
     parts = ("unet", "mask_one_hot")
-    recipe: ClassVar[dict[str, object]] = {"medium": "one_hot", "unlabeled": False}
+    recipe: ClassVar[dict[str, object]] = {"representation": "one_hot", "unlabeled": False}
 
 
 class UnetMaskSimVPMSE(UnetMaskSimVP):
@@ -54,7 +54,7 @@ class UnetMaskSimVPMSE(UnetMaskSimVP):
 
     name = "mask_simvp_mse"
     parts = ("unet", "mask_number")
-    recipe: ClassVar[dict[str, object]] = {"medium": "number", "unlabeled": False, "last_frame_weight": 1.0}
+    recipe: ClassVar[dict[str, object]] = {"representation": "number", "unlabeled": False, "last_frame_weight": 1.0}
 
 
 class UnetMaskSimVPRollout(UnetMaskSimVP):
@@ -62,4 +62,4 @@ class UnetMaskSimVPRollout(UnetMaskSimVP):
 
     name = "mask_simvp_rollout"
     parts = ("unet", "mask_objects_rollout")
-    recipe: ClassVar[dict[str, object]] = {"medium": "objects", "ahead": 1}
+    recipe: ClassVar[dict[str, object]] = {"representation": "objects", "ahead": 1}

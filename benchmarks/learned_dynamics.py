@@ -18,9 +18,9 @@ from vidseg_utils.metrics.masks import jaccard
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.ladder import Move, rollout_errors
-from vidseg_utils.systems.object_dynamics.learned.rollout import advance_learned
+from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
-from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.task import FRAME_STEP
 from vidseg_utils.training.weights import load_model
@@ -37,8 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     workspace = Workspace.of(arguments.profile)
-    physics, network = (load_model(workspace.run(run)) for run in ("planar_physics", "interaction_network"))
-    constants = PlanarConstants.of(physics().numpy())
+    physics, network = (load_model(workspace.run(run)) for run in ("rigid_body_physics", "interaction_network"))
+    constants = PhysicsConstants.of(physics().numpy())
 
     def straight(worlds: Worlds, _: np.ndarray) -> None:
         worlds.position += FRAME_STEP * worlds.velocity
@@ -46,7 +46,7 @@ def main() -> None:
     moves: dict[str, Move] = {
         "straight line": straight,
         "fitted physics": lambda worlds, _: advance(worlds, FRAME_STEP, constants),
-        "learned": lambda worlds, ids: advance_learned(worlds, FRAME_STEP, network, ids),
+        "learned": lambda worlds, ids: advance_with_network(worlds, FRAME_STEP, network, ids),
     }
     systems = {"fitted physics": ObjectDynamics(physics)} | {
         dynamics: LearnedObjectDynamics(physics, network, dynamics=dynamics) for dynamics in DYNAMICS
@@ -78,10 +78,10 @@ def forecasts(trajectories: list[Trajectory], systems: dict[str, ObjectDynamics]
     masks = np.stack([cast(trajectory, height) for trajectory in trajectories])
     target = torch.from_numpy(masks[:, 21])
     print(f"\nfrom true masks: copy-last: Jaccard {jaccard(torch.from_numpy(masks[:, 10]), target):.3f}")
-    tracks, worlds = next(iter(systems.values())).worlds_now(masks[:, :11])
+    tracks, worlds = next(iter(systems.values())).estimate_worlds(masks[:, :11])
     for name, system in systems.items():
         start = time.process_time()
-        answer = system.answer(tracks, worlds.copy(), height=masks.shape[2], width=masks.shape[3])
+        answer = system.forecast_from_worlds(tracks, worlds.copy(), height=masks.shape[2], width=masks.shape[3])
         spent = (time.process_time() - start) / len(masks)
         score = jaccard(torch.from_numpy(answer), target)
         print(f"{name}: Jaccard {score:.3f}; {1e3 * spent:.0f} ms a video to move and draw")

@@ -26,16 +26,16 @@ from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.systems import Workspace, build_system
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.image_plane import carry_masks
+from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 from vidseg_utils.systems.object_dynamics.ladder import (
-    answers_from_masks,
-    answers_from_truth,
+    forecasts_from_masks,
+    forecasts_from_truth,
     rollout_errors,
-    state_errors,
+    state_error_table,
 )
-from vidseg_utils.systems.object_dynamics.perception.class_assignment import vote_classes
-from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
-from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants, yaw_of
+from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
+from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants, yaw_from_rotations
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP
 from vidseg_utils.world.silhouettes import draw_masks
@@ -94,7 +94,7 @@ def show_profile(workspace: Workspace, count: int) -> ObjectDynamics:
 def show_simulated(arguments: argparse.Namespace) -> ObjectDynamics:
     """Fit the constants to simulated videos and score them on others, here and in another world; returns the system."""
     if arguments.constants and arguments.constants.is_file():
-        constants = PlanarConstants.of(np.load(arguments.constants))
+        constants = PhysicsConstants.of(np.load(arguments.constants))
     else:
         train = videos(arguments.seed, arguments.train, None, "simulate training videos")
         start = time.perf_counter()
@@ -110,7 +110,7 @@ def show_simulated(arguments: argparse.Namespace) -> ObjectDynamics:
         print(f"\n## {title}: {len(val)} videos at {arguments.height} x {arguments.height * 3 // 2}")
         masks = np.stack([cast(trajectory, arguments.height) for trajectory in val])
         rng = np.random.default_rng(0)
-        noisy = vote_classes(np.stack([segmented(clip, rng) for clip in masks[:, :11]]))
+        noisy = assign_track_classes(np.stack([segmented(clip, rng) for clip in masks[:, :11]]))
         show_ladder(val, masks, {"noisy masks": noisy, "true masks": masks[:, :11]}, system)
         show_rollouts(val, system)
     return system
@@ -124,7 +124,7 @@ def cast(trajectory: Trajectory, height: int) -> np.ndarray:
     """(22, height, width) masks, sampled as the course's are."""
     shape = (trajectory.class_ids.astype(int) - 1) // 16
     at = trajectory.at(CLIP_VIDEO_FRAMES)
-    poses = np.concatenate([at.positions[..., :2], yaw_of(shape, at.rotations)[..., None]], axis=-1)
+    poses = np.concatenate([at.positions[..., :2], yaw_from_rotations(shape, at.rotations)[..., None]], axis=-1)
     ids = np.broadcast_to(trajectory.class_ids, poses.shape[:2])
     return nearest_scale(draw_masks(ids, poses, ids > 0, height=160, width=240), height=height, width=height * 3 // 2)
 
@@ -154,15 +154,15 @@ def show_ladder(
     """
     past, target = masks[:, :11], torch.tensor(masks[:, -1])
     height, width = masks.shape[2:]
-    answers = {"copy frame 10": masks[:, 10], "straight lines in the picture": carry_masks(past)}
+    answers = {"copy frame 10": masks[:, 10], "straight lines in the picture": extrapolate_masks(past)}
     for name, given in sources.items():
         start = time.process_time()
-        ways = answers_from_masks(system, given, height=height, width=width)
+        ways = forecasts_from_masks(system, given, height=height, width=width)
         answers |= {f"{name}: {way}": answer for way, answer in ways.items()}
         print(f"{name}: {1e3 * (time.process_time() - start) / len(masks):.0f} ms of one core a video")
-    for name, answer in (answers | answers_from_truth(system, trajectories, past)).items():
+    for name, answer in (answers | forecasts_from_truth(system, trajectories, past)).items():
         print(f"{name:40s} {jaccard(torch.tensor(answer), target):.3f}")
-    print(f"\n{state_errors(system, trajectories, sources)}")
+    print(f"\n{state_error_table(system, trajectories, sources)}")
 
 
 def show_rollouts(

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from vidseg_utils.checks import check_positive
 
-SPEED, TURN = 0.08, 0.1  # usual speed (units a frame) and spin (radians a frame): what the inputs are divided by
+USUAL_SPEED, USUAL_SPIN = 0.08, 0.1  # units and radians a frame; the inputs are divided by them
 REST = 1e-5  # units a frame: slower objects stand
 _LOSS = 5e-4, 2e-3  # what speed and spin lose in a frame when a network says 1
 _SOFT_PUSH = 0.005  # units a frame, of a contact that no longer closes
@@ -81,7 +81,7 @@ class InteractionNetwork(nn.Module):
         """Velocity and spin at the end of a frame without contact."""
         speed = objects.velocity.square().sum(-1).clamp_min(1e-14).sqrt()
         turning = objects.spin.abs()
-        loss = self.glide(torch.cat([kind, speed[..., None] / SPEED, turning[..., None] / TURN], dim=-1))
+        loss = self.glide(torch.cat([kind, speed[..., None] / USUAL_SPEED, turning[..., None] / USUAL_SPIN], dim=-1))
         left = functional.relu(1 - _LOSS[0] * loss[..., 0] / speed) * (speed > REST)
         turn_left = functional.relu(1 - _LOSS[1] * loss[..., 1] / turning.clamp_min(1e-7))
         velocity = torch.where(objects.active[..., None], objects.velocity * left[..., None], objects.velocity)
@@ -107,17 +107,19 @@ class InteractionNetwork(nn.Module):
 
         flat_kind = kind.flatten(0, 1)
         side = sum(
-            self.side(torch.cat([flat_kind[at], lever[:, None].abs() * 5, turning[at][:, None].abs() / TURN], dim=-1))
+            self.side(
+                torch.cat([flat_kind[at], lever[:, None].abs() * 5, turning[at][:, None].abs() / USUAL_SPIN], dim=-1)
+            )
             for lever, (at, _) in zip(lever_n, sides, strict=True)
         )
         meeting = torch.stack(
             [
                 contacts.gap / _GAP,
                 contacts.time,
-                approach / SPEED,
-                slip.abs() / SPEED,
+                approach / USUAL_SPEED,
+                slip.abs() / USUAL_SPEED,
                 (1 - contacts.time) * approach / _GAP,
-                functional.relu(approach) / SPEED,
+                functional.relu(approach) / USUAL_SPEED,
             ],
             dim=-1,
         ).clamp(-8, 8)

@@ -21,19 +21,19 @@ _TOP, _BOTTOM = (CAMERA_POSITION[2] - OBJECT_RADIUS + sign * VISIBLE_HALF_SIZE f
 
 
 @dataclass(frozen=True)
-class Rays:
+class PixelRays:
     """Rays of P pixels (the point at length s is the camera + s (x, y, -1)), and how they turn from pixel to pixel."""
 
     slope: np.ndarray  # (P, 2) x and y
     slope_u: np.ndarray  # (P, 2) their change a pixel to the right
     slope_v: np.ndarray  # (P, 2) their change a pixel down
 
-    def __getitem__(self, index: np.ndarray) -> "Rays":
-        return Rays(self.slope[index], self.slope_u[index], self.slope_v[index])
+    def __getitem__(self, index: np.ndarray) -> "PixelRays":
+        return PixelRays(self.slope[index], self.slope_u[index], self.slope_v[index])
 
 
-def rays_at(u: np.ndarray, v: np.ndarray, *, height: int, width: int) -> Rays:
-    """Rays through pixel coordinates u (right) and v (down) of a picture of that size; both (P,)."""
+def pixel_rays(u: np.ndarray, v: np.ndarray, *, height: int, width: int) -> PixelRays:
+    """PixelRays through pixel coordinates u (right) and v (down) of a picture of that size; both (P,)."""
     inverse = np.linalg.inv(camera_matrix(height, width)[:, :3])
     direction = inverse @ np.stack([u, v, np.ones_like(u)])  # (3, P)
     down = -direction[2]
@@ -41,11 +41,11 @@ def rays_at(u: np.ndarray, v: np.ndarray, *, height: int, width: int) -> Rays:
     def turn(column: np.ndarray) -> np.ndarray:
         return ((column[:2, None] + direction[:2] * column[2] / down) / down).T
 
-    return Rays((direction[:2] / down).T, turn(inverse[:, 0]), turn(inverse[:, 1]))
+    return PixelRays((direction[:2] / down).T, turn(inverse[:, 0]), turn(inverse[:, 1]))
 
 
 @lru_cache(maxsize=8)
-def sample_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def mask_sample_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Where a mask of that size was sampled: u (W,) and v (H,) in its own pixels.
 
     Smaller masks take every n-th pixel of the 160 x 240 original, whose centres are not those of the larger pixels.
@@ -56,14 +56,14 @@ def sample_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Distance:
+class SignedDistance:
     """Signed distance of P rays from their objects (negative: covered), in pixels, with derivatives by the pose."""
 
     pixels: np.ndarray  # (P,)
     by_pose: np.ndarray  # (3, P) by x, y (a world unit) and yaw (a radian)
 
 
-def signed_distance(rays: Rays, shapes: np.ndarray, poses: np.ndarray) -> Distance:
+def signed_distance(rays: PixelRays, shapes: np.ndarray, poses: np.ndarray) -> SignedDistance:
     """rays of P pixels, the shape (P,) and pose (P, 3: x, y, yaw) of the object that each is held against."""
     value, by_u, by_v = (np.empty(len(shapes)) for _ in range(3))
     by_pose = np.zeros((3, len(shapes)))
@@ -72,14 +72,14 @@ def signed_distance(rays: Rays, shapes: np.ndarray, poses: np.ndarray) -> Distan
         if len(index):
             value[index], by_u[index], by_v[index], by_pose[:, index] = function(rays[index], poses[index])
     scale = np.maximum(np.hypot(by_u, by_v), 1e-6)
-    return Distance(value / scale, by_pose / scale)
+    return SignedDistance(value / scale, by_pose / scale)
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1]
 
 
-def _cylinder(rays: Rays, poses: np.ndarray) -> tuple:
+def _cylinder(rays: PixelRays, poses: np.ndarray) -> tuple:
     offset = poses[:, :2] - _EYE
     length = _dot(offset, rays.slope) / _dot(rays.slope, rays.slope)
     length = np.clip(length, _TOP[CYLINDER], _BOTTOM[CYLINDER])
@@ -95,7 +95,7 @@ def _cylinder(rays: Rays, poses: np.ndarray) -> tuple:
     )
 
 
-def _sphere(rays: Rays, poses: np.ndarray) -> tuple:
+def _sphere(rays: PixelRays, poses: np.ndarray) -> tuple:
     offset = poses[:, :2] - _EYE
     rise = OBJECT_RADIUS - CAMERA_POSITION[2]
     length = (_dot(offset, rays.slope) - rise) / (_dot(rays.slope, rays.slope) + 1)
@@ -111,7 +111,7 @@ def _sphere(rays: Rays, poses: np.ndarray) -> tuple:
     )
 
 
-def _cube(rays: Rays, poses: np.ndarray) -> tuple:
+def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
     """The widest gap between the segment and the square, over the square's two axes and across the segment."""
     offset = poses[:, :2] - _EYE
     cosine, sine = np.cos(poses[:, 2]), np.sin(poses[:, 2])
@@ -149,10 +149,10 @@ def _cube(rays: Rays, poses: np.ndarray) -> tuple:
 
 
 @lru_cache(maxsize=8)
-def _picture_rays(height: int, width: int) -> Rays:
-    u, v = sample_points(height, width)
+def _picture_rays(height: int, width: int) -> PixelRays:
+    u, v = mask_sample_points(height, width)
     uu, vv = np.meshgrid(u, v)
-    return rays_at(uu.ravel(), vv.ravel(), height=height, width=width)
+    return pixel_rays(uu.ravel(), vv.ravel(), height=height, width=width)
 
 
 def covered_pixels(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.systems.object_dynamics.perception.class_assignment import link, vote_classes
-from vidseg_utils.systems.object_dynamics.perception.components import find_patches, foreground
+from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes, link_components
+from vidseg_utils.systems.object_dynamics.perception.components import find_components, foreground
 from vidseg_utils.world.silhouettes import draw_masks
 
 CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids of one look: gray metal
@@ -27,24 +27,24 @@ def test_geometry_decides_where_pixels_take_every_shape(truth):
     rng = np.random.default_rng(0)
     shapes = rng.choice([CUBE, SPHERE, CYLINDER], size=masks.shape).astype(np.uint8)
     noisy = np.where(masks == truth, shapes, masks)
-    np.testing.assert_array_equal(vote_classes(noisy[None])[0], masks)
+    np.testing.assert_array_equal(assign_track_classes(noisy[None])[0], masks)
 
 
 def test_true_masks_are_left_as_they_are():
     masks = film([CUBE, SPHERE, 40], [[-1.5, -1.0], [1.0, 0.7], [0.0, -1.5]], [[0.15, 0.1], [0.0, 0.0], [0.1, 0.2]])
-    np.testing.assert_array_equal(vote_classes(masks[None])[0], masks)
+    np.testing.assert_array_equal(assign_track_classes(masks[None])[0], masks)
 
 
 def test_two_objects_of_one_look_that_touch_stay_two():
     masks = film([CUBE, CYLINDER], [[0.0, -1.0], [0.0, 1.0]], [[0.0, 0.17], [0.0, -0.17]], frames=6)
-    np.testing.assert_array_equal(vote_classes(masks[None])[0], masks)
+    np.testing.assert_array_equal(assign_track_classes(masks[None])[0], masks)
 
 
 def test_the_majority_of_frames_outvotes_one_frame():
     masks = film([CUBE], [[-1.0, -1.0]], [[0.1, 0.15]])
     flicker = masks.copy()
     flicker[4][masks[4] == CUBE] = 8 + CYLINDER  # another shape and material
-    np.testing.assert_array_equal(vote_classes(flicker[None])[0], masks)
+    np.testing.assert_array_equal(assign_track_classes(flicker[None])[0], masks)
 
 
 def test_scores_overrule_labels():
@@ -52,7 +52,7 @@ def test_scores_overrule_labels():
     wrong = np.where(masks == SPHERE, SPHERE + 1, 0).astype(np.uint8)
     scores = np.full((foreground(wrong).sum(), N_CLASSES), 0.001)
     scores[:, SPHERE] = 0.9
-    np.testing.assert_array_equal(vote_classes(wrong[None], [scores])[0], masks)
+    np.testing.assert_array_equal(assign_track_classes(wrong[None], [scores])[0], masks)
 
 
 def test_a_scrap_at_the_edge_of_an_object_belongs_to_it():
@@ -60,18 +60,18 @@ def test_a_scrap_at_the_edge_of_an_object_belongs_to_it():
     torn = masks.copy()
     row, column = np.argwhere(masks[3] == CUBE)[0]
     torn[3, row : row + 3, column : column + 3][masks[3, row : row + 3, column : column + 3] == CUBE] = RED_CUBE
-    assert len(find_patches(torn).area) == 11
-    np.testing.assert_array_equal(vote_classes(torn[None])[0], masks)
+    assert len(find_components(torn).area) == 11
+    np.testing.assert_array_equal(assign_track_classes(torn[None])[0], masks)
 
 
 def test_a_track_goes_on_behind_another_object():
     masks = film([CUBE, RED_CUBE], [[-0.2, -1.5], [0.2, 0.0]], [[0.0, 0.3], [0.0, 0.0]])
     assert (masks[5] == CUBE).sum() < (masks[0] == CUBE).sum() / 2
-    patches = find_patches(masks)
-    assert link(patches).max() == 1
+    patches = find_components(masks)
+    assert link_components(patches).max() == 1
 
 
 def test_an_empty_stage_stays_empty():
-    assert not vote_classes(np.zeros((1, 11, 40, 60), dtype=np.uint8)).any()
+    assert not assign_track_classes(np.zeros((1, 11, 40, 60), dtype=np.uint8)).any()
     unknown = np.full((2, 11, 40, 60), 255, dtype=np.uint8)
-    np.testing.assert_array_equal(vote_classes(unknown), unknown)
+    np.testing.assert_array_equal(assign_track_classes(unknown), unknown)

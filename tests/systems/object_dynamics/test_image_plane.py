@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vidseg_utils.systems.object_dynamics.image_plane import carry_masks
+from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 
 
 def clip():
@@ -15,7 +15,7 @@ def clip():
 
 
 def test_what_moves_goes_on_and_hides_what_is_farther():
-    answer = carry_masks(clip())[0]
+    answer = extrapolate_masks(clip())[0]
     assert (answer[8:14, 42:48] == 3).all() and (answer == 3).sum() == 36
     assert (answer == 7).sum() == 24 - 8  # two rows of four columns are hidden
 
@@ -24,11 +24,11 @@ def test_what_leaves_the_picture_is_gone_and_what_was_seen_once_is_left_out():
     masks = clip()
     masks[0, 4, 0, 0] = 9
     masks[masks == 255] = 0
-    answer = carry_masks(masks, ahead=40)
+    answer = extrapolate_masks(masks, ahead=40)
     assert not (answer == 3).any() and not (answer == 9).any() and (answer == 7).sum() == 24
 
 
 def test_unknown_pixels_are_nobody():
     masks = clip()
     masks[:, :, -1] = 255
-    assert set(np.unique(carry_masks(masks))) == {0, 3, 7}
+    assert set(np.unique(extrapolate_masks(masks))) == {0, 3, 7}

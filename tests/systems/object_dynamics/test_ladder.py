@@ -9,19 +9,19 @@ from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.ladder import (
-    answers_from_masks,
-    answers_from_truth,
-    clean_collision,
+    find_clear_collision,
+    forecasts_from_masks,
+    forecasts_from_truth,
     rollout_errors,
-    state_errors,
+    state_error_table,
 )
-from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world.silhouettes import draw_masks
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
-CONSTANTS = PlanarConstants()
+CONSTANTS = PhysicsConstants()
 IDS = np.array([1, 17, 33], dtype=np.uint8)  # a cube that is hit by a sphere, and a cylinder that passes
 
 
@@ -61,7 +61,7 @@ def test_every_rung_knows_more(truth, system):
     trajectory, masks = truth
     assert 60 < trajectory.collisions[0].frame < 110  # unseen
     past, target = masks[None, :11], torch.from_numpy(masks[None, -1])
-    answers = answers_from_masks(system, past) | answers_from_truth(system, [trajectory], past)
+    answers = forecasts_from_masks(system, past) | forecasts_from_truth(system, [trajectory], past)
     scores = {name: jaccard(torch.from_numpy(answer), target) for name, answer in answers.items()}
     assert scores["true state of frame 21"] == pytest.approx(1.0)
     assert scores["true state of what was seen"] == scores["true state of all objects"] > 0.9
@@ -77,7 +77,7 @@ def test_the_physics_that_made_a_rollout_makes_no_error(truth):
     errors = rollout_errors([truth[0]], moved_by(CONSTANTS), starts=(60, 12))
     assert [len(of_a_horizon) for of_a_horizon in errors] == [6] * 11  # three objects, two starts
     assert np.concatenate(errors).max() < 0.01
-    other = [e.mean() for e in rollout_errors([truth[0]], moved_by(PlanarConstants(quadratic_drag=0.3)))]
+    other = [e.mean() for e in rollout_errors([truth[0]], moved_by(PhysicsConstants(quadratic_drag=0.3)))]
     assert other[-1] > other[0] > 0 and other[-1] > 0.05
 
 
@@ -97,7 +97,7 @@ def cells_of(table):
 
 def test_states_are_held_against_the_truth(truth, system):
     trajectory, masks = truth
-    rows = cells_of(state_errors(system, [trajectory], {"true": masks[None, :11]}))
+    rows = cells_of(state_error_table(system, [trajectory], {"true": masks[None, :11]}))
     assert [row[1] for row in rows] == ["cube", "sphere", "cylinder"] and rows[0][2] == "11"
     places, states, velocities = ([float(row[at].split(" / ")[0]) for row in rows] for at in (3, 5, 6))
     assert 0 < max(places) < 0.05 and 0 < max(states) < 0.05 and max(velocities) < 0.1
@@ -108,7 +108,7 @@ def test_an_object_under_another_name_or_out_of_place_is_not_tracked(truth, syst
     trajectory, masks = truth
     misnamed = np.where(masks == 33, 34, masks)[None, :11]
     shifted = np.roll(masks, 12, axis=2)[None, :11]  # to the right, by an object's width or more
-    rows = cells_of(state_errors(system, [trajectory], {"misnamed": misnamed, "shifted": shifted}))
+    rows = cells_of(state_error_table(system, [trajectory], {"misnamed": misnamed, "shifted": shifted}))
     assert [row[0] for row in rows] == ["misnamed"] * 3 + ["shifted"] * 3
     assert [row[-1] for row in rows] == ["1.000", "1.000", "0.000"] + ["0.000"] * 3
     assert rows[2][2] == "11" and rows[2][3] == ""  # sighted, but nobody's
@@ -118,6 +118,6 @@ def test_the_collision_that_has_most_time_to_itself_is_shown(truth):
     trajectory = truth[0]
     second = Collision(trajectory.collisions[0].frame + 5, (0, 2), (0.0, 0.0, 0.2))
     crowded = Trajectory(*list(vars(trajectory).values())[:-1], (*trajectory.collisions, second))
-    assert clean_collision([crowded, trajectory, crowded]) == (1, trajectory.collisions[0])
+    assert find_clear_collision([crowded, trajectory, crowded]) == (1, trajectory.collisions[0])
     with pytest.raises(ValueError, match="nothing collides"):
-        clean_collision([])
+        find_clear_collision([])

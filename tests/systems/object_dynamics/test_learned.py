@@ -9,25 +9,25 @@ from vidseg_utils.models import build_model
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.learned.recipe import (
-    Windows,
+    TrajectoryWindows,
+    fit_interaction_network,
     rollout_loss,
-    train_interaction_network,
     training_windows,
 )
 from vidseg_utils.systems.object_dynamics.learned.rollout import (
-    advance_learned,
+    advance_with_network,
     find_contacts,
-    objects_of,
-    pairs_within,
+    nearby_pairs,
+    objects_from_worlds,
 )
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
-from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
-from vidseg_utils.systems.object_dynamics.physics.fitting import frame_seconds, worlds_at
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
+from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.world.silhouettes import draw_masks
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
-CONSTANTS = PlanarConstants()
+CONSTANTS = PhysicsConstants()
 SPHERE, CYLINDER, FRAMES = 17, 33, 40
 
 
@@ -67,7 +67,7 @@ def trajectories(count, seed=0):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    return train_interaction_network(trajectories(60), run=runs / "network", epochs=12)
+    return fit_interaction_network(trajectories(60), run=runs / "network", epochs=12)
 
 
 def test_the_loss_of_one_batch_falls_far():
@@ -90,11 +90,11 @@ def test_trained_rollouts_beat_straight_lines_by_far(trained):
     network, history = trained
     assert history[-1]["rollout_error"] < history[0]["rollout_error"]
     unseen = trajectories(20, seed=1)
-    seconds, ids = frame_seconds(unseen), np.tile([SPHERE, CYLINDER], (20, 1))
-    worlds = worlds_at(unseen, [0] * 20, seconds)
-    end = worlds_at(unseen, [FRAMES - 1] * 20, seconds)
+    seconds, ids = seconds_per_frame(unseen), np.tile([SPHERE, CYLINDER], (20, 1))
+    worlds = worlds_from_trajectories(unseen, [0] * 20, seconds)
+    end = worlds_from_trajectories(unseen, [FRAMES - 1] * 20, seconds)
     straight = worlds.position + (FRAMES - 1) * worlds.velocity
-    advance_learned(worlds, FRAMES - 1, network, ids)
+    advance_with_network(worlds, FRAMES - 1, network, ids)
     error, floor = (np.linalg.norm(p - end.position, axis=-1).mean() for p in (worlds.position, straight))
     assert error < 0.2 * floor
 
@@ -102,7 +102,7 @@ def test_trained_rollouts_beat_straight_lines_by_far(trained):
 def test_the_same_seed_trains_the_same_weights_bit_for_bit(tmp_path):
     for name in ("first", "second"):
         torch.manual_seed(len(name))  # whatever was drawn before must not matter
-        train_interaction_network(trajectories(6), run=tmp_path / name, epochs=1)
+        fit_interaction_network(trajectories(6), run=tmp_path / name, epochs=1)
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("first", "second")]
     assert weights[0] == weights[1]
 
@@ -114,7 +114,7 @@ def test_windows_are_padded_to_the_most_objects_and_padding_moves_nobody():
         *(getattr(one, name)[:, :1] for name in ("positions", "rotations", "velocities", "angular_velocities")),
         one.in_view[:, :1],
     )
-    window = Windows([alone, other], [(0, 0, 0)], length=4)[0]
+    window = TrajectoryWindows([alone, other], [(0, 0, 0)], length=4)[0]
     assert window["position"].shape == (5, 2, 2)
     assert window["active"].tolist() == [True, False]
 
@@ -125,14 +125,14 @@ def test_a_pair_that_will_touch_within_the_frame_is_found_at_the_moment_of_touch
     worlds.shape[0] = (1, 1, 1)
     worlds.position[0] = [[0.0, 0.0], [0.43, 0.0], [0.2, 0.0]]
     worlds.velocity[0] = [[0.06, 0.0], [0.0, 0.0], [0.0, 0.0]]
-    objects = objects_of(worlds, np.array([[SPHERE, SPHERE + 1, 0]]))
-    contacts = find_contacts(objects, pairs_within(objects, 8))
+    objects = objects_from_worlds(worlds, np.array([[SPHERE, SPHERE + 1, 0]]))
+    contacts = find_contacts(objects, nearby_pairs(objects, 8))
     assert contacts.first.tolist() == [0] and contacts.second.tolist() == [1]
     assert contacts.time.item() == pytest.approx(0.5, abs=1e-3)
     assert contacts.gap.item() == pytest.approx(0.0, abs=1e-4)
     np.testing.assert_allclose(contacts.normal, [[1.0, 0.0]], atol=1e-6)
     worlds.position[0, 1, 0] = 0.6
-    assert not len(find_contacts(objects_of(worlds, np.zeros((1, 3))), pairs_within(objects, 8)).first)
+    assert not len(find_contacts(objects_from_worlds(worlds, np.zeros((1, 3))), nearby_pairs(objects, 8)).first)
 
 
 @pytest.mark.parametrize("dynamics", DYNAMICS)
@@ -161,4 +161,4 @@ def test_an_unknown_choice_of_dynamics_is_refused():
 
 def test_a_single_trajectory_is_too_few_to_learn_from(tmp_path):
     with pytest.raises(ValueError, match="1 trajectories; the interaction network needs at least 2"):
-        train_interaction_network(trajectories(1), run=tmp_path / "run", epochs=1)
+        fit_interaction_network(trajectories(1), run=tmp_path / "run", epochs=1)

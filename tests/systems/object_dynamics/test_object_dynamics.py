@@ -13,20 +13,20 @@ from vidseg_utils.metrics.masks import jaccard
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.renderer.rays import cast_masks
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.decision import choose_mask
+from vidseg_utils.systems.object_dynamics.decision import decide_mask
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
-from vidseg_utils.systems.object_dynamics.perception.outlines import read_outlines
-from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
-from vidseg_utils.systems.object_dynamics.system import at_full_size
+from vidseg_utils.systems.object_dynamics.system import upsample_logits
 from vidseg_utils.world.silhouettes import draw_masks
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
 CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids
-CONSTANTS = PlanarConstants()
-FRICTIONLESS = PlanarConstants(
-    *(0.0,) * 6, 0.2, 0.2, 0.0, *(1.0,) * 6, start_speed=0.08, start_speed_spread=0.002, start_angle=0.3
+CONSTANTS = PhysicsConstants()
+FRICTIONLESS = PhysicsConstants(
+    *(0.0,) * 6, 0.2, 0.2, 0.0, *(1.0,) * 6, start_speed=0.08, start_speed_spread=0.002, start_angle_spread=0.3
 )
 
 
@@ -62,7 +62,7 @@ def test_places_and_yaws_are_read_off_outlines(height, tolerance):
     ids = np.array([[CUBE, SPHERE, CYLINDER]], dtype=np.uint8)
     poses = np.array([[[-1.0, 1.0, 0.3], [0.3, -0.8, 0.0], [1.2, 0.6, 0.0]]])
     masks = draw_masks(ids, poses, ids > 0, height=height, width=height * 3 // 2)
-    seen = read_outlines(masks[:, None])
+    seen = measure_poses(masks[:, None])
     assert seen.class_id.tolist() == [CUBE, SPHERE, CYLINDER]
     assert np.abs(seen.pose[:, :2] - poses[0, :, :2]).max() < tolerance
     assert abs(seen.pose[0, 2] - 0.3) < 5 * tolerance
@@ -75,10 +75,10 @@ def test_objects_are_as_large_as_the_pictures_show_them():
     turns = np.zeros((4, 1, 3, 3))
     turns[:, 0, 0, 0] = turns[:, 0, 1, 1] = np.cos(yaws)
     turns[:, 0, 1, 0], turns[:, 0, 0, 1], turns[:, 0, 2, 2] = np.sin(yaws), -np.sin(yaws), 1.0
-    seen = read_outlines(cast_masks(np.array([CUBE]), positions, turns)[:, None])
+    seen = measure_poses(cast_masks(np.array([CUBE]), positions, turns)[:, None])
     np.testing.assert_allclose(seen.pose[:, :2], places, atol=0.006)
     np.testing.assert_allclose(seen.pose[:, 2], yaws, atol=0.025)
-    assert seen.misfit.max() < 0.35
+    assert seen.residual.max() < 0.35
 
 
 def test_a_half_hidden_object_is_fitted_to_the_half_that_shows():
@@ -87,7 +87,7 @@ def test_a_half_hidden_object_is_fitted_to_the_half_that_shows():
     masks = draw_masks(ids, poses, ids > 0, height=160, width=240)
     alone = draw_masks(ids, poses, ids == CYLINDER, height=160, width=240)
     assert (masks == CYLINDER).sum() < 0.8 * (alone == CYLINDER).sum()
-    seen = read_outlines(masks[:, None])
+    seen = measure_poses(masks[:, None])
     assert np.abs(seen.pose[seen.class_id == CYLINDER, :2]).max() < 0.04
 
 
@@ -96,7 +96,7 @@ def test_an_object_cut_by_the_edge_of_the_picture_is_still_placed():
     poses = np.array([[[0.0, 2.2, 0.0]]])
     masks = draw_masks(ids, poses, ids > 0, height=160, width=240)
     assert (masks[:, :, -1] == SPHERE).any()
-    assert np.abs(read_outlines(masks[:, None]).pose[0, :2] - poses[0, 0, :2]).max() < 0.06
+    assert np.abs(measure_poses(masks[:, None]).pose[0, :2] - poses[0, 0, :2]).max() < 0.06
 
 
 def test_without_friction_an_object_keeps_its_velocity():
@@ -123,7 +123,7 @@ def test_a_collision_of_cubes_keeps_momentum_and_energy_and_turns_them():
 
 
 def test_constants_are_found_again_from_trajectories_alone():
-    truth = PlanarConstants(bounce_sphere_sphere=0.5, box_friction=4e-4)
+    truth = PhysicsConstants(restitution_sphere_sphere=0.5, sliding_friction=4e-4)
     rng = np.random.default_rng(0)
     trajectories = []
     for n in range(14):
@@ -145,8 +145,8 @@ def test_constants_are_found_again_from_trajectories_alone():
             Trajectory(np.array(ids), position, upright, velocity / 0.04, 0 * velocity, view, (collision,))
         )
     found = fit_constants(trajectories, progress=False)
-    assert found.bounce_sphere_sphere == pytest.approx(0.5, abs=0.05)
-    assert found.box_friction == pytest.approx(4e-4, rel=0.3)
+    assert found.restitution_sphere_sphere == pytest.approx(0.5, abs=0.05)
+    assert found.sliding_friction == pytest.approx(4e-4, rel=0.3)
     assert found.start_speed == pytest.approx(0.08, abs=0.01)
 
 
@@ -190,7 +190,7 @@ def test_scores_of_small_frames_place_outlines_between_their_pixels():
     shares = functional.one_hot(masks.long(), N_CLASSES).movedim(-1, 1).float()
     logits = functional.avg_pool2d(functional.pad(shares, (0, 1, 0, 1), mode="replicate"), 5, stride=4).add(1e-3).log()
     labels = logits.argmax(dim=1)  # (2, 40, 60)
-    fine = at_full_size(logits).argmax(dim=1)
+    fine = upsample_logits(logits).argmax(dim=1)
     np.testing.assert_array_equal(nearest_scale(fine.numpy(), height=40, width=60), labels)
     coarse = labels.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
     assert (fine != masks).sum() < 0.5 * (coarse != masks).sum()
@@ -230,9 +230,9 @@ def test_the_place_that_most_worlds_share_is_chosen():
     many.position[:, 0] = [[0, 0], [0, 0], [0, 0], [0, 2], [0, -2]]  # two worlds of five disagree with the others
     ids = np.array([[SPHERE]], dtype=np.uint8)
     alone = draw_masks(ids, np.zeros((1, 1, 3)), ids > 0, height=80, width=120)
-    np.testing.assert_array_equal(choose_mask(ids, many, height=80, width=120), alone)
+    np.testing.assert_array_equal(decide_mask(ids, many, height=80, width=120), alone)
     many.position[:, 0, 1] = np.arange(5)  # nobody agrees with anybody
-    assert not choose_mask(ids, many, height=80, width=120).any()
+    assert not decide_mask(ids, many, height=80, width=120).any()
 
 
 def test_an_object_that_takes_another_class_for_one_frame_is_one_object():

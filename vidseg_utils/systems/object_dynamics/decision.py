@@ -11,25 +11,27 @@ import numpy as np
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
 from vidseg_utils.world.silhouettes import draw_masks
 
-WORTH = 0.38  # expected overlap from which on an object is drawn: J / (1 + J) for a score J of about 0.6
+MIN_EXPECTED_OVERLAP = 0.38  # expected overlap from which on an object is drawn: J / (1 + J) for a score J of about 0.6
 _WIDTH, _DEPTH = 0.42, 0.85  # how far a silhouette moves, to the side and in depth, until it no longer overlaps itself
 
 
-def choose_mask(class_id: np.ndarray, worlds: Worlds, *, height: int, width: int, worth: float = WORTH) -> np.ndarray:
+def decide_mask(
+    class_id: np.ndarray, worlds: Worlds, *, height: int, width: int, min_overlap: float = MIN_EXPECTED_OVERLAP
+) -> np.ndarray:
     """class_id: (B, N), 0 = none; worlds: B x K of them, clip by clip -> (B, height, width) uint8 masks."""
     clips, slots = class_id.shape
     poses = worlds.poses.reshape(clips, -1, slots, 3)
-    chosen, drawn = choose_poses(poses, worth=worth)
+    chosen, drawn = decide_poses(poses, min_overlap=min_overlap)
     present = drawn & worlds.active.reshape(poses.shape[:3])[:, 0] & (class_id > 0)
     return draw_masks(class_id, chosen, present, height=height, width=width)
 
 
-def choose_poses(poses: np.ndarray, *, worth: float = WORTH) -> tuple[np.ndarray, np.ndarray]:
+def decide_poses(poses: np.ndarray, *, min_overlap: float = MIN_EXPECTED_OVERLAP) -> tuple[np.ndarray, np.ndarray]:
     """poses: (B, K, N, 3) of K sampled worlds -> the best pose of each object (B, N, 3), and whether to draw it."""
     overlap = expected_overlap(poses)
     best = overlap.argmax(axis=1)  # (B, N)
     chosen = np.take_along_axis(poses, best[:, None, :, None], axis=1)[:, 0]
-    return chosen, overlap.max(axis=1) >= worth
+    return chosen, overlap.max(axis=1) >= min_overlap
 
 
 def expected_overlap(poses: np.ndarray) -> np.ndarray:

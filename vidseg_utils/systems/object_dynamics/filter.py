@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
-from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.task import FRAME_STEP
 from vidseg_utils.world.camera import project
@@ -27,10 +27,10 @@ class FilterSettings:
     """How much the filter trusts what."""
 
     members: int = 24  # worlds of the ensemble
-    sighting_scale: float = 1.3  # of the outlines' own sigmas, which know nothing of a segmenter's habits
+    measurement_scale: float = 1.3  # of the outlines' own sigmas, which know nothing of a segmenter's habits
     position_noise: float = 3e-4  # world units a course frame
     spin_noise: float = 3e-4  # radians a video frame, a course frame, while moving
-    kick_noise: float = 0.02  # of a velocity change in a collision
+    collision_noise: float = 0.02  # of a velocity change in a collision
 
 
 class Noise:
@@ -49,7 +49,9 @@ class Noise:
         return table[class_id].swapaxes(1, 2)
 
 
-def follow(tracks: Tracks, constants: PlanarConstants, settings: FilterSettings, *, seed: int = 0) -> Worlds:
+def run_ensemble_filter(
+    tracks: Tracks, constants: PhysicsConstants, settings: FilterSettings, *, seed: int = 0
+) -> Worlds:
     """The ensemble at the last frame: B x K worlds, clip by clip; objects that were never sighted are inactive."""
     clips, frames, slots = tracks.seen.shape
     members = settings.members
@@ -65,7 +67,7 @@ def follow(tracks: Tracks, constants: PlanarConstants, settings: FilterSettings,
     worlds.shape[:] = np.repeat(shape, members, axis=0)
     entering = _entering(tracks, first, second, constants)
     second = np.where(entering, -1, second)  # a sighting like any other
-    covariance = np.linalg.inv(tracks.information) * settings.sighting_scale**2
+    covariance = np.linalg.inv(tracks.information) * settings.measurement_scale**2
     root = np.linalg.cholesky(covariance)
     for frame in range(frames):
         if frame:
@@ -79,12 +81,14 @@ def follow(tracks: Tracks, constants: PlanarConstants, settings: FilterSettings,
     return worlds
 
 
-def _entering(tracks: Tracks, first: np.ndarray, second: np.ndarray, constants: PlanarConstants) -> np.ndarray:
+def _entering(tracks: Tracks, first: np.ndarray, second: np.ndarray, constants: PhysicsConstants) -> np.ndarray:
     """(B, N): objects that were out of the picture a frame before their first sighting, and come in at full speed."""
     clip, slot = np.nonzero((first > 0) & tracks.seen.any(axis=1))
     frame = first[clip, slot]
     place = tracks.pose[clip, frame, slot, :2]
-    speed = np.array([glide_speed(np.array([1]), f * FRAME_STEP, constants)[0] for f in range(tracks.seen.shape[1])])
+    speed = np.array(
+        [remaining_start_speed(np.array([1]), f * FRAME_STEP, constants)[0] for f in range(tracks.seen.shape[1])]
+    )
     home = -place / np.maximum(np.linalg.norm(place, axis=-1, keepdims=True), 1e-6)
     before = place - FRAME_STEP * speed[frame][:, None] * home
     pixel = project(np.column_stack([before, np.full(len(before), OBJECT_RADIUS)]), height=1, width=1)
@@ -96,10 +100,10 @@ def _entering(tracks: Tracks, first: np.ndarray, second: np.ndarray, constants: 
     return entering
 
 
-def glide_speed(shape: np.ndarray, frames: int, constants: PlanarConstants) -> np.ndarray:
+def remaining_start_speed(shape: np.ndarray, frames: int, constants: PhysicsConstants) -> np.ndarray:
     """shape: (P,) -> what is left of the usual start speed after so many video frames, units a frame."""
     speed = np.full(len(shape), constants.start_speed)
-    friction = np.where(shape == SPHERE, constants.sphere_friction, constants.box_friction)
+    friction = np.where(shape == SPHERE, constants.rolling_friction, constants.sliding_friction)
     for _ in range(frames):
         speed = speed - friction - speed * (constants.linear_drag + constants.quadratic_drag * speed)
     return np.maximum(speed, 1e-3)
@@ -115,7 +119,7 @@ def _start(
     entering: np.ndarray,
     settings: FilterSettings,
     noise: Noise,
-    constants: PlanarConstants,
+    constants: PhysicsConstants,
 ) -> None:
     clip, slot = np.nonzero(appear)
     if not len(clip):
@@ -134,9 +138,9 @@ def _start(
     velocity = (then - now)[:, :, :2] / steps[:, None, None]
     speed = np.linalg.norm(velocity.mean(axis=1), axis=-1)
     loss = constants.linear_drag + constants.quadratic_drag * speed
-    loss += np.where(tracks.shape[clip, slot] == 1, constants.sphere_friction, constants.box_friction) / np.maximum(
-        speed, 1e-3
-    )
+    sphere = tracks.shape[clip, slot] == SPHERE
+    friction = np.where(sphere, constants.rolling_friction, constants.sliding_friction)
+    loss += friction / np.maximum(speed, 1e-3)
     velocity *= (1 + loss * steps / 2)[:, None, None]
     step = (then - now)[:, :, :2]
     mean = step.mean(axis=1)
@@ -147,10 +151,10 @@ def _start(
     comes = entering[clip, slot]
     if comes.any():
         drawn = noise.normal(frame, "enter", tracks.class_id[clip, slot][:, None], 2)[comes, :, 0]  # (P, K, 2)
-        usual = glide_speed(tracks.shape[clip, slot][comes], frame * FRAME_STEP, constants)
+        usual = remaining_start_speed(tracks.shape[clip, slot][comes], frame * FRAME_STEP, constants)
         speed = usual[:, None] * (1 + constants.start_speed_spread / constants.start_speed * drawn[..., 0])
         home = tracks.pose[clip, frame, slot][comes]
-        angle = np.arctan2(-home[:, 1], -home[:, 0])[:, None] + constants.start_angle * drawn[..., 1]
+        angle = np.arctan2(-home[:, 1], -home[:, 0])[:, None] + constants.start_angle_spread * drawn[..., 1]
         velocity[comes] = speed[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     turn = np.mod(then - now + np.pi / 4, np.pi / 2)[:, :, 2] - np.pi / 4
     spin = np.where((~still & (frame > 0))[:, None], 0.5 * turn / steps[:, None], 0.0)
@@ -174,7 +178,7 @@ def _disturb(
     worlds.spin += settings.spin_noise * drawn[..., 2] * moving
     kick = np.linalg.norm(worlds.velocity - before, axis=-1)
     drag = 0.08 * np.linalg.norm(before, axis=-1)
-    kick = settings.kick_noise * np.maximum(kick - drag, 0)
+    kick = settings.collision_noise * np.maximum(kick - drag, 0)
     worlds.velocity += kick[..., None] * drawn[..., 3:]
 
 
@@ -206,7 +210,7 @@ def _correct(
     cube = tracks.shape[clip, slot] == CUBE
     turn = seen[:, 2] - state[:, :, 2].mean(axis=1)
     seen[:, 2] -= np.round(turn / (np.pi / 2)) * np.pi / 2
-    information = tracks.information[clip, frame, slot] / settings.sighting_scale**2
+    information = tracks.information[clip, frame, slot] / settings.measurement_scale**2
     information[~cube, 2] = information[~cube, :, 2] = 0.0
     state[~cube, :, 2] = seen[~cube, None, 2]
 

@@ -10,7 +10,7 @@ from vidseg_utils.classes import N_CLASSES
 SIGHTINGS = 4  # the last ones of an object, which its speed is taken from
 
 
-def carry_masks(past: np.ndarray, *, ahead: int = 11) -> np.ndarray:
+def extrapolate_masks(past: np.ndarray, *, ahead: int = 11) -> np.ndarray:
     """past: (B, T, H, W) class ids, others unknown -> (B, H, W) uint8, `ahead` frames after the last.
 
     Every class moves in a straight line; what is lower in the picture is nearer and hides the rest.

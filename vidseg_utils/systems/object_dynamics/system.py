@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.object_dynamics.decision import choose_mask
-from vidseg_utils.systems.object_dynamics.filter import FilterSettings, follow
-from vidseg_utils.systems.object_dynamics.perception.class_assignment import vote_classes
+from vidseg_utils.systems.object_dynamics.decision import decide_mask
+from vidseg_utils.systems.object_dynamics.filter import FilterSettings, run_ensemble_filter
+from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
 from vidseg_utils.systems.object_dynamics.perception.components import foreground
-from vidseg_utils.systems.object_dynamics.perception.outlines import read_outlines
+from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks, build_tracks
-from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.unet_segmenter import train_segmenter
@@ -33,7 +33,7 @@ class ObjectDynamics(Forecaster):
     """U-Net masks (or true ones) -> objects on the floor -> an ensemble of possible worlds -> the mask worth most."""
 
     name = "object_dynamics"
-    parts = ("unet", "planar_physics")
+    parts = ("unet", "rigid_body_physics")
     accepts_masks = True
 
     def __init__(
@@ -47,7 +47,7 @@ class ObjectDynamics(Forecaster):
     ):
         super().__init__(segmenter=segmenter)
         self.model = model
-        self.constants = PlanarConstants.of(model().detach().cpu().numpy())
+        self.constants = PhysicsConstants.of(model().detach().cpu().numpy())
         self.settings = settings or FilterSettings()
         self.seed = seed
         self.processes = processes  # for batches of masks; a script that asks for more needs `if __name__ == …`
@@ -56,13 +56,13 @@ class ObjectDynamics(Forecaster):
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net, then fit the constants to the annotations of the training videos."""
         train_segmenter(workspace)
-        train_object_dynamics(workspace)
+        train_physics(workspace)
 
     @classmethod
     def load(cls, workspace: Workspace) -> "ObjectDynamics":
         """Load U-Net and the constants."""
         segmenter = load_model(workspace.run("unet"), device=workspace.device)
-        return cls(load_model(workspace.run("planar_physics")), segmenter=segmenter, seed=workspace.profile.seed)
+        return cls(load_model(workspace.run("rigid_body_physics")), segmenter=segmenter, seed=workspace.profile.seed)
 
     def segment(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W) of any size, in [0, 1] -> (B, T, 160, 240) class ids, one an object of a clip."""
@@ -71,11 +71,11 @@ class ObjectDynamics(Forecaster):
         for clip in frames.unbind(0):
             logits = segmenter(clip)  # (T, 49, H, W)
             if logits.shape[-2:] != (HEIGHT, WIDTH):
-                logits = at_full_size(logits)
+                logits = upsample_logits(logits)
             masks.append(logits.argmax(dim=1).to("cpu", torch.uint8).numpy())
             shown = torch.from_numpy(foreground(masks[-1])).to(logits.device)
             scores.append(logits.movedim(1, -1)[shown].softmax(dim=-1).cpu().numpy())
-        return torch.from_numpy(vote_classes(np.stack(masks), scores)).to(frames.device)
+        return torch.from_numpy(assign_track_classes(np.stack(masks), scores)).to(frames.device)
 
     def forecast_masks(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8. The same masks give the same answer."""
@@ -89,24 +89,24 @@ class ObjectDynamics(Forecaster):
 
     def _forecast_part(self, past: np.ndarray) -> np.ndarray:
         height, width = past.shape[2:]
-        return self.answer(*self.worlds_now(vote_classes(past)), height=height, width=width)
+        return self.forecast_from_worlds(*self.estimate_worlds(assign_track_classes(past)), height=height, width=width)
 
-    def answer(self, tracks: Tracks, worlds: Worlds, *, height: int, width: int) -> np.ndarray:
+    def forecast_from_worlds(self, tracks: Tracks, worlds: Worlds, *, height: int, width: int) -> np.ndarray:
         """Let the possible worlds run on to the last frame, and draw the mask that is worth most: (B, H, W) uint8."""
-        self.move_on(worlds, tracks)
-        return choose_mask(tracks.class_id, worlds, height=height, width=width)
+        self.advance_to_last_frame(worlds, tracks)
+        return decide_mask(tracks.class_id, worlds, height=height, width=width)
 
-    def move_on(self, worlds: Worlds, tracks: Tracks) -> None:
+    def advance_to_last_frame(self, worlds: Worlds, tracks: Tracks) -> None:
         """Let the possible worlds run on to the frame of the answer."""
         advance(worlds, FUTURE_FRAMES * FRAME_STEP, self.constants)
 
-    def worlds_now(self, past: np.ndarray) -> tuple[Tracks, Worlds]:
+    def estimate_worlds(self, past: np.ndarray) -> tuple[Tracks, Worlds]:
         """past: (B, T, H, W) masks -> the objects' tracks, and B x K possible worlds at the last of the frames."""
-        tracks = build_tracks(read_outlines(past), len(past), past.shape[1])
-        return tracks, follow(tracks, self.constants, self.settings, seed=self.seed)
+        tracks = build_tracks(measure_poses(past), len(past), past.shape[1])
+        return tracks, run_ensemble_filter(tracks, self.constants, self.settings, seed=self.seed)
 
 
-def at_full_size(logits: Tensor) -> Tensor:
+def upsample_logits(logits: Tensor) -> Tensor:
     """(T, 49, H, W) logits of smaller frames -> (T, 49, 160, 240), linear between the pixels that masks are sampled at.
 
     A pixel in two minds lies across an outline, and how much it leans to either side says where: more than its label.
@@ -120,7 +120,7 @@ def at_full_size(logits: Tensor) -> Tensor:
     return F.grid_sample(logits, grid, padding_mode="border", align_corners=True)
 
 
-def training_trajectories(workspace: Workspace) -> list[Trajectory]:
+def load_training_trajectories(workspace: Workspace) -> list[Trajectory]:
     """The annotations of the training videos. Raises ValueError, with the cure, where there are none."""
     split = workspace.split("train")
     found = [split.annotation(index) for index in range(len(split))]
@@ -133,8 +133,8 @@ def training_trajectories(workspace: Workspace) -> list[Trajectory]:
     return trajectories
 
 
-def train_object_dynamics(
-    workspace: Workspace, *, run: str = "planar_physics", progress: bool = True
+def train_physics(
+    workspace: Workspace, *, run: str = "rigid_body_physics", progress: bool = True
 ) -> ObjectDynamicsModel:
     """Fit the constants to the annotations of the training split, or load them if the run is finished.
 
@@ -143,7 +143,7 @@ def train_object_dynamics(
     folder = workspace.run(run)
     with locked(folder):
         if not is_finished(folder):
-            settings = {"n_constants": len(PlanarConstants().as_array())}
+            settings = {"n_constants": len(PhysicsConstants().as_array())}
             claim(
                 folder,
                 {
@@ -153,7 +153,7 @@ def train_object_dynamics(
                 },
                 defaults={},
             )
-            trajectories = training_trajectories(workspace)
+            trajectories = load_training_trajectories(workspace)
             constants = fit_constants(trajectories, progress=progress)
             model = ObjectDynamicsModel(**settings)
             model.constants.copy_(torch.from_numpy(constants.as_array()))

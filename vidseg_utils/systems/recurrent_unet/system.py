@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vidseg_utils.models.recurrent_unet import RecurrentUNet
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.system import train_object_dynamics
+from vidseg_utils.systems.object_dynamics.system import train_physics
 from vidseg_utils.systems.recurrent_unet.recipe import Recipe, train_on_frames, train_recurrent_unet
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.weights import load_model
@@ -52,16 +52,16 @@ class RecurrentObjectDynamics(ObjectDynamics):
     """Object dynamics that reads its objects off the recurrent U-Net's masks."""
 
     name = "recurrent_object_dynamics"
-    parts = ("recurrent_unet", "planar_physics")
+    parts = ("recurrent_unet", "rigid_body_physics")
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train the recurrent U-Net, then fit the constants."""
         RecurrentCopyLast.train(workspace)
-        train_object_dynamics(workspace)
+        train_physics(workspace)
 
     @classmethod
     def load(cls, workspace: Workspace) -> "RecurrentObjectDynamics":
         """Load both."""
-        model = load_model(workspace.run("planar_physics"))
+        model = load_model(workspace.run("rigid_body_physics"))
         return cls(model, segmenter=load_clip_segmenter(workspace), seed=workspace.profile.seed)

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.models import build_model
 from vidseg_utils.models.interaction_network import InteractionNetwork, Objects
-from vidseg_utils.systems.object_dynamics.learned.rollout import objects_of, rollout
-from vidseg_utils.systems.object_dynamics.physics.fitting import frame_seconds, worlds_at
+from vidseg_utils.systems.object_dynamics.learned.rollout import objects_from_worlds, roll_out_objects
+from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.training.checkpoint import train_or_load
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
@@ -33,7 +33,7 @@ _STATE = ("position", "velocity", "yaw", "spin")
 _WHO = ("shape", "material", "inertia", "active")
 
 
-class Windows(Dataset):
+class TrajectoryWindows(Dataset):
     """Stretches of trajectories: dict of (N, ...) constants and (length + 1, N, ...) states, N the most objects.
 
     starts: of each stretch the number of its trajectory, and the video frames between which it begins at random.
@@ -41,7 +41,7 @@ class Windows(Dataset):
 
     def __init__(self, trajectories: Sequence[Trajectory], starts: Sequence[tuple[int, int, int]], *, length: int):
         self.starts, self.length = list(starts), length
-        seconds = frame_seconds(trajectories)
+        seconds = seconds_per_frame(trajectories)
         slots = max(len(t.class_ids) for t in trajectories)
         self.films = [_film(trajectory, seconds, slots) for trajectory in trajectories]
 
@@ -59,11 +59,11 @@ class Windows(Dataset):
 def _film(trajectory: Trajectory, seconds: float, slots: int) -> dict[str, Tensor]:
     """All frames of a trajectory as (T, slots, ...) tensors."""
     frames = range(len(trajectory.positions))
-    worlds = worlds_at([trajectory] * len(frames), frames, seconds)
+    worlds = worlds_from_trajectories([trajectory] * len(frames), frames, seconds)
     cube = worlds.shape == CUBE
     worlds.yaw = np.where(cube, np.unwrap(worlds.yaw, axis=0), 0.0)
     ids = np.broadcast_to(trajectory.class_ids, worlds.active.shape)
-    film = {name: getattr(objects_of(worlds, ids), name) for name in (*_WHO, *_STATE)}
+    film = {name: getattr(objects_from_worlds(worlds, ids), name) for name in (*_WHO, *_STATE)}
     empty = slots - len(trajectory.class_ids)
 
     def padded(name: str, values: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def _film(trajectory: Trajectory, seconds: float, slots: int) -> dict[str, Tenso
     return {name: padded(name, values) for name, values in film.items()}
 
 
-def training_windows(trajectories: Sequence[Trajectory]) -> Windows:
+def training_windows(trajectories: Sequence[Trajectory]) -> TrajectoryWindows:
     """A stretch around each collision, and one from anywhere for each video."""
     starts = []
     for number, trajectory in enumerate(trajectories):
@@ -82,7 +82,7 @@ def training_windows(trajectories: Sequence[Trajectory]) -> Windows:
         for collision in trajectory.collisions:
             low = min(max(collision.frame - LEAD, 0), last)
             starts.append((number, low, min(max(collision.frame - 1, low), last)))
-    return Windows(trajectories, starts, length=LENGTH)
+    return TrajectoryWindows(trajectories, starts, length=LENGTH)
 
 
 def objects_at(batch: dict[str, Tensor], frame: int) -> Objects:
@@ -101,7 +101,7 @@ def rollout_loss(network: InteractionNetwork, batch: dict[str, Tensor]) -> Tenso
         on = active if name in ("position", "yaw") else moving
         noisy[name] = value + NOISE[name] * torch.randn_like(value) * (on[..., None] if value.ndim == 3 else on)
     objects = Objects(**{name: getattr(start, name) for name in _WHO}, **noisy)
-    moved = list(rollout(network, objects, batch["yaw"].shape[1] - 1))
+    moved = list(roll_out_objects(network, objects, batch["yaw"].shape[1] - 1))
     total = 0.0
     for name in _STATE:
         error = torch.stack([getattr(after, name) for after in moved], dim=1) - batch[name][:, 1:]
@@ -117,14 +117,14 @@ def rollout_error(network: InteractionNetwork, loader: DataLoader, device: torch
     errors = []
     for batch in loader:
         batch = {name: values.to(device) for name, values in batch.items()}
-        *_, end = rollout(network, objects_at(batch, 0), batch["yaw"].shape[1] - 1)
+        *_, end = roll_out_objects(network, objects_at(batch, 0), batch["yaw"].shape[1] - 1)
         error = (end.position - batch["position"][:, -1]).norm(dim=-1)
         errors.append(error[batch["active"]].clamp(max=1.0))
     errors = torch.cat(errors)
     return {"rollout_error": errors.mean().item(), "rollout_error_median": errors.median().item()}
 
 
-def train_interaction_network(
+def fit_interaction_network(
     trajectories: Sequence[Trajectory],
     *,
     run: Path,
@@ -142,7 +142,7 @@ def train_interaction_network(
     train = training_windows([t for n, t in enumerate(trajectories) if n % HELD_OUT])
     length = min(VAL_FRAMES, *(len(t.positions) - 1 for t in held_out))
     starts = [(n, f, f) for n, t in enumerate(held_out) for f in VAL_STARTS if f + length < len(t.positions)]
-    val = Windows(held_out, starts, length=length)
+    val = TrajectoryWindows(held_out, starts, length=length)
     seed_everything(seed)  # the first weights, too, are the seed's
     model = build_model("interaction_network")
     config = FitConfig(

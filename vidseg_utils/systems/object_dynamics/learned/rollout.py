@@ -8,17 +8,18 @@ from torch import Tensor
 
 from vidseg_utils.classes import material_code
 from vidseg_utils.models.interaction_network import Contacts, InteractionNetwork, Objects
-from vidseg_utils.systems.object_dynamics.physics.contact import INERTIA, PlanarConstants, measure
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
+from vidseg_utils.systems.object_dynamics.physics.contact import INERTIA, contact_geometry
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, may_touch
 from vidseg_utils.world.solids import OBJECT_RADIUS
 
 TOUCH = 0.02  # world units: a pair that keeps a wider gap during a frame is no contact
 WATCHED = 8  # video frames for which a list of the pairs that may meet is good
-_SIZES = PlanarConstants(half_side=OBJECT_RADIUS, radius=OBJECT_RADIUS)
+_SIZES = PhysicsConstants(half_side=OBJECT_RADIUS, radius=OBJECT_RADIUS)
 _WIDEST = np.array([np.sqrt(2), 1.0, 1.0]) * OBJECT_RADIUS
 
 
-def objects_of(worlds: Worlds, class_ids: np.ndarray) -> Objects:
+def objects_from_worlds(worlds: Worlds, class_ids: np.ndarray) -> Objects:
     """Worlds as the network takes them. class_ids: (M, N), 0 in empty slots."""
     shape = np.broadcast_to(worlds.shape, worlds.active.shape)
     material = material_code(np.maximum(class_ids, 1))
@@ -36,25 +37,25 @@ def objects_of(worlds: Worlds, class_ids: np.ndarray) -> Objects:
 
 
 @torch.inference_mode()
-def advance_learned(worlds: Worlds, frames: int, network: InteractionNetwork, class_ids: np.ndarray) -> None:
+def advance_with_network(worlds: Worlds, frames: int, network: InteractionNetwork, class_ids: np.ndarray) -> None:
     """Let `frames` video frames pass as the network has learned it; what `planar.advance` is to fitted physics."""
-    objects = objects_of(worlds, class_ids)
-    for moved in rollout(network, objects, frames):
+    objects = objects_from_worlds(worlds, class_ids)
+    for moved in roll_out_objects(network, objects, frames):
         objects = moved
     for name in ("position", "velocity", "yaw", "spin"):
         getattr(worlds, name)[:] = getattr(objects, name).numpy()
 
 
-def rollout(network: InteractionNetwork, objects: Objects, frames: int) -> Iterator[Objects]:
+def roll_out_objects(network: InteractionNetwork, objects: Objects, frames: int) -> Iterator[Objects]:
     """Yields the objects after each of `frames` video frames."""
     for frame in range(frames):
         if frame % WATCHED == 0:
-            pairs = pairs_within(objects, min(WATCHED, frames - frame))
+            pairs = nearby_pairs(objects, min(WATCHED, frames - frame))
         objects = network(objects, find_contacts(objects, pairs))
         yield objects
 
 
-def pairs_within(objects: Objects, frames: int) -> tuple[np.ndarray, np.ndarray]:
+def nearby_pairs(objects: Objects, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """The pairs of active objects that may touch within so many frames: two (P,) indices through (M, N)."""
     slots = objects.active.shape[1]
     first, second = np.triu_indices(slots, 1)
@@ -88,7 +89,7 @@ def find_contacts(objects: Objects, pairs: tuple[np.ndarray, np.ndarray]) -> Con
         moment = np.tile(time, 2)
         places, turns = position[both] + moment[:, None] * velocity[both], yaw[both] + moment * spin[both]
         mine = np.arange(count)
-        parts = measure(shape[both], places, turns, mine, mine + count, _SIZES)
+        parts = contact_geometry(shape[both], places, turns, mine, mine + count, _SIZES)
         i, j, overlap, normal, point = (np.concatenate(column) for column in zip(*parts, strict=True))
         arms, pair = (point - places[i], point - places[j]), i % count
         if closer:

@@ -9,11 +9,11 @@ from vidseg_utils.checks import check_choice
 from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
-from vidseg_utils.systems.object_dynamics.learned.recipe import train_interaction_network
-from vidseg_utils.systems.object_dynamics.learned.rollout import advance_learned
+from vidseg_utils.systems.object_dynamics.learned.recipe import fit_interaction_network
+from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
-from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, train_object_dynamics, training_trajectories
+from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, load_training_trajectories, train_physics
 from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
@@ -31,7 +31,7 @@ class LearnedObjectDynamics(ObjectDynamics):
     """
 
     name = "object_dynamics_learned"
-    parts = ("unet", "planar_physics", "interaction_network")
+    parts = ("unet", "rigid_body_physics", "interaction_network")
 
     def __init__(
         self,
@@ -52,41 +52,41 @@ class LearnedObjectDynamics(ObjectDynamics):
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net, fit the physics and train the network, both on the annotations of the training videos."""
         train_segmenter(workspace)
-        train_object_dynamics(workspace)
-        train_learned_dynamics(workspace)
+        train_physics(workspace)
+        train_interaction_network(workspace)
 
     @classmethod
     def load(cls, workspace: Workspace) -> "LearnedObjectDynamics":
         """Load all three."""
         return cls(
-            load_model(workspace.run("planar_physics")),
+            load_model(workspace.run("rigid_body_physics")),
             load_model(workspace.run("interaction_network")),
             segmenter=load_model(workspace.run("unet"), device=workspace.device),
             seed=workspace.profile.seed,
         )
 
-    def move_on(self, worlds: Worlds, tracks: Tracks) -> None:
+    def advance_to_last_frame(self, worlds: Worlds, tracks: Tracks) -> None:
         """Let the possible worlds run on to the frame of the answer."""
         class_ids = np.repeat(tracks.class_id, self.settings.members, axis=0)
         if self.dynamics == "learned":
-            advance_learned(worlds, FUTURE_FRAMES * FRAME_STEP, self.network, class_ids)
+            advance_with_network(worlds, FUTURE_FRAMES * FRAME_STEP, self.network, class_ids)
             return
         learned = np.arange(len(worlds.active)) % self.settings.members % 2 == 1
         parts = [Worlds(**{f.name: getattr(worlds, f.name)[of] for f in fields(Worlds)}) for of in (learned, ~learned)]
-        advance_learned(parts[0], FUTURE_FRAMES * FRAME_STEP, self.network, class_ids[learned])
-        super().move_on(parts[1], tracks)
+        advance_with_network(parts[0], FUTURE_FRAMES * FRAME_STEP, self.network, class_ids[learned])
+        super().advance_to_last_frame(parts[1], tracks)
         for part, of in zip(parts, (learned, ~learned), strict=True):
             for f in fields(Worlds):
                 getattr(worlds, f.name)[of] = getattr(part, f.name)
 
 
-def train_learned_dynamics(workspace: Workspace, *, run: str = "interaction_network") -> InteractionNetwork:
+def train_interaction_network(workspace: Workspace, *, run: str = "interaction_network") -> InteractionNetwork:
     """Train the network on the annotations of the training split; resumes, and loads the run if it is finished."""
     folder, profile = workspace.run(run), workspace.profile
     if is_finished(folder):
         return load_model(folder)
-    network, _ = train_interaction_network(
-        training_trajectories(workspace),
+    network, _ = fit_interaction_network(
+        load_training_trajectories(workspace),
         run=folder,
         epochs=profile.interaction_epochs,
         profile=profile.name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidseg_utils.world.silhouettes import Rays, rays_at, sample_points
+from vidseg_utils.world.silhouettes import PixelRays, mask_sample_points, pixel_rays
 
 MIN_AREA = 1 / 4000  # of the picture; a smaller patch is no thing
 FLOOR, UNKNOWN = -1, -2  # what is on the other side of a crack, when it is no thing
@@ -19,19 +19,19 @@ def least_area(height: int, width: int) -> float:
 
 
 @dataclass(frozen=True)
-class Cracks:
+class BoundaryEdges:
     """C cracks, each from the side of the thing whose outline it may be."""
 
     owner: np.ndarray  # (C,) sighting whose outline it may be
     other: np.ndarray  # (C,) sighting on the other side, or FLOOR
-    rays: Rays
+    rays: PixelRays
     draw: np.ndarray  # (C,) a number in [0, 1) that its place in the picture decides
 
-    def __getitem__(self, index: np.ndarray) -> "Cracks":
-        return Cracks(self.owner[index], self.other[index], self.rays[index], self.draw[index])
+    def __getitem__(self, index: np.ndarray) -> "BoundaryEdges":
+        return BoundaryEdges(self.owner[index], self.other[index], self.rays[index], self.draw[index])
 
 
-def find_things(flat: np.ndarray, *, highest: int) -> tuple[np.ndarray, ...]:
+def find_regions(flat: np.ndarray, *, highest: int) -> tuple[np.ndarray, ...]:
     """Picture, number and area of every thing that is large enough; every pixel that is not floor, and its thing."""
     pictures, height, width = flat.shape
     pixels = np.flatnonzero(flat)
@@ -50,11 +50,11 @@ def _index(pictures: int, picture: np.ndarray, number: np.ndarray) -> np.ndarray
     return index
 
 
-def find_cracks(flat: np.ndarray, things_picture: np.ndarray, number: np.ndarray) -> Cracks:
+def find_boundary_edges(flat: np.ndarray, things_picture: np.ndarray, number: np.ndarray) -> BoundaryEdges:
     """The cracks around the things (P,) of the pictures (M, H, W), given each thing's picture and number."""
     pictures, height, width = flat.shape
     index = _index(pictures, things_picture, number)
-    u, v = sample_points(height, width)
+    u, v = mask_sample_points(height, width)
     owners, others, us, vs, draws = [], [], [], [], []
     for down in (False, True):
         a, b = (flat[:, :-1], flat[:, 1:]) if down else (flat[:, :, :-1], flat[:, :, 1:])
@@ -71,5 +71,5 @@ def find_cracks(flat: np.ndarray, things_picture: np.ndarray, number: np.ndarray
             us.append(at_u[known])
             vs.append(at_v[known])
             draws.append(((row * width + column)[known] * 2654435761 >> 8) % 65536 / 65536)
-    rays = rays_at(np.concatenate(us), np.concatenate(vs), height=height, width=width)
-    return Cracks(np.concatenate(owners), np.concatenate(others), rays, np.concatenate(draws))
+    rays = pixel_rays(np.concatenate(us), np.concatenate(vs), height=height, width=width)
+    return BoundaryEdges(np.concatenate(owners), np.concatenate(others), rays, np.concatenate(draws))

@@ -23,7 +23,7 @@ _FLAT[1] = True  # pixels that touch, within a frame
 
 
 @dataclass
-class Patches:
+class Components:
     """P patches of one clip, in any order."""
 
     frame: np.ndarray  # (P,)
@@ -45,7 +45,7 @@ def foreground(masks: np.ndarray) -> np.ndarray:
     return (masks > 0) & (masks < N_CLASSES)
 
 
-def find_patches(masks: np.ndarray, scores: np.ndarray | None = None) -> Patches:
+def find_components(masks: np.ndarray, scores: np.ndarray | None = None) -> Components:
     """masks: (T, H, W) uint8 class ids; scores: (F, 49) class probabilities of its foreground's pixels, in order."""
     shown = foreground(masks)
     regions = _regions(np.where(shown, (masks - 1) % LOOKS + 1, 0))
@@ -73,7 +73,7 @@ def _regions(values: np.ndarray) -> np.ndarray:
     return regions
 
 
-def _measure(regions: np.ndarray, masks: np.ndarray, shown: np.ndarray, scores: np.ndarray | None) -> Patches:
+def _measure(regions: np.ndarray, masks: np.ndarray, shown: np.ndarray, scores: np.ndarray | None) -> Components:
     """Regions (T, H, W), 0 = none -> patches; what is too small is left out."""
     _, height, width = masks.shape
     pixel = np.flatnonzero(shown)
@@ -100,10 +100,10 @@ def _measure(regions: np.ndarray, masks: np.ndarray, shown: np.ndarray, scores: 
     )
     depth = project(np.column_stack([place, np.full(len(kept), OBJECT_RADIUS)]))[:, 2]
     whole = (2 * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth, 0.5)) ** 2
-    return Patches(mean(frame).astype(int), area[kept], whole, place, votes, number[regions])
+    return Components(mean(frame).astype(int), area[kept], whole, place, votes, number[regions])
 
 
-def _absorbed(patches: Patches) -> np.ndarray:
+def _absorbed(patches: Components) -> np.ndarray:
     """(P,) the patch that each one belongs to: itself, but for scraps.
 
     A scrap is small, and its look is nobody's or somebody's who is seen elsewhere in the same frame. It goes to a patch
@@ -126,7 +126,7 @@ def _absorbed(patches: Patches) -> np.ndarray:
     return home[home]
 
 
-def _contacts(patches: Patches) -> np.ndarray:
+def _contacts(patches: Components) -> np.ndarray:
     """(P, P) how many pixels of two patches lie side by side; 0 with itself and with smaller ones."""
     count = len(patches.area)
     contact = np.zeros((count, count), dtype=int)

@@ -1,8 +1,8 @@
 """Where each object stands in each frame, read off its outline by Gauss-Newton.
 
-The observation is every crack between a pixel of the object and one that is not. Cracks against the picture's edge, an
-unknown label or a nearer object say nothing about the object's own outline and are left out, so an object that is half
-hidden is fitted to the half that shows. The curvature of the fit is kept: it says how much each estimate is worth.
+The observations are the boundary edges between a pixel of the object and one that is not. Those at the picture's edge,
+at an unknown label or at a nearer object say nothing about the object's own outline and are left out, so a half-hidden
+object is fitted to its visible half. The fit's curvature is kept: it is the information of the estimate.
 """
 
 from dataclasses import dataclass, replace
@@ -10,23 +10,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vidseg_utils.classes import N_CLASSES, shape_code
-from vidseg_utils.systems.object_dynamics.perception.boundary_edges import FLOOR, Cracks, find_cracks, find_things
+from vidseg_utils.systems.object_dynamics.perception.boundary_edges import (
+    FLOOR,
+    BoundaryEdges,
+    find_boundary_edges,
+    find_regions,
+)
 from vidseg_utils.world.camera import unproject
-from vidseg_utils.world.silhouettes import Rays, covered_pixels, sample_points, signed_distance
+from vidseg_utils.world.silhouettes import PixelRays, covered_pixels, mask_sample_points, signed_distance
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
 
 CRACK_NOISE = 0.33  # pixels: a crack is half a pixel off at most
 FLOOR_NOISE = 0.0015  # world units (and 4 times as many radians) that no outline is sharper than
 THINNING = 3  # of the cracks, while an object is looked for
-SPILT, DOUBTFUL_MISFIT = 0.3, 0.7  # pixels, from where on a fitted outline is doubted
+SPILT, DOUBTFUL_RESIDUAL = 0.3, 0.7  # pixels, from where on a fitted outline is doubted
 SAMPLED_ROWS = 40  # of a picture, tell how much bare floor a silhouette covers
-ODD_MISFIT = 0.5  # pixels, of a fit that is tried again from elsewhere
+RETRY_RESIDUAL = 0.5  # pixels, of a fit that is tried again from elsewhere
 OUTLIER = 1.2  # pixels from where on a crack pulls with constant force only
 _PRIOR = np.array([1e-2, 1e-2, 1e-3])  # world units or radians, ** -2
 
 
 @dataclass(frozen=True)
-class Sightings:
+class Measurements:
     """P sightings: one object in one frame of one clip."""
 
     clip: np.ndarray  # (P,)
@@ -35,11 +40,11 @@ class Sightings:
     area: np.ndarray  # (P,) visible pixels
     pose: np.ndarray  # (P, 3) x, y in world units, yaw in radians (0 but for cubes)
     information: np.ndarray  # (P, 3, 3) inverse covariance of the pose
-    misfit: np.ndarray  # (P,) root mean square distance of the cracks from the fitted outline, pixels
+    residual: np.ndarray  # (P,) root mean square distance of the cracks from the fitted outline, pixels
     cut: np.ndarray  # (P,) bool: it touches the edge of the picture
 
-    def __getitem__(self, index: np.ndarray) -> "Sightings":
-        return Sightings(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+    def __getitem__(self, index: np.ndarray) -> "Measurements":
+        return Measurements(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     @property
     def shape(self) -> np.ndarray:
@@ -47,56 +52,60 @@ class Sightings:
         return shape_code(self.class_id)
 
 
-def read_outlines(masks: np.ndarray) -> Sightings:
+def measure_poses(masks: np.ndarray) -> Measurements:
     """masks: (B, T, H, W) class ids (others are unknown) -> every object seen, with its fitted pose."""
     clips, frames, height, width = masks.shape
     flat = np.ascontiguousarray(masks, dtype=np.uint8).reshape(clips * frames, height, width)
-    picture, class_id, area, pixels, owner = find_things(flat, highest=N_CLASSES - 1)
-    cracks = find_cracks(flat, picture, class_id)
+    picture, class_id, area, pixels, owner = find_regions(flat, highest=N_CLASSES - 1)
+    cracks = find_boundary_edges(flat, picture, class_id)
     shape, seen_area = shape_code(class_id), area
     pose, guesses, cut = _first_guess(pixels, owner, len(picture), height, width)
     against_floor = np.flatnonzero(cracks.other == FLOOR)
     few = cracks[against_floor[cracks.draw[against_floor] < 1 / THINNING]]
-    pose, _, misfit = _fit(few, shape, pose, 6, turns=(0.0, 0.5, 1.0))
-    odd = np.flatnonzero((misfit > ODD_MISFIT) | cut)
+    pose, _, residual = _fit(few, shape, pose, 6, turns=(0.0, 0.5, 1.0))
+    uncertain = np.flatnonzero((residual > RETRY_RESIDUAL) | cut)
     place = np.full(len(shape), -1)
-    place[odd] = np.arange(len(odd))
+    place[uncertain] = np.arange(len(uncertain))
     part = few[place[few.owner] >= 0]
     part = replace(part, owner=place[part.owner])
-    cost = _misjudged(pose[odd], misfit[odd], shape[odd], picture[odd], seen_area[odd], flat)
+    cost = _misjudged(
+        pose[uncertain], residual[uncertain], shape[uncertain], picture[uncertain], seen_area[uncertain], flat
+    )
     for start in guesses:
-        again, _, distance = _fit(part, shape[odd], start[odd], 6, turns=(0.0, 0.5))
-        price = _misjudged(again, distance, shape[odd], picture[odd], seen_area[odd], flat)
+        again, _, distance = _fit(part, shape[uncertain], start[uncertain], 6, turns=(0.0, 0.5))
+        price = _misjudged(again, distance, shape[uncertain], picture[uncertain], seen_area[uncertain], flat)
         better = price < cost - 0.02
-        pose[odd[better]], cost[better] = again[better], price[better]
+        pose[uncertain[better]], cost[better] = again[better], price[better]
     depth = pose[:, 0]
     in_front = (cracks.other == FLOOR) | (depth[cracks.owner] > depth[cracks.other] - 0.02)
-    pose, information, misfit = _fit(cracks[np.flatnonzero(in_front)], shape, pose, 3, turns=(0.0,))
+    pose, information, residual = _fit(cracks[np.flatnonzero(in_front)], shape, pose, 3, turns=(0.0,))
     spilt = np.zeros(len(pose))
-    spilt[odd] = _misjudged(pose[odd], spilt[odd], shape[odd], picture[odd], seen_area[odd], flat)
-    trust = 1 / (1 + (spilt / SPILT) ** 4) / (1 + (misfit / DOUBTFUL_MISFIT) ** 4)
+    spilt[uncertain] = _misjudged(
+        pose[uncertain], spilt[uncertain], shape[uncertain], picture[uncertain], seen_area[uncertain], flat
+    )
+    trust = 1 / (1 + (spilt / SPILT) ** 4) / (1 + (residual / DOUBTFUL_RESIDUAL) ** 4)
     information *= trust[:, None, None]
     clip, frame = np.divmod(picture, frames)
-    return Sightings(clip, frame, class_id.astype(np.uint8), seen_area, pose, information, misfit, cut)
+    return Measurements(clip, frame, class_id.astype(np.uint8), seen_area, pose, information, residual, cut)
 
 
-def shape_misfits(things: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shape_residuals(things: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How ill a cube's, a sphere's and a cylinder's outline fit each thing.
 
     things: (M, H, W) uint8 numbers of the things in M pictures; 0 = floor, 255 = unknown.
-    returns: picture (P,), thing (P,), and misfit (P, 3): root mean square distance in pixels, times the cracks.
+    returns: picture (P,), thing (P,), and residual (P, 3): root mean square distance in pixels, times the cracks.
     """
     _, height, width = things.shape
-    picture, thing, _, pixels, owner = find_things(things, highest=254)
-    cracks = find_cracks(things, picture, thing)
+    picture, thing, _, pixels, owner = find_regions(things, highest=254)
+    cracks = find_boundary_edges(things, picture, thing)
     cracks = cracks[np.flatnonzero(cracks.other == FLOOR)]
     guess, _, _ = _first_guess(pixels, owner, len(picture), height, width)
-    misfits = []
+    residuals = []
     for shape in range(3):
         turns = (0.0, 0.5, 1.0) if shape == CUBE else (0.0,)
-        misfits.append(_fit(cracks, np.full(len(picture), shape), guess, 6, turns=turns)[2])
+        residuals.append(_fit(cracks, np.full(len(picture), shape), guess, 6, turns=turns)[2])
     count = np.bincount(cracks.owner, minlength=len(picture))
-    return picture, thing, np.stack(misfits, axis=1) * count[:, None]
+    return picture, thing, np.stack(residuals, axis=1) * count[:, None]
 
 
 def _first_guess(
@@ -105,7 +114,7 @@ def _first_guess(
     """Poses (count, 3) from the middle of the visible pixels, taken to be at the object's own height; poses to try for
     objects of which little shows; and which objects touch the edge of the picture.
     """
-    u, v = sample_points(height, width)
+    u, v = mask_sample_points(height, width)
     pixels, which = pixels[which >= 0], which[which >= 0]
     row, column = np.divmod(pixels % (height * width), width)
     area = np.bincount(which, minlength=count)
@@ -124,21 +133,21 @@ def _first_guess(
 
 
 def _misjudged(
-    pose: np.ndarray, misfit: np.ndarray, shape: np.ndarray, picture: np.ndarray, area: np.ndarray, flat: np.ndarray
+    pose: np.ndarray, residual: np.ndarray, shape: np.ndarray, picture: np.ndarray, area: np.ndarray, flat: np.ndarray
 ) -> np.ndarray:
-    """The misfit (pixels), and more where the fitted silhouette covers bare floor that it should not."""
+    """The residual (pixels), and more where the fitted silhouette covers bare floor that it should not."""
     _, height, width = flat.shape
     every = max(1, height // SAMPLED_ROWS)
     objects, pixels = covered_pixels(shape, pose, height=height, width=width, every=every)
     bare = flat.reshape(len(flat), -1)[picture[objects], pixels] == 0
     spilt = every**2 * np.bincount(objects[bare], minlength=len(pose))
-    return misfit + spilt / np.maximum(4 * np.sqrt(area), 8)
+    return residual + spilt / np.maximum(4 * np.sqrt(area), 8)
 
 
 def _fit(
-    cracks: Cracks, shape: np.ndarray, pose: np.ndarray, iterations: int, turns: tuple[float, ...]
+    cracks: BoundaryEdges, shape: np.ndarray, pose: np.ndarray, iterations: int, turns: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Poses, information and misfits; `turns`: first guesses of a cube's yaw, added to `pose`'s."""
+    """Poses, information and residuals; `turns`: first guesses of a cube's yaw, added to `pose`'s."""
     best_pose = best_information = best_cost = None
     for turn in turns:
         chosen = np.flatnonzero(shape == CUBE) if best_pose is not None else np.arange(len(shape))
@@ -158,7 +167,7 @@ def _fit(
 
 
 def _descend(
-    rays: Rays, owner: np.ndarray, shape: np.ndarray, pose: np.ndarray, iterations: int
+    rays: PixelRays, owner: np.ndarray, shape: np.ndarray, pose: np.ndarray, iterations: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Damped Gauss-Newton with Huber's weights, all objects at once."""
     count = len(pose)

@@ -1,4 +1,4 @@
-"""Sightings sorted into tracks: a class id is an identity, so following an object is looking up its class.
+"""Measurements sorted into tracks: a class id is an identity, so following an object is looking up its class.
 
 What is seen too seldom is no object, and a class that stands in for another one in a single frame is a flicker.
 """
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidseg_utils.classes import N_CLASSES, shape_code
-from vidseg_utils.systems.object_dynamics.perception.outlines import Sightings
+from vidseg_utils.systems.object_dynamics.perception.outlines import Measurements
 
-LEAP = 0.6  # world units: no object goes further in a course frame
+MAX_STEP = 0.6  # world units: no object goes further in a course frame
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Tracks:
         return np.where(self.class_id > 0, shape_code(self.class_id), 1)
 
 
-def build_tracks(sightings: Sightings, clips: int, frames: int) -> Tracks:
+def build_tracks(sightings: Measurements, clips: int, frames: int) -> Tracks:
     """Sort sightings by clip and class; what was seen too seldom to be an object is left out."""
     seen = np.zeros((clips, frames, N_CLASSES), dtype=bool)
     seen[sightings.clip, sightings.frame, sightings.class_id] = True
@@ -55,7 +55,7 @@ def build_tracks(sightings: Sightings, clips: int, frames: int) -> Tracks:
     return tracks
 
 
-def _flickers(sightings: Sightings, seen: np.ndarray) -> np.ndarray:
+def _flickers(sightings: Measurements, seen: np.ndarray) -> np.ndarray:
     """(B, 49): classes seen in the last frame alone, where an object stood a frame before that is now missing."""
     frames = seen.shape[1]
     flickers = np.zeros((len(seen), N_CLASSES), dtype=bool)
@@ -68,5 +68,5 @@ def _flickers(sightings: Sightings, seen: np.ndarray) -> np.ndarray:
     for one in new_ones:
         others = gone_ones[sightings.clip[gone_ones] == sightings.clip[one]]
         apart = np.linalg.norm(sightings.pose[others, :2] - sightings.pose[one, :2], axis=-1)
-        flickers[sightings.clip[one], sightings.class_id[one]] = (apart < LEAP).any()
+        flickers[sightings.clip[one], sightings.class_id[one]] = (apart < MAX_STEP).any()
     return flickers

@@ -5,10 +5,10 @@ test). The impulse is placed back in time to the moment of touching, so the leng
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 
 import numpy as np
 
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
 
 SUBSTEPS = 6  # a video frame, for objects that are close to another
@@ -17,47 +17,7 @@ SOFT_EDGE = 0.01  # world units: corners within it of the deepest one carry part
 _CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 
 
-@dataclass(frozen=True)
-class PlanarConstants:
-    """What is fitted. The starting values are a guess by eye; `fit_constants` finds the rest."""
-
-    box_friction: float = 2e-4  # units / frame^2, cubes and cylinders on the floor
-    sphere_friction: float = 1e-5
-    linear_drag: float = 1e-3  # 1 / frame
-    quadratic_drag: float = 0.03  # 1 / unit
-    spin_drag: float = 0.02  # 1 / frame
-    contact_friction: float = 0.03  # between two objects
-    half_side: float = 0.2  # of a cube in a contact
-    radius: float = 0.2  # of a sphere or cylinder in a contact
-    delay: float = 0.2  # frames from the first touch to the moment at which an instant bounce would have to be
-    bounce_cube_cube: float = 0.7  # restitution: speed of parting over speed of meeting
-    bounce_cube_sphere: float = 0.7
-    bounce_cube_cylinder: float = 0.7
-    bounce_sphere_sphere: float = 0.7
-    bounce_sphere_cylinder: float = 0.7
-    bounce_cylinder_cylinder: float = 0.7
-    start_speed: float = 0.08  # of the objects that move at the first video frame: mean and standard deviation
-    start_speed_spread: float = 0.004
-    start_angle: float = 0.4  # radians: standard deviation of their course from the middle of the stage (the origin)
-
-    def as_array(self) -> np.ndarray:
-        """All of them, in this order: what a run folder keeps."""
-        return np.array([getattr(self, field.name) for field in fields(self)])
-
-    @property
-    def restitution(self) -> np.ndarray:
-        """(3, 3) by the shapes that meet."""
-        names = ("cube", "sphere", "cylinder")
-        pairs = [[names[min(a, b)] + "_" + names[max(a, b)] for b in range(3)] for a in range(3)]
-        return np.array([[getattr(self, f"bounce_{pair}") for pair in row] for row in pairs])
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> "PlanarConstants":
-        """The inverse of `as_array`."""
-        return cls(*(float(v) for v in values))
-
-
-def bounce(
+def resolve_contacts(
     shape: np.ndarray,
     inertia: np.ndarray,
     position: np.ndarray,
@@ -66,10 +26,10 @@ def bounce(
     spin: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
-    constants: PlanarConstants,
+    constants: PhysicsConstants,
 ) -> None:
     """Find the pairs (a, b) that overlap and approach each other, and exchange their impulses."""
-    for i, j, overlap, normal, point in measure(shape, position, yaw, a, b, constants):
+    for i, j, overlap, normal, point in contact_geometry(shape, position, yaw, a, b, constants):
         touching = np.flatnonzero(overlap > 0)  # the impulse comes when overlap > delay x approach
         if not len(touching):
             continue
@@ -77,7 +37,7 @@ def bounce(
         arm_i, arm_j = point - position[i], point - position[j]
         relative = velocity[j] + _spun(spin[j], arm_j) - velocity[i] - _spun(spin[i], arm_i)
         approach = -(relative * normal).sum(1)
-        overlap = overlap - constants.delay * approach
+        overlap = overlap - constants.contact_delay * approach
         hit = np.flatnonzero((approach > 1e-7) & (overlap > 0))
         if not len(hit):
             continue
@@ -101,8 +61,8 @@ def bounce(
             np.add.at(spin, place, sign * _cross(arm, impulse) / inertia[place])
 
 
-def measure(
-    shape: np.ndarray, position: np.ndarray, yaw: np.ndarray, a: np.ndarray, b: np.ndarray, constants: PlanarConstants
+def contact_geometry(
+    shape: np.ndarray, position: np.ndarray, yaw: np.ndarray, a: np.ndarray, b: np.ndarray, constants: PhysicsConstants
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """How the pairs (a, b) lie, one kind of pair after the other, at the moment at which it is asked for.
 
@@ -131,7 +91,7 @@ def _spun(spin: np.ndarray, arm: np.ndarray) -> np.ndarray:
     return np.stack([-spin * arm[:, 1], spin * arm[:, 0]], axis=1)
 
 
-def _disc_disc(first, _, second, __, constants: PlanarConstants) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _disc_disc(first, _, second, __, constants: PhysicsConstants) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Overlap (P,), normal (P, 2) from the first to the second, and point of touch (P, 2)."""
     apart = second - first
     distance = np.maximum(np.hypot(apart[:, 0], apart[:, 1]), 1e-9)
@@ -144,7 +104,7 @@ def _axes(yaw: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([cosine, sine], axis=1), np.stack([-sine, cosine], axis=1)], axis=1)
 
 
-def _square_disc(first, yaw, second, _, constants: PlanarConstants) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _square_disc(first, yaw, second, _, constants: PhysicsConstants) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     axes = _axes(yaw)
     local = np.einsum("pij,pj->pi", axes, second - first)
     nearest = np.clip(local, -constants.half_side, constants.half_side)
@@ -165,7 +125,7 @@ def _square_disc(first, yaw, second, _, constants: PlanarConstants) -> tuple[np.
     return constants.radius - distance, normal, point
 
 
-def _square_square(first, yaw, second, other_yaw, constants: PlanarConstants):
+def _square_square(first, yaw, second, other_yaw, constants: PhysicsConstants):
     """The side with the widest gap takes the impulse, between the two deepest corners of the other square."""
     half = constants.half_side
     axes_a, axes_b = _axes(yaw), _axes(other_yaw)

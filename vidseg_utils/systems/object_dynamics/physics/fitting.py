@@ -12,7 +12,7 @@ from scipy.optimize import least_squares
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import shape_code
-from vidseg_utils.systems.object_dynamics.physics.contact import PlanarConstants
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.world.solids import CUBE
 from vidseg_utils.world.trajectory import Trajectory
@@ -20,12 +20,12 @@ from vidseg_utils.world.trajectory import Trajectory
 GLIDE_STARTS, GLIDE_FRAMES = (0, 40, 80), 20
 BEFORE, AFTER = 2, 8  # video frames around a collision
 MOST_WINDOWS = 1500  # collisions that are fitted; more tell nothing new
-GLIDING = ("box_friction", "sphere_friction", "linear_drag", "quadratic_drag")
-STARTING = ("start_speed", "start_speed_spread", "start_angle")
-CONTACT = tuple(field.name for field in fields(PlanarConstants) if field.name not in GLIDING + STARTING)
+GLIDING = ("sliding_friction", "rolling_friction", "linear_drag", "quadratic_drag")
+STARTING = ("start_speed", "start_speed_spread", "start_angle_spread")
+CONTACT = tuple(field.name for field in fields(PhysicsConstants) if field.name not in GLIDING + STARTING)
 
 
-def frame_seconds(trajectories: Sequence[Trajectory]) -> float:
+def seconds_per_frame(trajectories: Sequence[Trajectory]) -> float:
     """How far a video frame moves an object, over its annotated velocity."""
     ratios = []
     for trajectory in trajectories:
@@ -51,16 +51,16 @@ def _starts(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, flo
         angles.append(np.arctan2(cross, ahead)[moving & ~trajectory.in_view[0]])
     speeds, angles = np.concatenate(speeds), np.concatenate(angles)
     spread = max(float(speeds.std()), 1e-3)
-    angle = float(np.sqrt((angles**2).mean())) if len(angles) else PlanarConstants().start_angle
-    return {"start_speed": float(speeds.mean()), "start_speed_spread": spread, "start_angle": angle}
+    angle = float(np.sqrt((angles**2).mean())) if len(angles) else PhysicsConstants().start_angle_spread
+    return {"start_speed": float(speeds.mean()), "start_speed_spread": spread, "start_angle_spread": angle}
 
 
-def yaw_of(shape: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+def yaw_from_rotations(shape: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     """Angle about the vertical: shape (N,), rotations (..., N, 3, 3) -> (..., N); 0 but for cubes."""
     return np.where(shape == CUBE, np.arctan2(rotations[..., 1, 0], rotations[..., 0, 0]), 0.0)
 
 
-def worlds_at(
+def worlds_from_trajectories(
     trajectories: Sequence[Trajectory], frames: Sequence[int], seconds: float, *, picks: Sequence | None = None
 ) -> Worlds:
     """One world a trajectory, at its frame of `frames`; picks: which objects of each (all by default)."""
@@ -73,21 +73,21 @@ def worlds_at(
         worlds.shape[m, :n], worlds.active[m, :n] = shape, True
         worlds.position[m, :n] = trajectory.positions[frame, pick, :2]
         worlds.velocity[m, :n] = trajectory.velocities[frame, pick, :2] * seconds
-        worlds.yaw[m, :n] = yaw_of(shape, trajectory.rotations[frame, pick])
+        worlds.yaw[m, :n] = yaw_from_rotations(shape, trajectory.rotations[frame, pick])
         worlds.spin[m, :n] = trajectory.angular_velocities[frame, pick, 2] * seconds
     return worlds
 
 
-def fit_constants(trajectories: Sequence[Trajectory], *, progress: bool = True) -> PlanarConstants:
+def fit_constants(trajectories: Sequence[Trajectory], *, progress: bool = True) -> PhysicsConstants:
     """Fit all constants; what no trajectory shows keeps its starting value. Raises ValueError without motion."""
     if not trajectories:
         raise ValueError("no training trajectories; object dynamics is fitted to annotation.json of the train split")
-    seconds = frame_seconds(trajectories)
+    seconds = seconds_per_frame(trajectories)
     some = trajectories[:400]
-    starts = [worlds_at(some, [f] * len(some), seconds) for f in GLIDE_STARTS]
-    ends = [worlds_at(some, [f + GLIDE_FRAMES] * len(some), seconds) for f in GLIDE_STARTS]
+    starts = [worlds_from_trajectories(some, [f] * len(some), seconds) for f in GLIDE_STARTS]
+    ends = [worlds_from_trajectories(some, [f + GLIDE_FRAMES] * len(some), seconds) for f in GLIDE_STARTS]
 
-    def gliding(constants: PlanarConstants) -> np.ndarray:
+    def gliding(constants: PhysicsConstants) -> np.ndarray:
         errors = []
         for start, end in zip(starts, ends, strict=True):
             moved = start.copy()
@@ -95,13 +95,13 @@ def fit_constants(trajectories: Sequence[Trajectory], *, progress: bool = True) 
             errors.append((moved.position - end.position)[start.active].ravel())
         return np.concatenate(errors) / 1e-3
 
-    constants = replace(PlanarConstants(), **_starts(trajectories, seconds))
+    constants = replace(PhysicsConstants(), **_starts(trajectories, seconds))
     constants = _fit(constants, GLIDING, gliding, "fit gliding", progress)
     before, after = collision_windows(trajectories, seconds)
     if not len(before.active):
         return constants  # nothing bounces there: the guesses by eye have to do
 
-    def colliding(constants: PlanarConstants) -> np.ndarray:
+    def colliding(constants: PhysicsConstants) -> np.ndarray:
         moved = before.copy()
         advance(moved, BEFORE + AFTER, constants)
         turn = (moved.spin - after.spin) * (moved.shape == CUBE)
@@ -126,18 +126,18 @@ def collision_windows(trajectories: Sequence[Trajectory], seconds: float) -> tup
         return Worlds.empty(0, 2), Worlds.empty(0, 2)
     chosen, frames, picks = zip(*found, strict=True)
     return (
-        worlds_at(chosen, frames, seconds, picks=picks),
-        worlds_at(chosen, [frame + BEFORE + AFTER for frame in frames], seconds, picks=picks),
+        worlds_from_trajectories(chosen, frames, seconds, picks=picks),
+        worlds_from_trajectories(chosen, [frame + BEFORE + AFTER for frame in frames], seconds, picks=picks),
     )
 
 
 def _fit(
-    start: PlanarConstants,
+    start: PhysicsConstants,
     names: Sequence[str],
-    residuals: Callable[[PlanarConstants], np.ndarray],
+    residuals: Callable[[PhysicsConstants], np.ndarray],
     title: str,
     progress: bool,
-) -> PlanarConstants:
+) -> PhysicsConstants:
     """Robust least squares over the logarithms of the constants called `names`."""
     with tqdm(desc=title, unit="trial", disable=not progress) as bar:
 
@@ -145,7 +145,7 @@ def _fit(
             bar.update()
             return residuals(with_logs(logs))
 
-        def with_logs(logs: np.ndarray) -> PlanarConstants:
+        def with_logs(logs: np.ndarray) -> PhysicsConstants:
             return replace(start, **{name: float(np.exp(log)) for name, log in zip(names, logs, strict=True)})
 
         logs = np.log([getattr(start, name) for name in names])

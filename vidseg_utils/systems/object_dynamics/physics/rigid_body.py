@@ -1,4 +1,4 @@
-"""Rigid discs and squares that slide on a floor and bounce: the physics that is fitted to trajectories.
+"""Rigid discs and squares that slide on a floor and resolve_contacts: the physics that is fitted to trajectories.
 
 Thousands of worlds are stepped at once. Between contacts an object slows down by friction and drag; a contact is an
 instant impulse with restitution and friction at the point of touch, placed back in time to the moment of touching.
@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from vidseg_utils.systems.object_dynamics.physics.contact import INERTIA, SUBSTEPS, PlanarConstants, bounce
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
+from vidseg_utils.systems.object_dynamics.physics.contact import INERTIA, SUBSTEPS, resolve_contacts
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, SPHERE
 
 SPIN_ARM = np.array([0.765, 0.0, 2 / 3]) * OBJECT_RADIUS  # mean distance of the floor contact from the axis
@@ -44,7 +45,7 @@ class Worlds:
         return replace(self, **{f.name: getattr(self, f.name).copy() for f in fields(self)})
 
 
-def advance(worlds: Worlds, frames: int, constants: PlanarConstants) -> None:
+def advance(worlds: Worlds, frames: int, constants: PhysicsConstants) -> None:
     """Let `frames` video frames pass."""
     count, slots = worlds.active.shape
     first, second = np.triu_indices(slots, 1)
@@ -82,7 +83,7 @@ def advance(worlds: Worlds, frames: int, constants: PlanarConstants) -> None:
         for _ in range(SUBSTEPS):
             position[moving] += velocity[moving] / SUBSTEPS
             yaw[moving] += spin[moving] / SUBSTEPS
-            bounce(shape, inertia, position, velocity, yaw, spin, a, b, constants)
+            resolve_contacts(shape, inertia, position, velocity, yaw, spin, a, b, constants)
     _slow_down(shape, velocity, spin, active, constants, share=0.5)  # a move lies between two half frames of drag
 
 
@@ -103,14 +104,14 @@ def _slow_down(
     velocity: np.ndarray,
     spin: np.ndarray,
     active: np.ndarray,
-    constants: PlanarConstants,
+    constants: PhysicsConstants,
     *,
     share: float,
 ) -> None:
     """Friction and drag of `share` of a frame; friction with the floor acts against sliding and turning together."""
     speed = np.hypot(velocity[:, 0], velocity[:, 1])
     ball = shape == SPHERE
-    friction = np.where(ball, constants.sphere_friction, constants.box_friction)
+    friction = np.where(ball, constants.rolling_friction, constants.sliding_friction)
     slip = np.maximum(np.hypot(speed, np.abs(spin) * SPIN_ARM[shape]), 1e-9)
     loss = constants.linear_drag + constants.quadratic_drag * speed + friction / slip
     velocity *= (np.clip(1 - share * loss, 0, 1) * active * (speed > RESTING))[:, None]

@@ -61,7 +61,8 @@ def real_sample() -> Path:
 @pytest.fixture
 def read_only_sample(real_sample, tmp_path):
     """A copy of the course's videos that nobody may write to, not even a superuser who heeds the mode."""
-    root = shutil.copytree(real_sample, tmp_path / "sample", ignore=shutil.ignore_patterns(".cache", "check_report.json"))
+    made_by_us = shutil.ignore_patterns(".cache", "check_report.json")
+    root = shutil.copytree(real_sample, tmp_path / "sample", ignore=made_by_us)
     paths = [root, *root.rglob("*")]
     for path in paths:
         path.chmod(0o555 if path.is_dir() else 0o444)

@@ -1,0 +1,1 @@
+"""Makes `tests.helpers` importable with every release of pytest."""

@@ -20,8 +20,8 @@ from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.ladder import Move, rollout_errors
 from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
-from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.systems.object_dynamics.system import load_constants
 from vidseg_utils.task import FRAME_STEP
 from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.trajectory import Trajectory, read_annotation
@@ -37,8 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     workspace = Workspace.of(arguments.profile)
-    physics, network = (load_model(workspace.run(run)) for run in ("rigid_body_physics", "interaction_network"))
-    constants = PhysicsConstants.of(physics().numpy())
+    constants, network = load_constants(workspace), load_model(workspace.run("interaction_network"))
 
     def straight(worlds: Worlds, _: np.ndarray) -> None:
         worlds.position += FRAME_STEP * worlds.velocity
@@ -48,8 +47,8 @@ def main() -> None:
         "fitted physics": lambda worlds, _: advance(worlds, FRAME_STEP, constants),
         "learned": lambda worlds, ids: advance_with_network(worlds, FRAME_STEP, network, ids),
     }
-    systems = {"fitted physics": ObjectDynamics(physics)} | {
-        dynamics: LearnedObjectDynamics(physics, network, dynamics=dynamics) for dynamics in DYNAMICS
+    systems = {"fitted physics": ObjectDynamics(constants)} | {
+        dynamics: LearnedObjectDynamics(constants, network, dynamics=dynamics) for dynamics in DYNAMICS
     }
     split = workspace.split("val")
     val = [split.annotation(n) for n in range(min(arguments.val, len(split)))]

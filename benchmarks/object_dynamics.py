@@ -21,7 +21,6 @@ from tqdm.auto import tqdm
 from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.metrics.masks import jaccard
-from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.systems import Workspace, build_system
@@ -55,7 +54,7 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=100, help="generated videos to score")
     parser.add_argument("--height", type=int, default=160, help="of the masks: 160 or 80")
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--constants", type=Path, help="fitted constants (.npy), read if there, else fitted and kept")
+    parser.add_argument("--constants", type=Path, help="fitted constants (.json), read if there, else fitted and kept")
     parser.add_argument("--profile", help="score this profile's validation videos with what it has trained instead")
     parser.add_argument("--root", help="a data set to score in place of the profile's own")
     arguments = parser.parse_args()
@@ -94,17 +93,15 @@ def show_profile(workspace: Workspace, count: int) -> ObjectDynamics:
 def show_simulated(arguments: argparse.Namespace) -> ObjectDynamics:
     """Fit the constants to simulated videos and score them on others, here and in another world; returns the system."""
     if arguments.constants and arguments.constants.is_file():
-        constants = PhysicsConstants.of(np.load(arguments.constants))
+        constants = PhysicsConstants.from_json(arguments.constants)
     else:
         train = videos(arguments.seed, arguments.train, None, "simulate training videos")
         start = time.perf_counter()
         constants = fit_constants(train)
         print(f"fitted to {len(train)} videos in {time.perf_counter() - start:.0f} s")
         if arguments.constants:
-            np.save(arguments.constants, constants.as_array())
-    model = ObjectDynamicsModel(len(constants.as_array()))
-    model.constants.copy_(torch.from_numpy(constants.as_array()))
-    system = ObjectDynamics(model)
+            constants.to_json(arguments.constants)
+    system = ObjectDynamics(constants)
     for title, settings in (("the world it was fitted to", None), ("another world", OTHER_WORLD)):
         val = videos(arguments.seed + 1, arguments.val, settings, "simulate validation videos")
         print(f"\n## {title}: {len(val)} videos at {arguments.height} x {arguments.height * 3 // 2}")

@@ -96,7 +96,7 @@ def evaluate_system(
         "copy_last_jaccard": copy_last_score.result()["jaccard"],
         "oracle_jaccard": oracle_score.result()["jaccard"],
         "seconds_per_video": seconds / len(split),
-        "parameters": sum(p.numel() for network in system.modules() for p in network.parameters()),
+        "parameters": system.count_parameters(),
         "gflops_per_video": _gflops(system, past[:1]),
         "videos": len(split),
     }

@@ -8,7 +8,6 @@ from vidseg_utils.models.deeplab import DeepLabV3
 from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.models.layers import parameter_count
 from vidseg_utils.models.mask_simvp import MaskSimVP
-from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.models.recurrent_unet import RecurrentUNet
 from vidseg_utils.models.simvp import SimVP, checkpointed, rollout
 from vidseg_utils.models.unet import UNet
@@ -18,7 +17,6 @@ MODELS: dict[str, type[nn.Module]] = {
     "deeplabv3": DeepLabV3,
     "interaction_network": InteractionNetwork,
     "mask_simvp": MaskSimVP,
-    "object_dynamics": ObjectDynamicsModel,
     "recurrent_unet": RecurrentUNet,
     "simvp": SimVP,
     "unet": UNet,

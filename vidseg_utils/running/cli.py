@@ -41,13 +41,11 @@ SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg sy
 def systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
     """List the systems, what each is made of, and which of its runs are there."""
     from vidseg_utils.systems import SYSTEMS, Workspace
+    from vidseg_utils.training.run_folder import is_trained
 
     workspace = Workspace.of(profile, runs=runs)
     for name, system in SYSTEMS.items():
-        parts = [
-            f"{part} ({'trained' if (workspace.run(part) / 'weights.safetensors').is_file() else 'not trained'})"
-            for part in system.parts
-        ]
+        parts = [f"{part} ({'trained' if is_trained(workspace.run(part)) else 'not trained'})" for part in system.parts]
         summary = (system.__doc__ or "").strip().splitlines()[0]
         typer.echo(f"{name:24} {', '.join(parts) or 'nothing to train':44} {summary}")
 

@@ -14,6 +14,7 @@ from vidseg_utils.systems.recurrent_unet.system import RecurrentCopyLast, Recurr
 from vidseg_utils.systems.semi_supervised import SemiSupervisedSimVP
 from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
 from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.training.run_folder import is_trained
 
 SYSTEMS: dict[str, type[Forecaster]] = {
     system.name: system
@@ -53,9 +54,9 @@ def build_system(name: str, *, workspace: Workspace | None = None, profile: str 
     workspace = workspace or Workspace.of(profile)
     for part in cls.parts:
         run = workspace.run(part)
-        if not (run / "weights.safetensors").is_file():
+        if not is_trained(run):
             raise ValueError(
-                f"{name} needs the run {run}, which has no weights yet; "
+                f"{name} needs the run {run}, which is not trained yet; "
                 f"train it with `vidseg train {name} --profile {workspace.profile.name}`"
             )
     return cls.load(workspace)

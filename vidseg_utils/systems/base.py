@@ -93,6 +93,10 @@ class Forecaster(ABC):
             )
         return self.segmenter
 
+    def count_parameters(self) -> int:
+        """How many trained numbers the system has."""
+        return sum(parameter.numel() for network in self.modules() for parameter in network.parameters())
+
     def modules(self) -> list[nn.Module]:
         """The networks that the system runs, each once."""
         networks = [value for value in vars(self).values() if isinstance(value, nn.Module)]

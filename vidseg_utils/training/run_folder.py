@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 from vidseg_utils.paths import atomic_write, read_json, write_json
 
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
-OURS = (WEIGHTS, CONFIG, HISTORY)
+CONSTANTS = "constants.json"  # in place of weights where a formula is fitted, not a network
+OURS = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
 
 
 @contextlib.contextmanager
@@ -47,7 +48,12 @@ def read_config(run: Path) -> dict[str, Any]:
 
 def is_finished(run: Path | str) -> bool:
     """Whether the run was trained to its end."""
-    return read_config(Path(run)).get("finished") is True and (Path(run) / WEIGHTS).is_file()
+    return read_config(Path(run)).get("finished") is True and is_trained(run)
+
+
+def is_trained(run: Path | str) -> bool:
+    """Whether the run folder holds weights, or fitted constants in their place; training may still go on."""
+    return any((Path(run) / name).is_file() for name in (WEIGHTS, CONSTANTS))
 
 
 def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from vidseg_utils.metrics.masks import jaccard
-from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.ladder import (
@@ -52,9 +51,7 @@ def truth():
 
 @pytest.fixture(scope="module")
 def system():
-    model = ObjectDynamicsModel()
-    model.constants.copy_(torch.from_numpy(CONSTANTS.as_array()))
-    return ObjectDynamics(model, settings=FilterSettings(members=12))
+    return ObjectDynamics(CONSTANTS, settings=FilterSettings(members=12))
 
 
 def test_every_rung_knows_more(truth, system):

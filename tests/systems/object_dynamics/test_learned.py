@@ -6,7 +6,6 @@ import torch
 
 from vidseg_utils.metrics.masks import jaccard
 from vidseg_utils.models import build_model
-from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.learned.recipe import (
     TrajectoryWindows,
@@ -146,9 +145,7 @@ def test_what_moves_is_forecast_far_better_than_by_copying(trained, dynamics):
         poses.append(worlds.poses[0].copy())
     ids = np.broadcast_to(np.array([SPHERE, CYLINDER], dtype=np.uint8), (22, 2))
     masks = torch.from_numpy(draw_masks(ids, np.stack(poses), ids > 0, height=160, width=240))[None]
-    physics = ObjectDynamicsModel()
-    physics.constants.copy_(torch.from_numpy(CONSTANTS.as_array()))
-    system = LearnedObjectDynamics(physics, trained[0], dynamics=dynamics, settings=FilterSettings(members=12))
+    system = LearnedObjectDynamics(CONSTANTS, trained[0], dynamics=dynamics, settings=FilterSettings(members=12))
     answer = system.predict(masks[:, :11])
     assert jaccard(answer, masks[:, 21]) > jaccard(masks[:, 10], masks[:, 21]) + 0.2
     assert torch.equal(answer, system.predict(masks[:, :11]))
@@ -156,7 +153,7 @@ def test_what_moves_is_forecast_far_better_than_by_copying(trained, dynamics):
 
 def test_an_unknown_choice_of_dynamics_is_refused():
     with pytest.raises(ValueError, match=r"unknown dynamics 'physics'; choose from \['both', 'learned'\]"):
-        LearnedObjectDynamics(ObjectDynamicsModel(), build_model("interaction_network"), dynamics="physics")
+        LearnedObjectDynamics(CONSTANTS, build_model("interaction_network"), dynamics="physics")
 
 
 def test_a_single_trajectory_is_too_few_to_learn_from(tmp_path):

@@ -10,7 +10,6 @@ from torch.nn import functional
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.metrics.masks import jaccard
-from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.renderer.rays import cast_masks
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.decision import decide_mask
@@ -52,9 +51,7 @@ def film(class_ids, positions, velocities, yaws=None, constants=CONSTANTS, heigh
 
 
 def system(members=12):
-    model = ObjectDynamicsModel()
-    model.constants.copy_(torch.from_numpy(CONSTANTS.as_array()))
-    return ObjectDynamics(model, settings=FilterSettings(members=members))
+    return ObjectDynamics(CONSTANTS, settings=FilterSettings(members=members))
 
 
 @pytest.mark.parametrize(("height", "tolerance"), [(160, 0.02), (80, 0.06)])
@@ -207,7 +204,7 @@ def test_frames_of_any_size_get_an_answer_of_their_size():
 
     masks = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]], height=80)[0])
     frames = (masks > 0).float()[None, :11, None].expand(-1, -1, 3, -1, -1)
-    forecaster = ObjectDynamics(system().model, segmenter=Grey(), settings=FilterSettings(members=4))
+    forecaster = ObjectDynamics(CONSTANTS, segmenter=Grey(), settings=FilterSettings(members=4))
     seen = forecaster.segment(frames)  # finer than the frames
     np.testing.assert_array_equal(nearest_scale(seen.numpy(), height=80, width=120), masks[None, :11])
     answer = forecaster.predict(frames)

@@ -1,6 +1,7 @@
 """Forecast objects: name them, read their state off the masks, let fitted physics run on, draw the answer."""
 
 from copy import copy
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -8,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidseg_utils.data.parallel import worker_processes
-from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.decision import decide_mask
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings, run_ensemble_filter
@@ -22,8 +22,8 @@ from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, adva
 from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
-from vidseg_utils.training.run_folder import claim, finish, is_finished, locked
-from vidseg_utils.training.weights import load_model, save_model
+from vidseg_utils.training.run_folder import CONSTANTS, claim, finish, is_finished, locked
+from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.trajectory import Trajectory
 
 CLIPS_AT_ONCE = 32
@@ -38,7 +38,7 @@ class ObjectDynamics(Forecaster):
 
     def __init__(
         self,
-        model: ObjectDynamicsModel,
+        constants: PhysicsConstants,
         *,
         segmenter: nn.Module | None = None,
         settings: FilterSettings | None = None,
@@ -46,8 +46,7 @@ class ObjectDynamics(Forecaster):
         processes: int = 1,
     ):
         super().__init__(segmenter=segmenter)
-        self.model = model
-        self.constants = PhysicsConstants.of(model().detach().cpu().numpy())
+        self.constants = constants
         self.settings = settings or FilterSettings()
         self.seed = seed
         self.processes = processes  # for batches of masks; a script that asks for more needs `if __name__ == …`
@@ -62,7 +61,11 @@ class ObjectDynamics(Forecaster):
     def load(cls, workspace: Workspace) -> "ObjectDynamics":
         """Load U-Net and the constants."""
         segmenter = load_model(workspace.run("unet"), device=workspace.device)
-        return cls(load_model(workspace.run("rigid_body_physics")), segmenter=segmenter, seed=workspace.profile.seed)
+        return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.seed)
+
+    def count_parameters(self) -> int:
+        """How many trained numbers the system has, the fitted constants among them."""
+        return super().count_parameters() + len(fields(self.constants))
 
     def segment(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W) of any size, in [0, 1] -> (B, T, 160, 240) class ids, one an object of a clip."""
@@ -133,30 +136,20 @@ def load_training_trajectories(workspace: Workspace) -> list[Trajectory]:
     return trajectories
 
 
-def train_physics(
-    workspace: Workspace, *, run: str = "rigid_body_physics", progress: bool = True
-) -> ObjectDynamicsModel:
-    """Fit the constants to the annotations of the training split, or load them if the run is finished.
+def train_physics(workspace: Workspace, *, run: str = "rigid_body_physics", progress: bool = True) -> PhysicsConstants:
+    """Fit the constants to the annotations of the training split, or read them if the run is finished.
 
     Raises ValueError, with the cure, where the training videos have no annotations.
     """
     folder = workspace.run(run)
     with locked(folder):
         if not is_finished(folder):
-            settings = {"n_constants": len(PhysicsConstants().as_array())}
-            claim(
-                folder,
-                {
-                    "model": {"name": "object_dynamics", "config": settings},
-                    "task": "object dynamics",
-                    "profile": workspace.profile.name,
-                },
-                defaults={},
-            )
-            trajectories = load_training_trajectories(workspace)
-            constants = fit_constants(trajectories, progress=progress)
-            model = ObjectDynamicsModel(**settings)
-            model.constants.copy_(torch.from_numpy(constants.as_array()))
-            save_model(folder, model, name="object_dynamics", config=settings)
+            claim(folder, {"task": "object dynamics", "profile": workspace.profile.name}, defaults={})
+            fit_constants(load_training_trajectories(workspace), progress=progress).to_json(folder / CONSTANTS)
             finish(folder)
-    return load_model(folder)
+    return load_constants(workspace, run=run)
+
+
+def load_constants(workspace: Workspace, *, run: str = "rigid_body_physics") -> PhysicsConstants:
+    """The constants that `train_physics` left. Raises ValueError, with the cure, where they are missing or damaged."""
+    return PhysicsConstants.from_json(workspace.run(run) / CONSTANTS)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vidseg_utils.models.recurrent_unet import RecurrentUNet
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.system import train_physics
+from vidseg_utils.systems.object_dynamics.system import load_constants, train_physics
 from vidseg_utils.systems.recurrent_unet.recipe import Recipe, train_on_frames, train_recurrent_unet
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.weights import load_model
@@ -63,5 +63,5 @@ class RecurrentObjectDynamics(ObjectDynamics):
     @classmethod
     def load(cls, workspace: Workspace) -> "RecurrentObjectDynamics":
         """Load both."""
-        model = load_model(workspace.run("rigid_body_physics"))
-        return cls(model, segmenter=load_clip_segmenter(workspace), seed=workspace.profile.seed)
+        segmenter = load_clip_segmenter(workspace)
+        return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.seed)

@@ -7,13 +7,18 @@ from torch import nn
 
 from vidseg_utils.checks import check_choice
 from vidseg_utils.models.interaction_network import InteractionNetwork
-from vidseg_utils.models.object_dynamics import ObjectDynamicsModel
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.learned.recipe import fit_interaction_network
 from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
+from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
-from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, load_training_trajectories, train_physics
+from vidseg_utils.systems.object_dynamics.system import (
+    ObjectDynamics,
+    load_constants,
+    load_training_trajectories,
+    train_physics,
+)
 from vidseg_utils.systems.unet_segmenter import train_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
@@ -35,7 +40,7 @@ class LearnedObjectDynamics(ObjectDynamics):
 
     def __init__(
         self,
-        model: ObjectDynamicsModel,
+        constants: PhysicsConstants,
         network: InteractionNetwork,
         *,
         dynamics: str = "both",
@@ -44,7 +49,7 @@ class LearnedObjectDynamics(ObjectDynamics):
         seed: int = 0,
     ):
         check_choice("dynamics", dynamics, DYNAMICS)
-        super().__init__(model, segmenter=segmenter, settings=settings, seed=seed)
+        super().__init__(constants, segmenter=segmenter, settings=settings, seed=seed)
         self.network = network.eval()
         self.dynamics = dynamics
 
@@ -59,7 +64,7 @@ class LearnedObjectDynamics(ObjectDynamics):
     def load(cls, workspace: Workspace) -> "LearnedObjectDynamics":
         """Load all three."""
         return cls(
-            load_model(workspace.run("rigid_body_physics")),
+            load_constants(workspace),
             load_model(workspace.run("interaction_network")),
             segmenter=load_model(workspace.run("unet"), device=workspace.device),
             seed=workspace.profile.seed,

@@ -1,47 +1,71 @@
-"""The constants of the rigid-body physics, by name."""
+"""The constants of the rigid-body physics by name, and the JSON file in which a run folder keeps them."""
 
-from dataclasses import dataclass, fields
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+
+from vidseg_utils.classes import SHAPES
+from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.world.solids import OBJECT_RADIUS
 
 
 @dataclass(frozen=True)
 class PhysicsConstants:
-    """What is fitted. The starting values are a guess by eye; `fit_constants` finds the rest."""
+    """All fitted numbers, in world units and video frames. `fit_constants` starts from the defaults, which are guesses."""
 
-    sliding_friction: float = 2e-4  # units / frame^2, cubes and cylinders on the floor
-    rolling_friction: float = 1e-5
+    sliding_friction: float = 2e-4  # units / frame^2: deceleration of cubes and cylinders
+    rolling_friction: float = 1e-5  # units / frame^2: deceleration of spheres
     linear_drag: float = 1e-3  # 1 / frame
     quadratic_drag: float = 0.03  # 1 / unit
     spin_drag: float = 0.02  # 1 / frame
-    contact_friction: float = 0.03  # between two objects
-    half_side: float = 0.2  # of a cube in a contact
-    radius: float = 0.2  # of a sphere or cylinder in a contact
-    contact_delay: float = (
-        0.2  # frames from the first touch to the moment at which an instant resolve_contacts would have to be
-    )
-    restitution_cube_cube: float = 0.7  # restitution: speed of parting over speed of meeting
+    contact_friction: float = 0.03  # friction coefficient between two objects
+    half_side: float = OBJECT_RADIUS  # units, of a cube in a contact
+    radius: float = OBJECT_RADIUS  # units, of a sphere or a cylinder in a contact
+    contact_delay: float = 0.2  # frames from the first touch to the moment at which an instant impulse fits best
+    restitution_cube_cube: float = 0.7  # relative normal speed after a contact over that before it
     restitution_cube_sphere: float = 0.7
     restitution_cube_cylinder: float = 0.7
     restitution_sphere_sphere: float = 0.7
     restitution_sphere_cylinder: float = 0.7
     restitution_cylinder_cylinder: float = 0.7
-    start_speed: float = 0.08  # of the objects that move at the first video frame: mean and standard deviation
-    start_speed_spread: float = 0.004
-    start_angle_spread: float = 0.4  # radians: standard deviation of their direction from that to the origin
-
-    def as_array(self) -> np.ndarray:
-        """All of them, in this order: what a run folder keeps."""
-        return np.array([getattr(self, field.name) for field in fields(self)])
+    start_speed: float = 0.08  # units / frame: mean over the objects that move in the first video frame
+    start_speed_spread: float = 0.004  # units / frame: its standard deviation
+    start_angle_spread: float = 0.4  # radians: standard deviation of their direction from the direction to the origin
 
     @property
-    def restitution(self) -> np.ndarray:
-        """(3, 3) by the shapes that meet."""
-        names = ("cube", "sphere", "cylinder")
-        pairs = [[names[min(a, b)] + "_" + names[max(a, b)] for b in range(3)] for a in range(3)]
+    def restitution(self) -> Float[np.ndarray, "3 3"]:
+        """Restitution by the shape codes of the two objects."""
+        pairs = [[SHAPES[min(a, b)] + "_" + SHAPES[max(a, b)] for b in range(3)] for a in range(3)]
         return np.array([[getattr(self, f"restitution_{pair}") for pair in row] for row in pairs])
 
+    def to_json(self, path: Path) -> None:
+        """Write the constants by name, atomically."""
+        write_json(path, asdict(self))
+
     @classmethod
-    def of(cls, values: np.ndarray) -> "PhysicsConstants":
-        """The inverse of `as_array`."""
-        return cls(*(float(v) for v in values))
+    def from_json(cls, path: Path) -> "PhysicsConstants":
+        """Read what `to_json` wrote.
+
+        Raises ValueError, naming the file and the cure, if it is missing or damaged, or if a constant is unknown,
+        missing or not a finite number.
+        """
+        try:
+            values = read_json(path)
+        except FileNotFoundError:
+            raise ValueError(f"{path} is missing: the physics is not fitted yet; train it first") from None
+        except ValueError as error:
+            raise ValueError(f"{error}; delete it and train again") from None
+        names = [field.name for field in fields(cls)]
+        faults = [f"{name} is missing" for name in names if name not in values]
+        faults += [f"{name} is unknown" for name in values if name not in names]
+        faults += [f"{name} is {value!r}, no finite number" for name, value in values.items() if not _is_finite(value)]
+        if faults:
+            raise ValueError(f"{path} does not hold the physics constants: {faults[0]}; delete it and train again")
+        return cls(**{name: float(value) for name, value in values.items()})
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

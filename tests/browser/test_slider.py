@@ -23,12 +23,12 @@ SECONDS = 120  # until something is taken for hung; a slow machine needs 20 for 
 
 CLIP = """
 import numpy as np
-from vidseg_utils.visualisation.widgets import explore_clip
+from vidseg_utils.visualisation import show_clip_sliders
 frames = np.full((6, 3, 40, 60), 120, dtype=np.uint8)
 masks = np.zeros((6, 40, 60), dtype=np.uint8)
 for t in range(6):
     masks[t, 10:25, 5 + 6 * t : 20 + 6 * t] = 7
-explore_clip(frames, masks)
+show_clip_sliders(frames, masks)
 """
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the slider is not tried in a browser")

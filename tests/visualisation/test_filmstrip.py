@@ -5,8 +5,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from vidseg_utils.visualisation.filmstrip import clip_pictures, filmstrip, write_movie
-from vidseg_utils.visualisation.overlays import mask_picture, overlay
+from vidseg_utils.visualisation.filmstrip import clip_to_rgb, plot_filmstrip, write_movie
+from vidseg_utils.visualisation.overlays import mask_to_rgb, overlay_mask
 
 
 @pytest.fixture
@@ -21,16 +21,16 @@ def masks():
     return masks
 
 
-def test_clip_pictures_overlays_what_it_is_given(frames, masks):
-    assert (clip_pictures(frames)[3] == 30).all()
-    assert (clip_pictures(None, masks)[3] == mask_picture(masks[3])).all()
-    assert (clip_pictures(frames, masks)[3] == overlay(frames[3], masks[3])).all()
+def test_a_clip_is_drawn_from_frames_from_masks_or_from_both(frames, masks):
+    assert (clip_to_rgb(frames)[3] == 30).all()
+    assert (clip_to_rgb(None, masks)[3] == mask_to_rgb(masks[3])).all()
+    assert (clip_to_rgb(frames, masks)[3] == overlay_mask(frames[3], masks[3])).all()
     with pytest.raises(ValueError, match="nothing to draw"):
-        clip_pictures()
+        clip_to_rgb()
 
 
 def test_a_strip_spreads_its_frames_and_marks_the_future(frames, masks):
-    axes = filmstrip({"frames": clip_pictures(frames), "masks": clip_pictures(None, masks)}, columns=4)
+    axes = plot_filmstrip({"frames": clip_to_rgb(frames), "masks": clip_to_rgb(None, masks)}, columns=4)
     assert axes.shape == (2, 4)
     assert [ax.get_title() for ax in axes[0]] == ["frame 0", "frame 7", "frame 14", "frame 21"]
     assert len({ax.title.get_color() for ax in axes[0]}) == 2
@@ -38,20 +38,20 @@ def test_a_strip_spreads_its_frames_and_marks_the_future(frames, masks):
     plt.close(axes[0, 0].figure)
 
 
-def test_a_short_clip_of_the_future_numbers_its_frames_from_where_it_begins(frames):
-    axes = filmstrip({"predicted": clip_pictures(frames[11:13])}, first_frame=11)
+def test_frame_numbers_start_at_the_given_first_frame(frames):
+    axes = plot_filmstrip({"predicted": clip_to_rgb(frames[11:13])}, first_frame=11)
     assert [ax.get_title() for ax in axes[0]] == ["frame 11", "frame 12"]
     plt.close(axes[0, 0].figure)
 
 
 def test_rows_of_different_length_are_refused(frames):
     with pytest.raises(ValueError, match=r"must have one length; got {'a': 22, 'b': 3}"):
-        filmstrip({"a": clip_pictures(frames), "b": clip_pictures(frames[:3])})
+        plot_filmstrip({"a": clip_to_rgb(frames), "b": clip_to_rgb(frames[:3])})
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 def test_a_movie_can_be_read_again(frames, masks, tmp_path, suffix):
-    path = write_movie(tmp_path / f"clip{suffix}", clip_pictures(frames, masks)[:, :15])
+    path = write_movie(tmp_path / f"clip{suffix}", clip_to_rgb(frames, masks)[:, :15])
     back = imageio.imread(path, index=None, plugin="pyav" if suffix == ".mp4" else "pillow")
     assert back.shape[:1] == (22,) and abs(int(back[21, 0, 0, 0]) - 210) < 12
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -59,7 +59,7 @@ def test_a_movie_can_be_read_again(frames, masks, tmp_path, suffix):
 
 def test_a_movie_that_cannot_be_written_leaves_nothing(frames, tmp_path):
     with pytest.raises(ValueError, match=r"cannot write '.avi'; choose from \['.gif', '.mp4'\]"):
-        write_movie(tmp_path / "clip.avi", clip_pictures(frames))
+        write_movie(tmp_path / "clip.avi", clip_to_rgb(frames))
     with pytest.raises(ValueError, match=r"expected uint8 \(T, H, W, 3\)"):
         write_movie(tmp_path / "clip.gif", frames)
     assert not list(tmp_path.iterdir())

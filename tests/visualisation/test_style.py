@@ -1,4 +1,4 @@
-"""Proves that a saved figure is small, whole and where the README looks for it."""
+"""Proves that a saved figure is small, complete, and in the folder from which the README shows it."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,7 +33,7 @@ def test_save_figure_writes_a_png_at_100_dpi(home):
     assert [entry.name for entry in path.parent.iterdir()] == ["00_line.png"]
 
 
-def test_a_busy_figure_takes_fewer_colours_until_it_fits(home):
+def test_a_figure_with_much_detail_gets_fewer_colours_until_it_fits(home):
     figure = noise(4)
     assert len(figure_png(figure)) > MAX_FIGURE_BYTES / 1.5
     assert save_figure(figure, "busy").stat().st_size <= MAX_FIGURE_BYTES
@@ -47,12 +47,12 @@ def test_a_figure_that_is_too_large_is_refused_and_not_written(home, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", "a.png"])
-def test_a_name_that_is_no_plain_name_is_refused(name):
-    with pytest.raises(ValueError, match="is no plain name"):
+def test_a_name_that_is_not_a_plain_file_name_is_refused(name):
+    with pytest.raises(ValueError, match="is not a plain file name"):
         save_figure(plt.figure(), name)
 
 
-def test_a_class_has_one_colour():
+def test_each_class_has_its_own_colour():
     assert class_colour(0) == (0, 0, 0)
     assert len({class_colour(i) for i in range(49)}) == 49
     with pytest.raises(ValueError, match="class id 49 has no colour"):

@@ -16,7 +16,7 @@ from traitlets.config import Config
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.source import read_notebook
-from vidseg_utils.visualisation.widgets import WIDGET_VIEW
+from vidseg_utils.visualisation.sliders import WIDGET_VIEW
 
 _INJECTED = "injected-parameters"
 _ERROR_MARKER = "papermill-error-cell-tag"

@@ -1,1 +1,59 @@
-"""Pictures: one style, one palette, one overlay function. Functions take and return axes, and never show or save."""
+"""Pictures for lessons and reports: one style, one palette, one overlay.
+
+Plot functions take and return matplotlib axes. They never show a figure; only `save_figure` and `write_movie` save.
+"""
+
+from vidseg_utils.visualisation.curves import (
+    group_confusion,
+    plot_class_bars,
+    plot_class_palette,
+    plot_confusion,
+    plot_horizon_curves,
+    plot_score_bars,
+    plot_training_curves,
+)
+from vidseg_utils.visualisation.decision_tree import plot_decision_tree
+from vidseg_utils.visualisation.filmstrip import clip_to_rgb, plot_filmstrip, write_movie
+from vidseg_utils.visualisation.overlays import (
+    frame_to_rgb,
+    mask_to_rgb,
+    overlay_mask,
+    plot_error_map,
+    show_overlay,
+    show_rgb,
+)
+from vidseg_utils.visualisation.plan_view import plot_footprints, plot_ground, plot_paths, plot_trajectory
+from vidseg_utils.visualisation.sliders import PlotSliders, show_clip_sliders
+from vidseg_utils.visualisation.style import BLUE, GRAY, class_colour, figure_png, save_figure, use_style
+
+__all__ = [
+    "BLUE",
+    "GRAY",
+    "PlotSliders",
+    "class_colour",
+    "clip_to_rgb",
+    "figure_png",
+    "frame_to_rgb",
+    "group_confusion",
+    "mask_to_rgb",
+    "overlay_mask",
+    "plot_class_bars",
+    "plot_class_palette",
+    "plot_confusion",
+    "plot_decision_tree",
+    "plot_error_map",
+    "plot_filmstrip",
+    "plot_footprints",
+    "plot_ground",
+    "plot_horizon_curves",
+    "plot_paths",
+    "plot_score_bars",
+    "plot_training_curves",
+    "plot_trajectory",
+    "save_figure",
+    "show_clip_sliders",
+    "show_overlay",
+    "show_rgb",
+    "use_style",
+    "write_movie",
+]

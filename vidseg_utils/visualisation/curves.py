@@ -1,66 +1,75 @@
-"""Numbers as pictures: training curves, scores by horizon and by class, confusion, and objects' paths on the floor."""
+"""Numbers as pictures: training curves, scores of systems, of frames and of classes, and confusion matrices."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import AutoLocator
 
-from vidseg_utils.classes import COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes, class_name
-from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.visualisation.floor_plan import floor_plan
+from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes, class_name
+from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.visualisation.style import CYCLE, GRAY, class_colour
-from vidseg_utils.world.trajectory import Trajectory
 
-_GROUPS = {"shape": SHAPES, "material": MATERIALS, "colour": COLOURS}
-_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind text that lines may cross
+_ATTRIBUTES = {"shape": SHAPES, "material": MATERIALS, "colour": COLOURS}
+_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind text that a line may cross
+CLASSES_PER_BLOCK = len(COLOURS)  # classes of one shape and material have consecutive ids
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the brightness that the eye sees (ITU-R BT.601)
+MIN_SHOWN_SHARE = 0.005  # smaller shares of a confusion matrix are not written into their cell
 
 
-def training_curves(
+def plot_training_curves(
     ax: Axes, history: Sequence[Mapping], *keys: str, best: str | None = None, log: bool = False
 ) -> Axes:
     """Draw columns of history.jsonl against the epoch.
 
-    history: rows as dicts; a row without a key, or with None, leaves a gap in that curve
-    best: a key whose largest value is ringed and named in the legend; log: logarithmic y axis
-    Raises ValueError when no row has one of the keys.
+    history: one dict an epoch; an epoch without the key, or with None, leaves a gap in that curve
+    best: the key whose largest value is ringed and written into the legend; log: logarithmic y axis
+    Raises ValueError for a key that no epoch has.
     """
     known = sorted({key for row in history for key in row})
     for number, key in enumerate(keys):
         if key not in known:
             raise ValueError(f"the history has no {key!r}; choose from {known}")
         rows = [row for row in history if row.get(key) is not None]
-        places, values = [row["epoch"] for row in rows], [row[key] for row in rows]
+        epochs, values = [row["epoch"] for row in rows], [row[key] for row in rows]
         label, colour = key.replace("_", " "), CYCLE[number]
         if key == best and values:
-            value = max(values)
-            at = places[values.index(value)]
-            label += f" (best {value:.3f}, epoch {at})"
-            ax.plot(at, value, "o", color=colour, markerfacecolor="none", markersize=10)
-        ax.plot(places, values, color=colour, marker="o", markersize=3, label=label)
+            best_value = max(values)
+            best_epoch = epochs[values.index(best_value)]
+            label += f" (best {best_value:.3f}, epoch {best_epoch})"
+            ax.plot(best_epoch, best_value, "o", color=colour, markerfacecolor="none", markersize=10)
+        ax.plot(epochs, values, color=colour, marker="o", markersize=3, label=label)
     if log:
         ax.set_yscale("log")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    _use_integer_ticks(ax)
     ax.set_xlabel("epoch")
     ax.legend()
     return ax
 
 
-def horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylabel: str) -> Axes:
-    """Draw one curve a system over the predicted frames; names that begin with "copy" are grey references."""
+def _use_integer_ticks(ax: Axes) -> None:
+    locator = AutoLocator()
+    locator.set_params(integer=True)
+    ax.xaxis.set_major_locator(locator)
+
+
+def plot_horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylabel: str) -> Axes:
+    """Draw one curve a system over the predicted frames; names that begin with "copy" are dashed grey references."""
     colours = iter(CYCLE)
     for name, values in scores.items():
-        reference = name.startswith("copy")
         frames = PAST_FRAMES + np.arange(len(values))
-        style = {"color": GRAY, "linestyle": "--"} if reference else {"color": next(colours), "marker": "o"}
-        ax.plot(frames, values, markersize=3, label=name, **style)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+        if name.startswith("copy"):
+            ax.plot(frames, values, markersize=3, label=name, color=GRAY, linestyle="--")
+        else:
+            ax.plot(frames, values, markersize=3, label=name, color=next(colours), marker="o")
+    _use_integer_ticks(ax)
     ax.set(xlabel="frame", ylabel=ylabel)
     ax.legend()
     return ax
 
 
-def score_bars(ax: Axes, scores: Mapping[str, float], *, references: Mapping[str, float] | None = None) -> Axes:
-    """Draw each system's Jaccard as a horizontal bar, best at the top; dashed lines for references, say copy-last."""
+def plot_score_bars(ax: Axes, scores: Mapping[str, float], *, references: Mapping[str, float] | None = None) -> Axes:
+    """Draw each system's Jaccard as a horizontal bar, best at the top; a dashed line for each reference score."""
     names = sorted(scores, key=lambda name: scores[name])
     bars = ax.barh(names, [scores[name] for name in names], color=CYCLE[0], height=0.6)
     ax.bar_label(bars, fmt="%.3f", padding=3, bbox=_WHITE, zorder=5)
@@ -73,43 +82,51 @@ def score_bars(ax: Axes, scores: Mapping[str, float], *, references: Mapping[str
     return ax
 
 
-def class_bars(ax: Axes, values: Sequence[float], *, ylabel: str = "IoU", mean: bool = True) -> Axes:
-    """Draw one bar an object class in the class's own colour, in blocks of shape and material.
+def plot_class_bars(ax: Axes, values: Sequence[float] | np.ndarray, *, ylabel: str = "IoU", mean: bool = True) -> Axes:
+    """Draw one bar an object class in its own colour, in blocks of the same shape and material.
 
     values: (49,) such as IoU or a count, background first (not drawn); NaN = absent, marked with a small cross
-    mean: draw the mean over the classes that are there
+    mean: draw the mean over the classes that are present
     """
     values = np.asarray(values, dtype=float)
     if values.shape != (N_CLASSES,):
         raise ValueError(f"values have shape {values.shape}; expected ({N_CLASSES},)")
-    ids = np.arange(1, N_CLASSES)
-    places = ids - 1 + (ids - 1) // len(COLOURS) * 1.0  # a gap after each block of eight colours
-    present = np.isfinite(values[1:])
-    ax.bar(places[present], values[1:][present], width=0.9, color=[class_colour(i) for i in ids[present]])
+    ids, objects = np.arange(1, N_CLASSES), values[1:]
+    positions = ids - 1 + (ids - 1) // CLASSES_PER_BLOCK * 1.0  # a gap of one bar after each block
+    present = np.isfinite(objects)
+    ax.bar(positions[present], objects[present], width=0.9, color=[class_colour(i) for i in ids[present]])
     if not present.all():
-        ax.plot(places[~present], np.zeros((~present).sum()), "x", color=GRAY, markersize=4, clip_on=False)
+        ax.plot(positions[~present], np.zeros((~present).sum()), "x", color=GRAY, markersize=4, clip_on=False)
     if mean and present.any():
-        average = values[1:][present].mean()
+        average = objects[present].mean()
         ax.axhline(average, color="#444444", linestyle="--", linewidth=1)
-        at = {"xycoords": ("axes fraction", "data"), "xytext": (0, 3), "textcoords": "offset points"}
-        ax.annotate(f"mean {average:.3g}", (1.0, average), **at, ha="right", va="bottom", bbox=_WHITE)
-    blocks = places.reshape(-1, len(COLOURS)).mean(axis=1)
-    ax.set_xticks(blocks, [" ".join(class_attributes(int(i))[1::-1]) for i in ids[:: len(COLOURS)]])
+        ax.annotate(
+            f"mean {average:.3g}",
+            (1.0, average),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            bbox=_WHITE,
+        )
+    block_centres = positions.reshape(-1, CLASSES_PER_BLOCK).mean(axis=1)
+    ax.set_xticks(block_centres, [" ".join(class_attributes(int(i))[1::-1]) for i in ids[::CLASSES_PER_BLOCK]])
     ax.tick_params(axis="x", length=0)
     ax.set_ylabel(ylabel)
     ax.margins(x=0.01)
     return ax
 
 
-def class_palette(ax: Axes) -> Axes:
+def plot_class_palette(ax: Axes) -> Axes:
     """Draw the 48 object classes as a table of swatches: colours across, material and shape down, ids inside."""
     rows = len(SHAPES) * len(MATERIALS)
     table = np.array([class_colour(i) for i in range(1, N_CLASSES)]).reshape(rows, len(COLOURS), 3)
     ax.imshow(table, aspect="auto")
-    for id_ in range(1, N_CLASSES):
-        row, column = divmod(id_ - 1, len(COLOURS))
-        dark = np.dot(table[row, column], (0.299, 0.587, 0.114)) < 0.5
-        ax.text(column, row, str(id_), ha="center", va="center", color="white" if dark else "black")
+    for class_id in range(1, N_CLASSES):
+        row, column = divmod(class_id - 1, len(COLOURS))
+        dark = np.dot(table[row, column], LUMA) < 0.5
+        ax.text(column, row, str(class_id), ha="center", va="center", color="white" if dark else "black")
     ax.set_xticks(range(len(COLOURS)), COLOURS)
     ax.set_yticks(range(rows), [class_name(1 + r * len(COLOURS)).removeprefix(COLOURS[0]).strip() for r in range(rows)])
     ax.tick_params(length=0)
@@ -118,33 +135,33 @@ def class_palette(ax: Axes) -> Axes:
     return ax
 
 
-def grouped_confusion(confusion: np.ndarray, *, by: str) -> tuple[np.ndarray, list[str]]:
+def group_confusion(confusion: np.ndarray, *, by: str) -> tuple[np.ndarray, list[str]]:
     """Sum a confusion matrix over the classes that share a shape, a material or a colour.
 
     confusion: (49, 49) counts, rows are the truth; by: "shape", "material" or "colour"
-    returns: (G + 1, G + 1) counts and the G + 1 names, background first
+    returns: (G + 1, G + 1) counts and the names of the G + 1 groups, background first
     """
-    if by not in _GROUPS:
-        raise ValueError(f"unknown grouping {by!r}; choose from {list(_GROUPS)}")
+    if by not in _ATTRIBUTES:
+        raise ValueError(f"unknown grouping {by!r}; choose from {list(_ATTRIBUTES)}")
     confusion = np.asarray(confusion)
     if confusion.shape != (N_CLASSES, N_CLASSES):
         raise ValueError(f"confusion matrix has shape {confusion.shape}; expected ({N_CLASSES}, {N_CLASSES})")
-    names = ["background", *_GROUPS[by]]
-    place = list(_GROUPS).index(by)
-    member = np.zeros((N_CLASSES, len(names)), dtype=confusion.dtype)
-    member[0, 0] = 1
-    for id_ in range(1, N_CLASSES):
-        member[id_, names.index(class_attributes(id_)[place])] = 1
-    return member.T @ confusion @ member, names
+    names = ["background", *_ATTRIBUTES[by]]
+    attribute = list(_ATTRIBUTES).index(by)
+    is_member = np.zeros((N_CLASSES, len(names)), dtype=confusion.dtype)
+    is_member[BACKGROUND, 0] = 1
+    for class_id in range(1, N_CLASSES):
+        is_member[class_id, names.index(class_attributes(class_id)[attribute])] = 1
+    return is_member.T @ confusion @ is_member, names
 
 
-def confusion_heatmap(ax: Axes, confusion: np.ndarray, *, by: str) -> Axes:
+def plot_confusion(ax: Axes, confusion: np.ndarray, *, by: str) -> Axes:
     """Draw a (49, 49) confusion matrix grouped by shape, material or colour, each row as shares of its true pixels."""
-    counts, names = grouped_confusion(confusion, by=by)
+    counts, names = group_confusion(confusion, by=by)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*shares.shape):
-        if shares[row, column] >= 0.005:
+        if shares[row, column] >= MIN_SHOWN_SHARE:
             white = shares[row, column] > 0.6
             text = f"{shares[row, column]:.2f}".removeprefix("0")
             ax.text(column, row, text, ha="center", va="center", color="white" if white else "black", fontsize=8)
@@ -154,27 +171,4 @@ def confusion_heatmap(ax: Axes, confusion: np.ndarray, *, by: str) -> Axes:
     ax.tick_params(length=0)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-    return ax
-
-
-def floor_paths(ax: Axes, trajectory: Trajectory) -> Axes:
-    """Draw the objects' paths on the floor from above, the camera at the bottom and its field of view in white.
-
-    Solid with dots: the 11 course frames of the input; dashed: the 11 to be forecast; a ring: the last place; a cross:
-    a collision; a name in brackets: an object never in view in the input.
-    """
-    path = trajectory.at(CLIP_VIDEO_FRAMES)
-    floor_plan(ax)
-    for n, id_ in enumerate(path.class_ids.tolist()):
-        x, y = path.positions[:, n, 0], path.positions[:, n, 1]
-        late = not path.in_view[:PAST_FRAMES, n].any()
-        name = f"({class_name(id_)})" if late else class_name(id_)
-        colour = class_colour(id_)
-        ax.plot(y[:PAST_FRAMES], x[:PAST_FRAMES], color=colour, marker=".", markersize=4, label=name)
-        ax.plot(y[PAST_FRAMES - 1 :], x[PAST_FRAMES - 1 :], color=colour, linestyle=(0, (2, 1)))
-        ax.plot(y[-1:], x[-1:], "o", color=colour, markerfacecolor="none", markersize=9)
-    hits = [c.location for c in path.collisions if c.frame <= CLIP_VIDEO_FRAMES[-1]]
-    if hits:
-        ax.plot([h[1] for h in hits], [h[0] for h in hits], "x", color="black", markersize=6, label="collision")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return ax

@@ -9,28 +9,33 @@ import numpy as np
 
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.task import PAST_FRAMES
-from vidseg_utils.visualisation.overlays import mask_picture, overlay, picture, show
+from vidseg_utils.visualisation.overlays import Clip, frame_to_rgb, mask_to_rgb, overlay_mask, show_rgb
 from vidseg_utils.visualisation.style import RED
 
-
-def clip_pictures(frames: object | None = None, masks: object | None = None) -> np.ndarray:
-    """frames: (T, 3, H, W), masks: (T, H, W), or only one of them -> (T, H, W, 3) uint8, overlaid if both are given."""
-    if frames is None and masks is None:
-        raise ValueError("nothing to draw; give frames, masks or both")
-    if masks is None:
-        return np.stack([picture(frame) for frame in frames])
-    if frames is None:
-        return np.stack([mask_picture(mask) for mask in masks])
-    return np.stack([overlay(frame, mask) for frame, mask in zip(frames, masks, strict=True)])
+GIF_COLOURS = 64  # few colours keep the file small; the frames have flat surfaces
 
 
-def filmstrip(
+def clip_to_rgb(frames: Clip | None = None, masks: Clip | None = None) -> np.ndarray:
+    """A clip as pictures: its frames, its masks, or the masks laid over the frames if both are given.
+
+    frames: (T, 3, H, W) uint8, or float in [0, 1]; masks: (T, H, W) class ids; returns: (T, H, W, 3) uint8
+    """
+    if frames is not None and masks is not None:
+        return np.stack([overlay_mask(frame, mask) for frame, mask in zip(frames, masks, strict=True)])
+    if frames is not None:
+        return np.stack([frame_to_rgb(frame) for frame in frames])
+    if masks is not None:
+        return np.stack([mask_to_rgb(mask) for mask in masks])
+    raise ValueError("nothing to draw; give frames, masks or both")
+
+
+def plot_filmstrip(
     rows: Mapping[str, np.ndarray], *, columns: int = 6, first_frame: int = 0, width: float = 9.0
 ) -> np.ndarray:
-    """Draw clips as rows of pictures, `columns` frames evenly spread over the clip, the first and the last included.
+    """Draw clips as rows of pictures: `columns` frames evenly spread over the clip, the first and the last included.
 
-    rows: name -> (T, H, W, 3) uint8, as `clip_pictures` gives; all of one length
-    first_frame: the number of the clip's first frame; frames from 11 on are the future and titled in orange
+    rows: name -> (T, H, W, 3) uint8, as `clip_to_rgb` returns; all of one length
+    first_frame: frame number of the clip's first picture; the titles of future frames (from 11 on) are orange
     width: of the figure, inches
     returns: its axes (rows, columns)
     """
@@ -38,21 +43,21 @@ def filmstrip(
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"the rows of a filmstrip must have one length; got {lengths}")
     length = next(iter(lengths.values()))
-    shown = np.unique(np.linspace(0, length - 1, min(columns, length)).round().astype(int))
+    indices = np.unique(np.linspace(0, length - 1, min(columns, length)).round().astype(int))
     height_px, width_px = next(iter(rows.values())).shape[1:3]
-    size = (width, len(rows) * width / len(shown) * height_px / width_px + 0.25)
-    axes = plt.subplots(len(rows), len(shown), figsize=size, squeeze=False)[1]
-    for line, (name, clip) in zip(axes, rows.items(), strict=True):
-        for ax, place in zip(line, shown, strict=True):
-            show(ax, clip[place])
-        line[0].text(-0.04, 0.5, name, transform=line[0].transAxes, rotation=90, ha="right", va="center")
-    for ax, place in zip(axes[0], shown + first_frame, strict=True):
-        ax.set_title(f"frame {place}", color=RED if place >= PAST_FRAMES else "black", loc="center")
+    size = (width, len(rows) * width / len(indices) * height_px / width_px + 0.25)
+    axes = plt.subplots(len(rows), len(indices), figsize=size, squeeze=False)[1]
+    for row, (name, clip) in zip(axes, rows.items(), strict=True):
+        for ax, index in zip(row, indices, strict=True):
+            show_rgb(ax, clip[index])
+        row[0].text(-0.04, 0.5, name, transform=row[0].transAxes, rotation=90, ha="right", va="center")
+    for ax, frame_number in zip(axes[0], indices + first_frame, strict=True):
+        ax.set_title(f"frame {frame_number}", color=RED if frame_number >= PAST_FRAMES else "black", loc="center")
     return axes
 
 
 def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *, frames_per_second: float = 6) -> Path:
-    """Write (T, H, W, 3) uint8 pictures atomically as .gif (looping, 64 colours) or .mp4; return the path."""
+    """Write (T, H, W, 3) uint8 pictures atomically as .gif (looping, 64 colours) or .mp4; returns the path."""
     path, pictures = Path(path), np.asarray(pictures)
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
         raise ValueError(f"pictures are {pictures.dtype} {pictures.shape}; expected uint8 (T, H, W, 3) with T >= 1")
@@ -66,13 +71,14 @@ def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *
 def _write_gif(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:
     from PIL import Image
 
-    frames = [Image.fromarray(p).quantize(64, dither=Image.Dither.NONE) for p in pictures]
+    frames = [Image.fromarray(p).quantize(GIF_COLOURS, dither=Image.Dither.NONE) for p in pictures]
     frames[0].save(
         path, save_all=True, append_images=frames[1:], duration=round(1000 / frames_per_second), loop=0, optimize=True
     )
 
 
 def _write_mp4(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:
+    # H.264 needs an even height and width
     even = np.pad(pictures, ((0, 0), (0, pictures.shape[1] % 2), (0, pictures.shape[2] % 2), (0, 0)), mode="edge")
     imageio.imwrite(path, even, plugin="pyav", codec="libx264", fps=frames_per_second)
 

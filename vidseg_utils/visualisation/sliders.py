@@ -1,24 +1,24 @@
-"""Sliders around a plain plot function, with a still picture wherever nobody can move them.
+"""Sliders around a plot function, with a still picture where sliders cannot work.
 
-One output carries both: Jupyter shows the sliders while the kernel lives; GitHub, a printed page or a saved notebook
-show the picture. Kernels started by our runner save the picture alone.
+The cell's output carries both. Jupyter shows the sliders while the kernel runs; GitHub, a printed page and a saved
+notebook show the picture. Notebooks executed by `vidseg run` keep only the picture.
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vidseg_utils.visualisation.overlays import picture, show, show_overlay
+from vidseg_utils.visualisation.overlays import Clip, frame_to_rgb, show_overlay, show_rgb
 from vidseg_utils.visualisation.style import figure_png
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-class Explorer:
-    """A picture that depends on a frame and on an opacity; displayed as a cell's last value it becomes two sliders."""
+class PlotSliders:
+    """A plot with a slider for the frame and one for the opacity; it displays itself as the last value of a cell."""
 
     def __init__(
         self,
@@ -28,20 +28,20 @@ class Explorer:
         frame: int = 0,
         opacity: float = 0.5,
     ):
-        """draw: plots into axes for a frame in 0..frames-1 and an opacity in [0, 1]; frame, opacity: where to begin."""
+        """draw(ax, frame, opacity): plots frame 0..frames-1, opacity in [0, 1]; frame, opacity: shown at first."""
         if not 0 <= frame < frames:
             raise ValueError(f"frame {frame} is not in 0..{frames - 1}")
         self.draw, self.frames, self.frame, self.opacity = draw, frames, frame, opacity
 
     def png(self, frame: int, opacity: float) -> bytes:
-        """The picture for one position of the sliders; made apart from pyplot, so that no second copy is displayed."""
+        """The picture for one position of the sliders. It bypasses pyplot, which would display the figure once more."""
         figure = Figure(figsize=(5.0, 2.6), layout="constrained")
         FigureCanvasAgg(figure)
         self.draw(figure.add_subplot(), frame, opacity)
         return figure_png(figure)
 
     def widget(self):
-        """The two sliders above a picture that follows them, as an ipywidgets box."""
+        """The two sliders above the picture, as an ipywidgets box; moving one redraws the picture."""
         import ipywidgets
 
         image = ipywidgets.Image(value=self.png(self.frame, self.opacity), format="png")
@@ -57,8 +57,8 @@ class Explorer:
         return ipywidgets.VBox([frame, opacity, image], layout={"align_items": "flex-start"})
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        """The still picture, and beside it the sliders if there is a kernel that could answer them."""
-        bundle = {
+        """What Jupyter displays: the still picture, and the sliders if a kernel runs that can answer them."""
+        bundle: dict[str, object] = {
             "text/plain": f"frame {self.frame} of {self.frames}, overlay opacity {self.opacity:g}",
             "image/png": base64.b64encode(self.png(self.frame, self.opacity)).decode(),
         }
@@ -73,16 +73,21 @@ def _has_kernel() -> bool:
     return hasattr(get_ipython(), "kernel")
 
 
-def explore_clip(
-    frames: Sequence, masks: Sequence | None = None, *, frame: int = 0, opacity: float = 0.5, legend: bool = True
-) -> Explorer:
-    """Sliders over one clip. frames: (T, 3, H, W); masks: (T, H, W), left out for frames alone."""
+def show_clip_sliders(
+    frames: Clip,
+    masks: Clip | None = None,
+    *,
+    frame: int = 0,
+    opacity: float = 0.5,
+    legend: bool = True,
+) -> PlotSliders:
+    """Sliders over a clip. frames: (T, 3, H, W); masks: (T, H, W) class ids, or None to show the frames only."""
 
     def draw(ax: Axes, number: int, alpha: float) -> None:
         if masks is None:
-            show(ax, picture(frames[number]), title=f"frame {number}")
+            show_rgb(ax, frame_to_rgb(frames[number]), title=f"frame {number}")
         else:
             title = f"frame {number}, overlay {alpha:.0%}"
             show_overlay(ax, frames[number], masks[number], opacity=alpha, title=title, legend=legend)
 
-    return Explorer(draw, frames=len(frames), frame=frame, opacity=opacity)
+    return PlotSliders(draw, frames=len(frames), frame=frame, opacity=opacity)

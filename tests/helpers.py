@@ -57,7 +57,8 @@ def moving_square(number: int) -> tuple[int, np.ndarray, np.ndarray]:
 
 def fill_cache(root: Path, split: str, videos, *, key: str = "test"):
     """Append the videos, (number, frames, masks or None) each, that the split's cache lacks; returns the split."""
-    with filling(root, split, key=key) as writer:
+    videos = list(videos)
+    with filling(root, split, key=key, n_new=len(videos)) as writer:
         for number, frames, masks in videos:
             if number not in writer.numbers:
                 writer.append(number, frames, masks)

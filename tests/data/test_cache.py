@@ -123,7 +123,7 @@ def test_an_interrupted_build_leaves_nothing(root, monkeypatch):
 
 
 def test_what_a_killed_build_left_is_swept_up(root):
-    leftover = root / ".cache" / ".train_160x240.partial"
+    leftover = root / ".cache" / "train_160x240"
     leftover.mkdir(parents=True)
     (leftover / "frames.npy").write_bytes(b"half a video")
     assert len(open_split(root, "train", progress=False)) == 3
@@ -143,12 +143,12 @@ def test_a_damaged_cache_is_rebuilt(root, damage):
     np.testing.assert_array_equal(open_split(root, "train", progress=False).frames[2], make_frames(10))
 
 
-def test_a_disk_that_fills_gives_one_line_and_leaves_nothing(root, monkeypatch):
-    def full(self, *_, **__):
+def test_a_full_disk_gives_one_line_and_leaves_nothing(root, monkeypatch):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(CacheWriter, "append", full)
-    with pytest.raises(OSError, match=r"no room for the cache .* nothing was kept. Free some room") as caught:
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match=r"no room for .*train_160x240: .*; free some room") as caught:
         open_split(root, "train", progress=False)
     assert caught.value.errno == errno.ENOSPC
     assert _leftovers(root) == []
@@ -157,21 +157,23 @@ def test_a_disk_that_fills_gives_one_line_and_leaves_nothing(root, monkeypatch):
 def test_too_little_room_is_found_before_decoding(root, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
     monkeypatch.setattr(cache_build, "read_frames", lambda _: pytest.fail("decoded a video"))
-    with pytest.raises(OSError, match=r"0\.01 GB are needed and 0\.01 GB were free"):
+    with pytest.raises(OSError, match=r"0\.01 GB are needed and 0\.01 GB are free"):
         open_split(root, "train", progress=False)
     assert _leftovers(root) == []
 
 
 def test_a_limit_on_file_size_is_met_like_a_full_disk(root):
-    with full_disk(4_000_000), pytest.raises(OSError, match="no room for the cache"):
+    with full_disk(4_000_000), pytest.raises(OSError, match="no room for"):
         open_split(root, "train", progress=False)
     assert _leftovers(root) == []
 
 
-def test_filling_goes_on_after_a_full_disk(tmp_path):
+def test_filling_resumes_after_a_full_disk(tmp_path):
+    fill_cache(tmp_path, "train", _videos((0, 1)), key="k")
     with full_disk(6_000_000), pytest.raises(OSError, match="too large"):
         fill_cache(tmp_path, "train", _videos((0, 1, 2)), key="k")
     assert filled_numbers(tmp_path, "train", key="k") == [0, 1]
+    assert open_split(tmp_path, "train", progress=False).numbers.tolist() == [0, 1]
     cache = fill_cache(tmp_path, "train", _videos((0, 1, 2)), key="k")
     np.testing.assert_array_equal(cache.frames[2], make_frames(2))
 
@@ -229,19 +231,15 @@ def test_a_split_filled_directly_opens_without_image_folders(tmp_path):
     assert small.frames.shape == (2, 22, 3, 80, 120)
 
 
-def test_filling_goes_on_where_a_killed_run_stopped(tmp_path):
-    with pytest.raises(KeyboardInterrupt), filling(tmp_path, "train", key="seed 1") as writer:
+def test_filling_resumes_where_an_interrupted_run_stopped(tmp_path):
+    with pytest.raises(KeyboardInterrupt), filling(tmp_path, "train", key="seed 1", n_new=3) as writer:
         for video in _videos((0, 1)):
             writer.append(*video)
         raise KeyboardInterrupt
     with pytest.raises(FileNotFoundError):
-        open_split(tmp_path, "train", progress=False)  # not whole, so not there
-    partial = tmp_path / ".cache" / ".train_160x240.partial"
-    with (partial / "frames.npy").open("ab") as file:
-        file.write(b"half a frame")  # killed in the middle of a write
-    with (partial / "journal.txt").open("a") as file:
-        file.write("2")
-    with filling(tmp_path, "train", key="seed 1") as writer:
+        open_split(tmp_path, "train", progress=False)  # not published
+    assert filled_numbers(tmp_path, "train", key="seed 1") == [0, 1]
+    with filling(tmp_path, "train", key="seed 1", n_new=1) as writer:
         assert writer.numbers == [0, 1]
         writer.append(*next(_videos([2])))
     cache = open_split(tmp_path, "train", progress=False)
@@ -250,18 +248,34 @@ def test_filling_goes_on_where_a_killed_run_stopped(tmp_path):
         np.testing.assert_array_equal(cache.masks[index], make_masks(index))
 
 
-def test_a_journal_that_ran_ahead_of_the_pixels_is_cut_back(tmp_path):
-    """As a power cut may leave it."""
-    with pytest.raises(KeyboardInterrupt), filling(tmp_path, "train", key="k") as writer:
-        for video in _videos((0, 1)):
-            writer.append(*video)
-        raise KeyboardInterrupt
-    masks = tmp_path / ".cache" / ".train_160x240.partial" / "masks.npy"
+def test_videos_that_lost_their_pixels_are_not_counted_and_not_shown(tmp_path):
+    fill_cache(tmp_path, "train", _videos((0, 1)), key="k")
+    masks = tmp_path / ".cache" / "train_160x240" / "masks.npy"
     with masks.open("r+b") as file:
         file.truncate(masks.stat().st_size - 1)
-    assert filled_numbers(tmp_path, "train", key="k") == [0, 1]
-    with filling(tmp_path, "train", key="k") as writer:
+    assert filled_numbers(tmp_path, "train", key="k") == [0]
+    with pytest.raises(KeyboardInterrupt), filling(tmp_path, "train", key="k", n_new=1) as writer:
         assert writer.numbers == [0]
+        raise KeyboardInterrupt
+    with pytest.raises(FileNotFoundError):
+        open_split(tmp_path, "train", progress=False)
+    cache = fill_cache(tmp_path, "train", _videos((0, 1)), key="k")
+    np.testing.assert_array_equal(cache.masks[1], make_masks(1))
+
+
+def test_readers_keep_their_videos_while_a_finished_cache_grows(tmp_path):
+    first = fill_cache(tmp_path, "train", _videos((0, 1)))
+    with filling(tmp_path, "train", key="test", n_new=2) as writer:
+        writer.append(*next(_videos([2])))
+        during = open_split(tmp_path, "train", progress=False)
+        assert during.meta["id"] == first.meta["id"]
+        assert during.frames.shape[0] == during.masks.shape[0] == 2
+    assert open_split(tmp_path, "train", progress=False).numbers.tolist() == [0, 1, 2]
+    worker = pickle.loads(pickle.dumps(first))  # as a loader's process gets it
+    for cache in (first, during, worker):
+        assert cache.numbers.tolist() == [0, 1]
+        np.testing.assert_array_equal(cache.frames[1], make_frames(1))
+        np.testing.assert_array_equal(cache.masks[0], make_masks(0))
 
 
 def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another(tmp_path):
@@ -275,7 +289,7 @@ def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another
 
 
 def test_filling_refuses_what_would_mix_two_sets(root, tmp_path):
-    with pytest.raises(ValueError, match="holds image folders"), filling(root, "train", key="x"):
+    with pytest.raises(ValueError, match="holds image folders"), filling(root, "train", key="x", n_new=1):
         pass
     with pytest.raises(ValueError, match="video 1 comes after video 2"):
         fill_cache(tmp_path, "train", _videos((2, 1)))

@@ -23,8 +23,8 @@ from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.faults import KINDS, SKIPPED, Fault
+from vidseg_utils.data.locks import DATASET_LOCK
 from vidseg_utils.data.mask_file import read_mask_file
-from vidseg_utils.data.one_writer import LOCK
 from vidseg_utils.data.png import read_png, write_png
 from vidseg_utils.data.sources.course_archive import REPORT, import_archive
 from vidseg_utils.world.trajectory import Trajectory, read_annotation, write_annotation
@@ -148,7 +148,7 @@ def _mutate_value(value, rng):
     return rng.choice(STRANGE)
 
 
-def test_annotations(tmp_path, annotation):
+def test_annotations(tmp_path, annotation, unchecked_shapes):
     path, rng = tmp_path / "annotation.json", random.Random(2)
     for case in range(CASES or 700):
         if case % 2:
@@ -189,7 +189,7 @@ def test_archives(tmp_path):
         (box / "a.zip").write_bytes(mutate(good, rng, first=directory if case % 2 else 0))
         _timed(lambda: import_archive(box / "a.zip", box / "out", progress=False))
         assert {p.name for p in box.iterdir()} <= {"a.zip", "out"}
-        assert {p.name for p in (box / "out").glob("*")} <= {"train", REPORT, LOCK}
+        assert {p.name for p in (box / "out").glob("*")} <= {"train", REPORT, DATASET_LOCK}
         for written in (box / "out" / "train").rglob("*.*"):
             assert not written.is_file() or written.read_bytes() in contents
         shutil.rmtree(box)

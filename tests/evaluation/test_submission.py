@@ -86,16 +86,16 @@ def test_a_stopped_prediction_goes_on_and_ends_with_the_same_file(root, tmp_path
     rest = Stamped()
     write_submission(tmp_path / "masks.pt", rest, small(root), progress=False)
     assert sum(rest.sizes) == VIDEOS - 2 * stop
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob("*.partial*"))
     torch.testing.assert_close(*(torch.load(tmp_path / name) for name in ("masks.pt", "whole.pt")))
 
 
 def test_what_another_system_left_is_not_gone_on_with(root, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        predict_split(Stamped(calls=1), small(root), batch_size=2, kept=tmp_path / "kept", progress=False)
+        predict_split(Stamped(calls=1), small(root), batch_size=2, partial=tmp_path / "partial", progress=False)
     other = Stamped()
     torch.nn.init.zeros_(other.segmenter.weight)
-    predict_split(other, small(root), batch_size=2, kept=tmp_path / "kept", progress=False)
+    predict_split(other, small(root), batch_size=2, partial=tmp_path / "partial", progress=False)
     assert sum(other.sizes) == VIDEOS
 
 

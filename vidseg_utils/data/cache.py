@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +19,16 @@ from vidseg_utils.data.cache_build import Loaded, build, fingerprint, load_video
 from vidseg_utils.data.cache_writer import (
     FRAMES_FILE,
     MASKS_FILE,
-    META,
+    META_FILE,
     VERSION,
     CacheWriter,
     annotation_path,
-    begun_with,
-    locked,
-    partial_folder,
-    read_journal,
     video_shapes,
+    written_numbers,
 )
 from vidseg_utils.data.faults import Fault, Note
 from vidseg_utils.data.layout import ANNOTATION, SPLITS, Video, scan_split
+from vidseg_utils.data.locks import lock_folder
 from vidseg_utils.data.resize import area_scale, nearest_scale
 from vidseg_utils.paths import data_dir, read_json
 from vidseg_utils.task import HEIGHT, WIDTH
@@ -75,8 +74,8 @@ class SplitCache:
 
     def __setstate__(self, state):
         root, split, folder, id_ = state
-        cache = _load(root, split, folder)
-        if cache is None or cache.meta["id"] != id_:
+        cache = _load(root, split, folder, id_=id_)
+        if cache is None:
             raise RuntimeError(f"the cache {folder} was rebuilt by another process; open the split again")
         self.__dict__.update(cache.__dict__)
 
@@ -100,7 +99,7 @@ def open_split(
     folder = writable_folder(root) / name
     cache = _load(root, split, root / CACHES / name, source) or _load(root, split, folder, source)
     if cache is None:
-        with locked(folder):
+        with lock_folder(folder):
             cache = _load(root, split, folder, source)  # another process may have built it meanwhile
             if cache is None:
                 build(
@@ -126,11 +125,15 @@ def open_split(
 
 
 @contextlib.contextmanager
-def filling(root: Path | str, split: str, *, key: str) -> Iterator[CacheWriter]:
-    """Fill a split straight into its cache: `with filling(root, split, key="seed 7") as writer: writer.append(…)`.
+def filling(root: Path | str, split: str, *, key: str, n_new: int) -> Iterator[CacheWriter]:
+    """Fill a split straight into its cache: `with filling(root, split, key="seed 7", n_new=9) as writer: …`.
 
-    Frames are (22 or 11, 3, 160, 240) uint8, in number order. `writer.numbers` holds what an earlier run with the same
-    `key` already wrote, finished or not: go on after it. Another key starts afresh.
+    Inside, call writer.append(number, frames, masks) in number order; frames are (22 or 11, 3, 160, 240) uint8.
+    `writer.numbers` holds the videos that an earlier call with the same `key` wrote, even if it was interrupted:
+    continue after them. Readers see the earlier videos until the block ends. Another key deletes what was there.
+
+    n_new: the most videos that will be appended; their disk space is allocated first. Raises OSError if there is too
+        little.
     """
     root = Path(root)
     if split not in SPLITS:
@@ -138,24 +141,22 @@ def filling(root: Path | str, split: str, *, key: str) -> Iterator[CacheWriter]:
     if (root / split).is_dir() and scan_split(root, split)[0]:
         raise ValueError(f"{root / split} holds image folders, which would be used instead; choose another root")
     folder = _direct_folder(root, split)
-    with locked(folder):
-        writer = CacheWriter(folder, split=split, height=HEIGHT, width=WIDTH, source=DIRECT + key, resume=True)
+    with lock_folder(folder):
+        writer = CacheWriter(folder, split=split, height=HEIGHT, width=WIDTH, source=DIRECT + key, n_new=n_new)
         try:
             yield writer
-            if not writer.numbers:
-                raise ValueError(f"no video was made for the split {split!r} of {root}")
-            writer.publish(skipped={})
         finally:
-            writer.close()
+            writer.save()
+        if not writer.numbers:
+            shutil.rmtree(folder)
+            raise ValueError(f"no video was made for the split {split!r} of {root}")
+        writer.publish(skipped={})
 
 
 def filled_numbers(root: Path | str, split: str, *, key: str) -> list[int]:
-    """Numbers of the videos that `filling` with that key wrote so far, finished or not."""
+    """Numbers of the videos that `filling` with that key wrote so far, even if it was interrupted."""
     folder = _direct_folder(Path(root), split)
-    for place in (partial_folder(folder), folder):
-        if (begun_with(place) or {}).get("source") == DIRECT + key:
-            return list(read_journal(place))
-    return []
+    return written_numbers(folder, split=split, height=HEIGHT, width=WIDTH, source=DIRECT + key)
 
 
 def find_source(root: Path, split: str) -> tuple[list[Video], list[Fault | Note], SplitCache | None]:
@@ -193,19 +194,28 @@ def writable_folder(root: Path) -> Path:
     return data_dir() / CACHES / f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
 
 
-def _load(root: Path, split: str, folder: Path, source: str = "") -> SplitCache | None:
-    """The cache in `folder` if it is whole and its source begins with `source`, else None."""
+def _load(root: Path, split: str, folder: Path, source: str = "", id_: str | None = None) -> SplitCache | None:
+    """The cache in `folder` if it is published, undamaged and made from a source that begins with `source`, else None.
+
+    The files may hold more videos than were published: a writer may be adding some.
+    id_: that version of the cache, which may have been extended since then
+    """
     try:
-        meta = read_json(folder / META)
+        meta = read_json(folder / META_FILE)
         if meta["version"] != VERSION or not meta["source"].startswith(source):
             return None
-        height, width = meta["frame_shape"][2:]
+        if id_ not in (None, meta["id"]):
+            n_videos = meta["extends"][id_]
+            meta |= {"id": id_, "numbers": meta["numbers"][:n_videos], "names": meta["names"][:n_videos]}
+        n_videos, (height, width) = len(meta["numbers"]), meta["frame_shape"][2:]
         arrays = {}
         for name, shape in video_shapes(split, height=height, width=width).items():
-            arrays[name] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
-            if arrays[name].shape != (len(meta["numbers"]), *shape) or arrays[name].dtype != np.uint8:
+            array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+            if len(array) < n_videos or array.shape[1:] != shape or array.dtype != np.uint8:
                 return None
-        if read_json(folder / META)["id"] != meta["id"]:  # replaced while we looked
+            arrays[name] = array[:n_videos]
+        latest = read_json(folder / META_FILE)
+        if meta["id"] not in (latest["id"], *latest.get("extends", {})):  # replaced in the meantime
             return None
         return SplitCache(root, split, folder, meta, arrays[FRAMES_FILE], arrays.get(MASKS_FILE))
     except (OSError, ValueError, KeyError, TypeError, EOFError):

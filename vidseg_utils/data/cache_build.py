@@ -1,7 +1,6 @@
 """Fill a cache from image folders (decoded on all cores) or from a larger cache, and tell when it is out of date."""
 
 import hashlib
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from vidseg_utils.data.cache_writer import CacheWriter, no_room_is_one_line, video_shapes
+from vidseg_utils.data.cache_writer import CacheWriter
 from vidseg_utils.data.faults import Fault, Note
 from vidseg_utils.data.layout import LABELLED, MASKS, Video, read_frames, read_masks
 from vidseg_utils.data.parallel import in_order, n_cores
@@ -73,27 +72,27 @@ def build(
     skipped: dict[str, str],
     progress: bool,
 ) -> None:
-    """Write the cache `folder`, inside its lock. Nothing is left of one that could not be finished.
+    """Write the cache `folder`, inside its lock. Leaves nothing of a cache that could not be finished.
 
-    skipped: videos that are known to be unusable, by name.
+    n_videos: the most videos that `loaded` yields
+    skipped: videos that are known to be unusable: name -> reason
     Raises ValueError when no video is usable, OSError when the disk is full.
     """
-    shutil.rmtree(folder, ignore_errors=True)  # out of date; its room is needed
+    shutil.rmtree(folder, ignore_errors=True)  # a stale cache; its disk space is needed
     skipped = dict(skipped)
-    video_bytes = sum(math.prod(shape) for shape in video_shapes(split, height=height, width=width).values())
-    with no_room_is_one_line(folder, need_bytes=n_videos * video_bytes):
-        writer = CacheWriter(folder, split=split, height=height, width=width, source=source)
-        try:
-            for number, name, result in tqdm(
-                loaded, total=n_videos, desc=f"caching {split}", unit="video", disable=not progress
-            ):
-                if isinstance(result, Fault):
-                    skipped[name] = f"{result.path.name}: {result.kind} ({result.detail})"
-                else:
-                    writer.append(number, *result, name=name)
-            if not writer.numbers:
-                name, reason = next(iter(skipped.items()))
-                raise ValueError(f"the split {split!r} has no usable video; {name}: {reason}")
-            writer.publish(skipped=skipped)
-        finally:
-            writer.discard()
+    try:
+        writer = CacheWriter(folder, split=split, height=height, width=width, source=source, n_new=n_videos)
+        for number, name, result in tqdm(
+            loaded, total=n_videos, desc=f"caching {split}", unit="video", disable=not progress
+        ):
+            if isinstance(result, Fault):
+                skipped[name] = f"{result.path.name}: {result.kind} ({result.detail})"
+            else:
+                writer.append(number, *result, name=name)
+        if not writer.numbers:
+            name, reason = next(iter(skipped.items()))
+            raise ValueError(f"the split {split!r} has no usable video; {name}: {reason}")
+        writer.publish(skipped=skipped)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -112,12 +112,12 @@ class MaskDataset(Dataset):
             "future": torch.from_numpy(np.array(self.future[index, PAST_FRAMES:])),
         }
 
-    def __getstate__(self) -> list[Path | np.ndarray]:
-        """Memory maps of whole files travel to a loader's process as their paths, not as copies."""
-        return [Path(m.filename) if isinstance(m, np.memmap) else m for m in (self.past, self.future)]
+    def __getstate__(self) -> list[tuple[Path, int] | np.ndarray]:
+        """Pickles a memory map of a file as the file's path and its number of clips, not as a copy of its content."""
+        return [(Path(m.filename), len(m)) if isinstance(m, np.memmap) else m for m in (self.past, self.future)]
 
-    def __setstate__(self, state: list[Path | np.ndarray]) -> None:
-        self.past, self.future = (np.load(m, mmap_mode="r") if isinstance(m, Path) else m for m in state)
+    def __setstate__(self, state: list[tuple[Path, int] | np.ndarray]) -> None:
+        self.past, self.future = (np.load(m[0], mmap_mode="r")[: m[1]] if isinstance(m, tuple) else m for m in state)
 
 
 def _finish(batch: dict[str, torch.Tensor], transform: Transform | None, *, pictures: str, masks: str) -> list[Item]:

@@ -1,12 +1,13 @@
-"""The submission that the course asked for: made in batches that fit the memory, gone on with after a stop, judged.
+"""The submission that the course asked for: forecast in batches that fit the memory, checked, written and scored.
 
-What has been forecast lies beside the submission, in a folder FILE.partial, until all of it is there.
+Until all videos are forecast, the masks so far lie beside the submission, in a folder FILE.partial.
 """
 
 import os
 import pickle
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,20 @@ from tqdm.auto import tqdm
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.layout import MASKS, TRUTH
+from vidseg_utils.data.locks import lock_folder, lock_path
 from vidseg_utils.data.mask_file import read_mask_file
+from vidseg_utils.data.resumable_arrays import ResumableArrays
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.metrics.masks import MaskScore, reference_masks
-from vidseg_utils.paths import atomic_write, read_json, write_json
+from vidseg_utils.paths import atomic_write
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.training.weights import weights_hash
 
-ANSWERS, STATE = "answers.npy", "state.json"
-BYTES_PER_PIXEL = 24_000  # of memory that a clip takes for each pixel of a frame, in the largest published network
-MOST_CLIPS = 32  # more at once gain nothing
+MASKS_FILE = "masks.npy"
+# Memory that a clip takes for each pixel of a frame in the largest published network, measured
+BYTES_PER_PIXEL = 24_000
+MAX_BATCH_SIZE = 32  # larger batches are not faster
 
 
 def predict_split(
@@ -36,45 +40,74 @@ def predict_split(
     *,
     device: torch.device | str = "cpu",
     batch_size: int | None = None,
-    kept: Path | None = None,
+    partial: Path | None = None,
     progress: bool = True,
 ) -> Tensor:
-    """Forecast every video of a split, labelled or not -> (N, 160, 240) uint8 in number order, as the course asks.
+    """Forecast every video of a split, labelled or not -> (N, 160, 240) uint8 in number order.
 
-    batch_size: clips at once; None for as many as the free memory takes, halved where even that was too many
-    kept: a folder for the answers so far; a call that was stopped goes on from there, with the same batches. It is the
-        caller's to remove. Answers of another system or of other data in it are thrown away.
+    batch_size: clips at once; None for as many as the free memory takes. It is halved when memory runs out.
+    partial: a folder for the masks so far. A call that was interrupted resumes from it, with the same batch size.
+        Masks of another system or of other data in it are deleted. The caller holds `lock_folder(partial)` and
+        removes the folder.
     """
     device = torch.device(device)
     batch_size = batch_size or clips_that_fit(split, device)
-    shape = (len(split), HEIGHT, WIDTH)
-    if kept is None:
-        answers, done = np.empty(shape, dtype=np.uint8), 0
-    else:
-        weights = [weights_hash(network) for network in system.modules()]
-        made_by = {"weights": weights, "system": system.name, "data": split.meta["id"], "videos": len(split)}
-        answers, done, batch_size = _resume(kept, made_by, shape, batch_size)
-    with tqdm(total=len(split), initial=done, desc=f"predict {system.name}", unit="video", disable=not progress) as bar:
-        while done < len(split):
-            past = to_float(torch.tensor(split.frames[done : done + batch_size, :PAST_FRAMES]).to(device))
+    if partial is None:
+        batches = _forecast_batches(system, split, device=device, batch_size=batch_size, progress=progress)
+        return torch.from_numpy(np.concatenate(list(batches)))
+    source = {
+        "system": system.name,
+        "weights": [weights_hash(network) for network in system.modules()],
+        "split": split.meta["id"],
+        "videos": len(split),
+    }
+    masks = ResumableArrays(partial, {MASKS_FILE: (HEIGHT, WIDTH)}, source=source)
+    masks.reserve(len(split))
+    batches = _forecast_batches(
+        system,
+        split,
+        device=device,
+        start=masks.n_done,
+        batch_size=masks.notes.get("batch_size", batch_size),
+        progress=progress,
+    )
+    try:
+        for batch in batches:
+            masks.notes["batch_size"] = len(batch)
+            masks.append(batch)
+    finally:
+        masks.save()
+    return torch.from_numpy(np.load(partial / MASKS_FILE))
+
+
+def _forecast_batches(
+    system: Forecaster,
+    split: SplitCache,
+    *,
+    device: torch.device,
+    start: int = 0,
+    batch_size: int,
+    progress: bool,
+) -> Iterator[np.ndarray]:
+    """The masks (B, 160, 240) uint8 of the videos from `start` on."""
+    bar = tqdm(total=len(split), initial=start, desc=f"predict {system.name}", unit="video", disable=not progress)
+    with bar:
+        while start < len(split):
+            past = to_float(torch.tensor(split.frames[start : start + batch_size, :PAST_FRAMES]).to(device))
             try:
-                mask = system.predict(past, (HEIGHT, WIDTH)).cpu().numpy()
+                masks = system.predict(past, (HEIGHT, WIDTH)).cpu().numpy()
             except RuntimeError as error:
                 if batch_size == 1 or not _is_out_of_memory(error):
                     raise
                 batch_size //= 2
                 continue
-            answers[done : done + len(mask)] = mask
-            done += len(mask)
-            bar.update(len(mask))
-            if kept is not None:
-                answers.flush()
-                write_json(kept / STATE, {**made_by, "done": done, "batch_size": batch_size})
-    return torch.from_numpy(np.array(answers))
+            yield masks
+            start += len(masks)
+            bar.update(len(masks))
 
 
 def clips_that_fit(split: SplitCache, device: torch.device) -> int:
-    """How many clips a forecast may take at once: half of the free memory, at most MOST_CLIPS, at least one."""
+    """How many clips a forecast may take at once: half of the free memory, at most MAX_BATCH_SIZE, at least one."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     elif "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
@@ -82,21 +115,11 @@ def clips_that_fit(split: SplitCache, device: torch.device) -> int:
     else:
         free = 0  # not told: one at a time
     pixels = split.frames.shape[-2] * split.frames.shape[-1]
-    return int(min(max(1, free // 2 // (BYTES_PER_PIXEL * pixels)), MOST_CLIPS))
+    return int(min(max(1, free // 2 // (BYTES_PER_PIXEL * pixels)), MAX_BATCH_SIZE))
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _resume(kept: Path, made_by: dict, shape: tuple[int, ...], batch_size: int) -> tuple[np.ndarray, int, int]:
-    """The answers so far, how many there are, and the size of their batches."""
-    state = read_json(kept / STATE) if (kept / STATE).is_file() else {}
-    if made_by.items() <= state.items():
-        return np.load(kept / ANSWERS, mmap_mode="r+", allow_pickle=False), state["done"], state["batch_size"]
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
-    return np.lib.format.open_memmap(kept / ANSWERS, mode="w+", dtype=np.uint8, shape=shape), 0, batch_size
 
 
 def write_submission(
@@ -107,12 +130,14 @@ def write_submission(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Tensor:
-    """Forecast a split and save it; started again after a stop, it goes on and ends with the same file."""
+    """Forecast a split and save it as `.pt`. After an interruption it resumes and ends with the same file."""
     path = Path(path)
-    kept = path.with_name(f"{path.name}.partial")
-    masks = predict_split(system, split, device=device, kept=kept, progress=progress)
-    save_submission(path, masks, videos=len(split))
-    shutil.rmtree(kept)
+    partial = path.with_name(f"{path.name}.partial")
+    with lock_folder(partial):
+        masks = predict_split(system, split, device=device, partial=partial, progress=progress)
+        save_submission(path, masks, videos=len(split))
+        shutil.rmtree(partial)
+        lock_path(partial).unlink()
     return masks
 
 

@@ -1,10 +1,8 @@
-"""Pseudo-labels: a segmenter's masks of a whole split, kept on disk with the identity of the segmenter beside them.
+"""Pseudo-labels: a segmenter's masks of a whole split, kept on disk with the segmenter's identity.
 
-Another segmenter, or a split that was cached anew, makes them stale, and they are made again. An interrupted labelling
-goes on after the last video that was written.
+They are made again for another segmenter and after the split was cached anew. An interrupted labelling resumes.
 """
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +13,15 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.cache import SplitCache, writable_folder
-from vidseg_utils.data.cache_writer import locked, no_room_is_one_line
 from vidseg_utils.data.datasets import ClipDataset, Item
+from vidseg_utils.data.locks import lock_folder
+from vidseg_utils.data.resumable_arrays import ResumableArrays
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.systems.suppression.rules import known_classes
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 from vidseg_utils.training.weights import weights_hash
 
-MASKS_FILE, RECORD = "masks.npy", "made_by.json"
-NOTE_EVERY = 16  # videos between two notes of how far the labelling has come
+MASKS_FILE = "masks.npy"
 
 
 def label_split(
@@ -35,42 +32,25 @@ def label_split(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> np.memmap:
-    """The segmenter's masks of frames 0..n_frames-1 of every video of a split, from the disk if it made them before.
+    """The segmenter's masks of frames 0..n_frames-1 of every video of a split; read from disk if it made them before.
 
     segmenter: (B, 3, H, W) float in [0, 1] -> (B, K, H, W) logits, on `device`
     returns: (N, n_frames, H, W) uint8, read-only, in the split's order
     """
     n_videos, _, _, height, width = split.frames.shape
-    shape = (n_videos, n_frames, height, width)
     folder = writable_folder(split.root) / f"pseudo_labels_{split.split}_{height}x{width}_{n_frames}"
-    made_by = {"segmenter": weights_hash(segmenter), "split": split.meta["id"], "shape": list(shape)}
-    with locked(folder), no_room_is_one_line(folder):
-        done = _labelled(folder, made_by)
-        if done is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            np.lib.format.open_memmap(folder / MASKS_FILE, mode="w+", dtype=np.uint8, shape=shape).flush()
-            done = 0
-        if done < n_videos:
-            masks = np.load(folder / MASKS_FILE, mmap_mode="r+")
-            bar = tqdm(range(done, n_videos), desc=f"labelling {split.split}", unit="video", disable=not progress)
-            for video in bar:
-                masks[video] = _label(segmenter, split.frames[video, :n_frames], device)
-                if (video + 1) % NOTE_EVERY == 0 or video + 1 == n_videos:
-                    masks.flush()
-                    write_json(folder / RECORD, made_by | {"done": video + 1})
+    source = {"segmenter": weights_hash(segmenter), "split": split.meta["id"], "videos": n_videos}
+    with lock_folder(folder):
+        labels = ResumableArrays(folder, {MASKS_FILE: (n_frames, height, width)}, source=source)
+        if labels.n_done < n_videos:
+            labels.reserve(n_videos)
+            todo = range(labels.n_done, n_videos)
+            try:
+                for video in tqdm(todo, desc=f"labelling {split.split}", unit="video", disable=not progress):
+                    labels.append(_label(segmenter, split.frames[video, :n_frames], device)[None])
+            finally:
+                labels.save()
     return np.load(folder / MASKS_FILE, mmap_mode="r")
-
-
-def _labelled(folder: Path, made_by: dict) -> int | None:
-    """How many videos of these labels are there; None for those of another segmenter or split, and for damaged ones."""
-    try:
-        record = read_json(folder / RECORD)
-        masks = np.load(folder / MASKS_FILE, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    fits = made_by.items() <= record.items() and masks.shape == tuple(made_by["shape"]) and masks.dtype == np.uint8
-    return record.get("done") if fits else None
 
 
 @torch.inference_mode()
@@ -90,7 +70,7 @@ class PseudoLabelledClips(Dataset):
         if labels.shape != (len(split), split.frames.shape[1], *split.frames.shape[3:]):
             raise ValueError(f"labels of shape {labels.shape} don't fit the split's frames {split.frames.shape}")
         self.clips = ClipDataset(split, masks=False)
-        self.path = Path(labels.filename)  # the map itself would travel to a loader's process as a copy
+        self.path = Path(labels.filename)  # a pickled memory map would carry a copy of its content
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -101,10 +81,10 @@ class PseudoLabelledClips(Dataset):
 
 
 def without_late_objects(masks: np.ndarray, *, least_px: float) -> np.ndarray:
-    """Data cleaning: whether each video is free of objects that first appear after frame 10.
+    """Data cleaning: True for each video in which no object first appears after frame 10.
 
     masks: (N, 22, H, W) uint8, true or pseudo; ids that are no class count as background
-    least_px: an object is there in a frame that shows that many pixels of it
+    least_px: pixels that an object must show in a frame to count as visible
     returns: (N,) bool
     """
     clean = np.zeros(len(masks), dtype=bool)

@@ -11,7 +11,7 @@ from vidseg_utils.classes import class_id
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
-from vidseg_utils.data.one_writer import one_writer
+from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.sources import clevrer
 from vidseg_utils.data.sources.clevrer import decode, import_clevrer
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
@@ -163,8 +163,8 @@ def test_a_folder_of_generated_videos_is_left_alone(downloaded, tmp_path):
 
 
 def test_two_imports_into_one_folder_are_refused(downloaded, tmp_path, monkeypatch):
-    monkeypatch.setattr("vidseg_utils.data.one_writer.PATIENCE", 0)
-    with one_writer(tmp_path), pytest.raises(OSError, match="another process is adding videos to"):
+    monkeypatch.setattr("vidseg_utils.data.locks.DATASET_TIMEOUT_SECONDS", 0)
+    with lock_dataset(tmp_path), pytest.raises(OSError, match="another process is adding videos to"):
         import_clevrer(*downloaded, tmp_path, progress=False)
 
 

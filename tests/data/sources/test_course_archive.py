@@ -185,13 +185,13 @@ def test_an_archive_of_something_else_is_refused_before_anything_is_written(tmp_
 def test_too_little_room_is_one_line(zipped, monkeypatch):
     path, out = zipped
     monkeypatch.setattr(archive_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(OSError, match=r"cannot write .*out: .* MB are needed and 0\.0 MB are free; .*goes on where"):
+    with pytest.raises(OSError, match=r"cannot write .*out: .* MB are needed and 0\.0 MB are free; .*it resumes"):
         import_archive(path, out, progress=False)
 
 
 def test_a_disk_that_fills_while_unpacking_is_one_line(zipped):
     path, out = zipped
-    with full_disk(300_000), pytest.raises(OSError, match=r"cannot write .*out.*too large.*goes on where it stopped"):
+    with full_disk(300_000), pytest.raises(OSError, match=r"cannot write .*out.*too large.*it resumes"):
         import_archive(path, out, progress=False)
     assert import_archive(path, out, progress=False).already_there > 0
 

@@ -17,7 +17,7 @@ from tests.helpers import full_disk
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
-from vidseg_utils.data.one_writer import LOCK
+from vidseg_utils.data.locks import DATASET_LOCK
 from vidseg_utils.data.sources import generate as write
 from vidseg_utils.data.sources.generate import first_numbers, generate
 from vidseg_utils.data.sources.generated_video import make_video
@@ -198,7 +198,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap
         path.write_bytes(b"")
 
     monkeypatch.setattr("vidseg_utils.data.layout.write_png", fills_up)
-    with pytest.raises(OSError, match=r"cannot write .*No space left on device.*goes on where it stopped") as caught:
+    with pytest.raises(OSError, match=r"cannot write .*No space left on device.*it resumes") as caught:
         _quiet(tmp_path, train=3)
     assert "\n" not in str(caught.value)
     assert [path.name for path in (tmp_path / "train").iterdir()] == ["video_0"]
@@ -206,7 +206,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap
 
 @pytest.mark.parametrize(("store", "limit_bytes"), [("png", 300_000), ("cache", 3_000_000)])
 def test_a_disk_that_is_full_for_the_largest_file_is_one_line_and_the_run_goes_on(tmp_path, cheap, store, limit_bytes):
-    words = r"cannot write .*File too large; mend that and run the same again: it goes on where it stopped"
+    words = r"cannot write .*File too large.*; correct that and run the same command again: it resumes"
     with full_disk(limit_bytes), pytest.raises(OSError, match=words):
         _quiet(tmp_path, train=2, store=store)
     _quiet(tmp_path, train=2, store=store)
@@ -221,7 +221,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, cheap):
 
 
 def test_a_run_waits_for_one_that_soon_ends(tmp_path, cheap):
-    other = filelock.FileLock(tmp_path / LOCK, thread_local=False)
+    other = filelock.FileLock(tmp_path / DATASET_LOCK, thread_local=False)
     other.acquire()
     threading.Timer(0.3, other.release).start()
     _quiet(tmp_path, train=1)
@@ -229,9 +229,9 @@ def test_a_run_waits_for_one_that_soon_ends(tmp_path, cheap):
 
 
 def test_two_runs_into_one_folder_are_refused(tmp_path, cheap, monkeypatch):
-    monkeypatch.setattr("vidseg_utils.data.one_writer.PATIENCE", 0)
+    monkeypatch.setattr("vidseg_utils.data.locks.DATASET_TIMEOUT_SECONDS", 0)
     with (
-        filelock.FileLock(tmp_path / LOCK),
+        filelock.FileLock(tmp_path / DATASET_LOCK),
         pytest.raises(OSError, match="another process is adding videos"),
     ):
         _quiet(tmp_path, train=1)

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.data.cache import filled_numbers, filling
 from vidseg_utils.data.layout import LABELLED, RECORD, scan_split, write_video
-from vidseg_utils.data.one_writer import one_writer
+from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import in_order, n_cores
 from vidseg_utils.data.resize import area_scale
 from vidseg_utils.renderer.batch import render_masks
@@ -93,7 +93,7 @@ def import_clevrer(
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several videos at a time use the cores better than several threads a video
     try:
-        with one_writer(report.out), ThreadPoolExecutor(workers) as executor:
+        with lock_dataset(report.out), ThreadPoolExecutor(workers) as executor:
             jobs = _plan(sources, dict(zip(IMPORTED_SPLITS, split_sizes, strict=True)), report)
             run = partial(in_order, executor=executor, ahead=2 * workers)
             with tqdm(total=len(jobs), desc="importing", unit="video", disable=not progress) as bar:
@@ -166,7 +166,7 @@ def _to_caches(jobs: list[tuple[Source, str]], report: ImportReport, run: Callab
         sources = [source for source, chosen in jobs if chosen == split]
         if not sources:
             continue
-        with filling(report.out, split, key=CACHE_KEY) as writer:
+        with filling(report.out, split, key=CACHE_KEY, n_new=len(sources)) as writer:
             for source, loaded in zip(sources, run(partial(load, labelled=split in LABELLED), sources), strict=True):
                 failure = loaded if isinstance(loaded, str) else None
                 if failure is None:

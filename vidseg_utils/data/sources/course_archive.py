@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from vidseg_utils.data.layout import ANNOTATION, MASKS, SPLITS
-from vidseg_utils.data.one_writer import one_writer
+from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.paths import atomic_write, write_json
 
 REPORT = "import_report.json"
@@ -73,7 +73,7 @@ def import_archive(archive: Path | str, out: Path | str, *, progress: bool = Tru
         if not any(map(_course_path, entries)):
             raise ValueError(f"{path} holds no file of the course layout, such as train/video_0/image_0.png")
         report = ArchiveReport(str(archive), out)
-        with one_writer(out):
+        with lock_dataset(out):
             todo = _plan(entries, out, report)
             need_bytes = sum(info.file_size for info, _ in todo)
             if need_bytes > (free_bytes := shutil.disk_usage(out).free):

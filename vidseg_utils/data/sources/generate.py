@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from vidseg_utils import __version__
 from vidseg_utils.data.cache import filled_numbers, filling
 from vidseg_utils.data.layout import RECORD, SPLITS
-from vidseg_utils.data.one_writer import one_writer
+from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import Run, n_cores, worker_processes
 from vidseg_utils.data.sources.generated_video import Job, make_split_video, names_in, write_split_video
 from vidseg_utils.paths import read_json, write_json
@@ -60,7 +60,7 @@ def generate(
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
     device = _find_device(device)
-    with one_writer(root):
+    with lock_dataset(root):
         starts = _agree(root, sizes, {"seed": seed, "store": store, "physics": asdict(physics)})
         jobs = {
             split: [Job(root, split, starts[split] + n, seed, physics, device) for n in range(size)]
@@ -94,7 +94,8 @@ def _fill_caches(root: Path, jobs: dict[str, list[Job]], *, key: str, processes:
         for split in SPLITS:
             if not jobs[split]:
                 continue
-            with filling(root, split, key=key) as writer:  # even with nothing to do: the last run may not have ended
+            # even with nothing to do: an interrupted run may not have published its videos
+            with filling(root, split, key=key, n_new=len(todo[split])) as writer:
                 for job, video in zip(todo[split], run(make_split_video, todo[split]), strict=True):
                     frames, masks, trajectory = video
                     writer.append(job.number, frames, masks, annotation=trajectory)

@@ -1,0 +1,50 @@
+"""Locks between processes: one process at a time adds videos to a data set, or writes the arrays of a folder."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+DATASET_LOCK = ".writing.lock"
+# Notebooks that start together each check, one after another, whether their data exist.
+DATASET_TIMEOUT_SECONDS = 10.0
+LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: temporary names of `paths.replacing`
+
+
+@contextlib.contextmanager
+def lock_dataset(root: Path) -> Iterator[None]:
+    """Hold the data set at `root` while the block adds videos to it. Creates the folder and removes the temporary
+    files that a killed process left.
+
+    Raises OSError with a message of one line that names the cure: when another process keeps the lock, when the disk
+    is full and when a path cannot be written. This includes every OSError of the block.
+    """
+    lock = FileLock(root / DATASET_LOCK, timeout=DATASET_TIMEOUT_SECONDS)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        for leftover in (path for pattern in LEFTOVERS for path in root.glob(f"*/{pattern}")):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        yield
+    except Timeout:
+        raise OSError(f"another process is adding videos to {root}; wait until it has ended") from None
+    except OSError as error:
+        cure = "correct that and run the same command again: it resumes"
+        raise OSError(f"cannot write {error.filename or root}: {error.strerror or error}; {cure}") from None
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock for writing `folder`; other processes wait. The empty lock file beside the folder stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_path(folder)):
+        yield
+
+
+def lock_path(folder: Path) -> Path:
+    """The file of `lock_folder`."""
+    return folder.with_name(f"{folder.name}.lock")

@@ -1,94 +1,45 @@
 """The sizes at which everything runs: `smoke` (proof), `cpu` (a laptop), `cpu_full` (the same in full frames), `gpu`.
 
-One table, so that a notebook, the command line and a test mean the same by a profile's name.
+`Profile` holds the sizes that all recipes share. The sizes of one recipe stand beside it, in a subclass of `Sizes`.
+Both have one column a profile, and any single size can be replaced:
+
+    get_profile("cpu", {"height": 40, "unet.epochs": 3})              in code
+    vidseg train simvp_unet --profile cpu --size unet.epochs=3        on the command line
+    SIZES = {"unet.epochs": 3}                                        in a notebook's parameters
 """
 
 import os
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Self, get_origin
+
+PROFILE_NAMES = ("smoke", "cpu", "cpu_full", "gpu")
 
 
-def _sizes(smoke: Any, cpu: Any, gpu: Any) -> Any:
-    """One line of the table."""
-    return field(metadata={"smoke": smoke, "cpu": cpu, "gpu": gpu})
+def by_profile(smoke: Any, cpu: Any, gpu: Any, *, cpu_full: Any = None) -> Any:
+    """A dataclass field with one value a profile; cpu_full has that of cpu unless it is given."""
+    return field(metadata={"smoke": smoke, "cpu": cpu, "cpu_full": cpu if cpu_full is None else cpu_full, "gpu": gpu})
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Every size, as smoke, cpu and gpu have it. Change single ones with `get_profile(name, unet_epochs=3)`."""
+    """The sizes that all recipes share."""
 
     name: str
     # videos of each split
-    train: int = _sizes(4, 300, 1_000)
-    val: int = _sizes(3, 100, 1_000)
-    unlabeled: int = _sizes(2, 100, 13_000)
-    hidden: int = _sizes(2, 20, 2_000)
+    train: int = by_profile(4, 300, 1_000)
+    val: int = by_profile(3, 100, 1_000)
+    unlabeled: int = by_profile(2, 100, 13_000)
+    hidden: int = by_profile(2, 20, 2_000)
     # working size of a frame, pixels; on disk it is always 160 x 240
-    height: int = _sizes(40, 80, 160)
-    width: int = _sizes(60, 120, 240)
-    # U-Net
-    unet_base_channels: int = _sizes(8, 16, 64)
-    # "flat" scores 49 classes apart, as published; "factored" adds up shape, material and colour
-    unet_head: str = _sizes("factored", "factored", "flat")
-    unet_epochs: int = _sizes(1, 20, 30)
-    unet_batch_size: int = _sizes(8, 16, 32)
-    unet_frames_every: int = _sizes(4, 2, 1)  # of each training video every n-th frame
-    unet_learning_rate: float = _sizes(1e-3, 8e-3, 1e-3)
-    # see data.transforms.build_augmentation
-    unet_augmentation: tuple[str, ...] = _sizes(
-        ("hflip", "object_crop"), ("hflip", "object_crop"), ("hflip", "vflip", "crop", "rotate")
-    )
-    # SimVP
-    simvp_hid_s: int = _sizes(8, 16, 64)
-    simvp_hid_t: int = _sizes(16, 128, 256)
-    simvp_n_s: int = _sizes(2, 4, 4)
-    simvp_n_t: int = _sizes(2, 4, 8)
-    simvp_residual: bool = _sizes(True, True, False)  # predict the change since frame 10; False as published
-    simvp_epochs: int = _sizes(1, 3, 25)
-    simvp_batch_size: int = _sizes(2, 4, 4)  # clips; 8 of 160x240 do not fit in 16 GB
-    simvp_learning_rate: float = _sizes(1e-3, 2e-3, 1e-3)
-    # interaction network of learned object dynamics
-    interaction_epochs: int = _sizes(2, 30, 30)
-    # recurrent U-Net
-    recurrent_size: str = _sizes("small_shallow", "small_deep", "original")  # small_shallow, small_deep or original
-    recurrent_head: str = _sizes("factored", "factored", "flat")  # as U-Net's
-    recurrent_length: int = _sizes(3, 5, 5)  # frames of a training sequence
-    recurrent_val_length: int = _sizes(4, 12, 12)
-    recurrent_frame_epochs: int = _sizes(1, 14, 100)  # on single frames, before
-    recurrent_frame_windows: int = _sizes(1, 8, 1)  # of each clip in such an epoch
-    recurrent_epochs: int = _sizes(1, 5, 100)  # those on sequences
-    recurrent_batch_size: int = _sizes(2, 8, 4)  # sequences
-    recurrent_accumulation: int = _sizes(1, 1, 4)  # batches a step
-    recurrent_frame_learning_rate: float = _sizes(1e-3, 8e-3, 3e-4)  # on single frames
-    recurrent_learning_rate: float = _sizes(1e-3, 1e-3, 3e-4)  # on sequences
-    recurrent_scheduler: str = _sizes("onecycle", "onecycle", "plateau")
-    recurrent_augmentation: tuple[str, ...] = _sizes(
-        ("hflip", "object_crop"), ("hflip", "object_crop"), ("hflip", "crop")
-    )
-    cityscapes_height: int = _sizes(64, 128, 512)  # working height of its frames, which are twice as wide
-    # SimVP on masks, object by object; the published representations of masks take the sizes of SimVP above
-    mask_configuration: str = _sizes("2_2_4_8_1", "2_3_8_64_1", "2_8_64_256_8")  # N_S_N_T_hid_S_hid_T_groups
-    mask_cell: int = _sizes(2, 4, 4)  # pixels of the working size; single objects are forecast on a map of such cells
-    # the published representations are forecast at 1/shrink of the working size, 1 as published
-    mask_shrink: int = _sizes(2, 4, 1)
-    mask_epochs: int = _sizes(1, 8, 25)
-    mask_batch_size: int = _sizes(2, 2, 8)  # clips
-    mask_learning_rate: float = _sizes(1e-3, 2e-3, 1e-3)
-    # ConvLSTM reconstructor
-    convlstm_base_channels: int = _sizes(4, 8, 64)
-    convlstm_hidden_channels: int = _sizes(8, 32, 256)
-    convlstm_residual: bool = _sizes(True, True, False)  # as SimVP's
-    convlstm_epochs: int = _sizes(1, 12, 25)
-    convlstm_batch_size: int = _sizes(2, 2, 8)
-    convlstm_learning_rate: float = _sizes(1e-3, 1e-3, 1e-4)
-    # semi-supervised SimVP; its network has SimVP's sizes
-    semi_segmenter: str = _sizes("unet", "unet", "deeplabv3")  # "unet" or "deeplabv3", as published
-    semi_epochs: int = _sizes(1, 3, 25)  # of stage 3; stages 4 and 5 take a third as many
-    semi_learning_rate: float = _sizes(1e-3, 2e-3, 1e-3)
+    height: int = by_profile(40, 80, 160, cpu_full=160)
+    width: int = by_profile(60, 120, 240, cpu_full=240)
     # machine
-    precision: str = _sizes("no", "no", "bf16")  # "no" (float32), "bf16" or "fp16"
-    workers: int = _sizes(0, 0, 4)  # loader processes; 0 loads in the main one
-    seed: int = 0
+    precision: str = by_profile("no", "no", "bf16")  # "no" (float32), "bf16" or "fp16"
+    workers: int = by_profile(0, 0, 4)  # loader processes; 0 loads in the main one
+    seed: int = by_profile(0, 0, 0)
+    # single sizes of recipes that differ from their profile's column, such as {"unet.epochs": 3}
+    replaced: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -96,25 +47,89 @@ class Profile:
         return {"train": self.train, "val": self.val, "unlabeled": self.unlabeled, "hidden": self.hidden}
 
 
-PROFILES = {
-    name: Profile(name, **{size.name: size.metadata[name] for size in fields(Profile) if size.metadata})
-    for name in ("smoke", "cpu", "gpu")
-}
-PROFILES["cpu_full"] = replace(  # the videos of cpu at the course's size of frames; its U-Net can start from cpu's
-    PROFILES["cpu"], name="cpu_full", height=160, width=240, unet_epochs=8, unet_learning_rate=4e-3, mask_cell=8
-)
+class Sizes:
+    """The sizes of one recipe: subclass it as a frozen dataclass whose fields are `by_profile` values.
+
+    group: the name before the dot where a single size is replaced, such as "unet" in "unet.epochs"
+    """
+
+    group: ClassVar[str]
+    groups: ClassVar[dict[str, type["Sizes"]]] = {}  # every subclass by its group
+
+    def __init_subclass__(cls, *, group: str):
+        cls.group = group
+        Sizes.groups[group] = cls
+
+    @classmethod
+    def of(cls, profile: Profile) -> Self:
+        """The profile's column, with the sizes that the profile replaces.
+
+        Raises ValueError for a replaced size that this recipe does not have, or of another type.
+        """
+        prefix = f"{cls.group}."
+        replaced = {key.removeprefix(prefix): v for key, v in profile.replaced.items() if key.startswith(prefix)}
+        return _instance(cls, profile.name, replaced, prefix)
 
 
-def get_profile(name: str = "auto", **overrides: int | str) -> Profile:
-    """The profile of that name; "auto" reads $VIDSEG_PROFILE and falls back to cpu. Overrides replace single sizes.
+def get_profile(name: str = "auto", sizes: Mapping[str, Any] | None = None) -> Profile:
+    """The profile of that name; "auto" reads $VIDSEG_PROFILE and falls back to cpu.
 
-    Raises ValueError for an unknown profile or size, with the choices.
+    sizes: single sizes to replace, by name: one that all recipes share ("height") or one of a recipe ("unet.epochs").
+        A text is read as the size's type, as the command line needs it.
+    Raises ValueError for an unknown profile or shared size, with the choices; the sizes of recipes are checked where
+    the recipes are known, by `check_replaced`.
     """
     if name == "auto":
         name = os.environ.get("VIDSEG_PROFILE") or "cpu"
-    if name not in PROFILES:
-        raise ValueError(f"unknown profile {name!r}; choose from {sorted(PROFILES)}")
-    profile = PROFILES[name]
-    if unknown := sorted(set(overrides) - set(profile.__dataclass_fields__)):
-        raise ValueError(f"unknown size {unknown[0]!r}; a profile has {sorted(profile.__dataclass_fields__)}")
-    return replace(profile, **overrides)
+    if name not in PROFILE_NAMES:
+        raise ValueError(f"unknown profile {name!r}; choose from {sorted(PROFILE_NAMES)}")
+    sizes = dict(sizes or {})
+    replaced = {key: sizes.pop(key) for key in list(sizes) if "." in key}
+    return _instance(Profile, name, sizes, "", name=name, replaced=replaced)
+
+
+def check_replaced(profile: Profile) -> None:
+    """Raise ValueError, with the choices, for a replaced size that no recipe has, or that is of another type."""
+    for key in profile.replaced:
+        group = key.partition(".")[0]
+        if group not in Sizes.groups:
+            raise ValueError(f"unknown size {key!r}; recipes with sizes are {sorted(Sizes.groups)}")
+        Sizes.groups[group].of(profile)
+
+
+def _instance(cls: type, profile_name: str, sizes: Mapping[str, Any], prefix: str, **more: Any) -> Any:
+    """An instance of `cls` with the profile's column, in which `sizes` are replaced."""
+    column = {size.name: size.metadata[profile_name] for size in fields(cls) if size.metadata}
+    types = {size.name: size.type for size in fields(cls)}
+    for name, value in sizes.items():
+        if name not in column:
+            raise ValueError(f"unknown size {prefix + name!r}; choose from {[prefix + known for known in column]}")
+        column[name] = _as_type(value, types[name], f"size {prefix}{name}")
+    return cls(**column, **more)
+
+
+def _as_type(value: Any, wanted: Any, name: str) -> Any:
+    """`value` as the type `wanted`: int, float, bool, str or tuple[str, ...]. Raises ValueError where it is none."""
+    kind = get_origin(wanted) or wanted
+    if isinstance(value, str) and kind is not str:
+        value = _read(value, kind)
+    if (kind is float and type(value) is int) or (kind is tuple and type(value) is list):
+        value = kind(value)
+    if type(value) is not kind:
+        raise ValueError(f"{name} takes {kind.__name__}, not {value!r}")
+    return value
+
+
+def _read(text: str, kind: type) -> Any:
+    """A text of the command line as `kind`; the text itself where that does not work."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind is tuple:
+        return tuple(filter(None, text.split(",")))
+    try:
+        return kind(text)
+    except ValueError:
+        return text
+
+
+PROFILES = {name: get_profile(name) for name in PROFILE_NAMES}

@@ -33,10 +33,10 @@ def test_setup_settles_profile_folder_and_seeds(home, capsys):
 
 def test_auto_reads_the_environment_and_sizes_can_be_replaced(home, monkeypatch):
     monkeypatch.setenv("VIDSEG_PROFILE", "smoke")
-    session = setup(notebook="n", unet_epochs=7, train=None)
-    assert (session.profile.name, session.profile.unet_epochs, session.profile.train) == ("smoke", 7, 4)
+    session = setup(notebook="n", sizes={"unet.epochs": 7, "train": None})
+    assert (session.profile.name, session.profile.train, session.profile.replaced) == ("smoke", 4, {"unet.epochs": 7})
     with pytest.raises(ValueError, match="unknown size 'epoch'"):
-        setup(notebook="n", epoch=3)
+        setup(notebook="n", sizes={"epoch": 3})
 
 
 def test_another_data_set_and_a_named_run_are_taken(home, tmp_path):

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.helpers import fill_cache, moving_square
-from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace
 
 
@@ -19,9 +18,9 @@ def root(tmp_path):
 
 @pytest.fixture
 def workspace(root):
-    """Profile smoke on that data set; `make(runs, size=…)` gives one with another folder of runs or other sizes."""
+    """Profile smoke on that data set; `make(runs, sizes={…})` gives one with another folder of runs or other sizes."""
 
-    def make(runs="runs", **sizes):
-        return Workspace.of(get_profile("smoke", **sizes), root=root, runs=root / runs, device="cpu")
+    def make(runs="runs", sizes=None):
+        return Workspace.of("smoke", sizes=sizes, root=root, runs=root / runs, device="cpu")
 
     return make

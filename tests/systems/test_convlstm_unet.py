@@ -6,7 +6,7 @@ import torch
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models import build_model
 from vidseg_utils.systems import SYSTEMS, build_system
-from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet, train_reconstructor, without_reconstructor
+from vidseg_utils.systems.convlstm_unet import ConvLSTMRecipe, ConvLSTMUnet, without_reconstructor
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.training.run_folder import read_config
 
@@ -54,9 +54,8 @@ def test_the_same_seed_gives_the_same_weights_and_longer_training_a_smaller_erro
     weights = []
     for runs in ("first", "second"):
         torch.manual_seed(len(weights))
-        _, history = train_reconstructor(
-            workspace(runs, convlstm_learning_rate=1e-2, convlstm_residual=False), epochs=8
-        )
+        sizes = {"convlstm.learning_rate": 1e-2, "convlstm.residual": False, "convlstm.epochs": 8}
+        _, history = ConvLSTMRecipe(workspace(runs, sizes)).train()
         weights.append((workspace(runs).run("convlstm") / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
     assert history[-1]["train_loss"] < 0.7 * history[0]["train_loss"]

@@ -11,20 +11,12 @@ from vidseg_utils.models import build_model
 from vidseg_utils.models.location_maps import moved
 from vidseg_utils.paths import read_json
 from vidseg_utils.systems import SYSTEMS, build_system
-from vidseg_utils.systems.mask_simvp.recipe import (
-    default_sizes,
-    forecast_last,
-    forecast_loss,
-    forecast_places,
-    forecast_scores,
-    loss_then_jaccard,
-    mask_data,
-    parse_configuration,
-    train_mask_simvp,
-)
+from vidseg_utils.systems.mask_simvp.forecast import forecast_last, forecast_places, forecast_scores
+from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe, loss_then_jaccard, parse_configuration
 from vidseg_utils.systems.mask_simvp.system import UnetMaskSimVP, UnetMaskSimVPMSE, UnetMaskSimVPRollout
 from vidseg_utils.systems.pseudo_labels import label_split
-from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.systems.simvp_unet import SimVPSizes
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 
 KINDS = ("mask_simvp", "mask_simvp_cross_entropy", "mask_simvp_mse", "mask_simvp_rollout")
 
@@ -84,16 +76,16 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(workspace):
     weights = []
     for runs in ("first", "second"):
         torch.manual_seed(len(weights))  # whatever was drawn before must not matter
-        here = workspace(runs, mask_epochs=2)
-        train_mask_simvp(here, train_on="true", ahead=1)
-        weights.append((here.run("mask_objects") / "weights.safetensors").read_bytes())
+        here = workspace(runs, {"mask.epochs": 2})
+        MaskSimVPRecipe(here, train_on="true", ahead=1).train()
+        weights.append((here.run("mask_objects_rollout") / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
 
 
 def test_a_square_that_moves_is_followed(workspace):
     """Two clips, learned by heart: the forecast lies where the square will be, where copying has a third of it."""
-    here = workspace(mask_epochs=25, mask_learning_rate=2e-2, mask_configuration="2_2_8_32_1")
-    model, history = train_mask_simvp(here, train_on="true")
+    here = workspace(sizes={"mask.epochs": 25, "mask.learning_rate": 2e-2, "mask.configuration": "2_2_8_32_1"})
+    model, history = MaskSimVPRecipe(here, train_on="true").train()
     truth = torch.tensor(here.split("train").masks[:])
     forecast = forecast_last(model.eval(), truth[:, :11])
     overlap = [((a == 9) & (truth[:, -1] == 9)).sum() / (truth[:, -1] == 9).sum() for a in (forecast, truth[:, 10])]
@@ -104,21 +96,21 @@ def test_a_square_that_moves_is_followed(workspace):
 def test_predicted_masks_stand_before_a_true_future_and_unlabelled_clips_have_pseudo_labels(workspace):
     here = workspace()
     with pytest.raises(ValueError, match="unet-smoke"):
-        mask_data(here, train_on="predicted", unlabeled=True)
-    model, _ = train_segmenter(here)
-    true, _ = mask_data(here, train_on="true", unlabeled=True)
-    predicted, val = mask_data(here, train_on="predicted", unlabeled=True)
+        MaskSimVPRecipe(here, train_on="predicted", unlabeled=True).data()
+    model, _ = SegmenterRecipe(here).train()
+    true, _ = MaskSimVPRecipe(here, train_on="true", unlabeled=True).data()
+    predicted, val = MaskSimVPRecipe(here, train_on="predicted", unlabeled=True).data()
     assert (len(true), len(predicted), len(val)) == (2, 3, 1)
     seen, unseen = (label_split(model, here.split(split), progress=False) for split in ("train", "unlabeled"))
     np.testing.assert_array_equal(predicted[1]["past"], seen[1, :11])
     assert predicted[1]["past"].shape == true[1]["past"].shape
     torch.testing.assert_close(predicted[1]["future"], true[1]["future"])
     np.testing.assert_array_equal(predicted[2]["future"], unseen[0, 11:])
-    assert len(mask_data(here, train_on="predicted", unlabeled=False)[0]) == 2
+    assert len(MaskSimVPRecipe(here, train_on="predicted", unlabeled=False).data()[0]) == 2
 
 
 def test_a_clip_of_masks_is_the_same_in_another_process(workspace):
-    train, _ = mask_data(workspace(), train_on="true", unlabeled=False)
+    train, _ = MaskSimVPRecipe(workspace(), train_on="true", unlabeled=False).data()
     sent = pickle.dumps(train)
     assert len(sent) < 2000
     torch.testing.assert_close(pickle.loads(sent)[1], train[1])
@@ -127,7 +119,8 @@ def test_a_clip_of_masks_is_the_same_in_another_process(workspace):
 def test_configurations_are_written_as_in_the_published_tables(workspace):
     sizes = {"n_s": 8, "n_t": 16, "hid_s": 64, "hid_t": 512, "groups": 8}
     assert parse_configuration("8_16_64_512_8") == sizes
-    assert default_sizes(workspace().profile, "one_hot")["hid_s"] == workspace().profile.simvp_hid_s
+    published = MaskSimVPRecipe(workspace(), representation="one_hot")
+    assert published.model()[1]["hid_s"] == SimVPSizes.of(workspace().profile).hid_s
     for wrong in ("8_16_64_512", "8_16_64_512_x", ""):
         with pytest.raises(ValueError, match="is not of the form N_S_N_T_hid_S_hid_T_groups"):
             parse_configuration(wrong)
@@ -139,13 +132,13 @@ def test_the_loss_chooses_the_best_epoch_and_the_jaccard_index_where_it_ties(wor
     assert in_order == [epochs[i] for i in (3, 1, 2, 0, 6, 5, 4)]
     assert loss_then_jaccard(0.0, 0.5) < loss_then_jaccard(1e-3, 1.0)
     here = workspace()
-    train_mask_simvp(here, train_on="true")
+    MaskSimVPRecipe(here, train_on="true").train()
     fit = read_json(here.run("mask_objects") / "config.json")["fit"]
     assert (fit["monitor"], fit["mode"]) == ("loss_then_jaccard", "min")
 
 
 def test_unknown_choices_are_refused(workspace):
     with pytest.raises(ValueError, match=r"unknown train_on 'guessed'; choose from \['predicted', 'true'\]"):
-        train_mask_simvp(workspace(), train_on="guessed")
+        MaskSimVPRecipe(workspace(), train_on="guessed")
     with pytest.raises(ValueError, match="unknown representation 'words'"):
-        train_mask_simvp(workspace(), train_on="true", representation="words")
+        MaskSimVPRecipe(workspace(), train_on="true", representation="words").train()

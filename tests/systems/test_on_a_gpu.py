@@ -133,9 +133,9 @@ def test_what_fails_on_a_gpu_fails_here():
 
 
 def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
-    monkeypatch.setattr("vidseg_utils.training.checkpoint.fit", one_step)
-    published = {"unet_head": "flat", "recurrent_head": "flat", "simvp_residual": False, "convlstm_residual": False}
-    here = replace(workspace(height=16, width=24, **published), device=torch.device(GPU))
+    monkeypatch.setattr("vidseg_utils.systems.recipe.fit", one_step)
+    published = {"unet.head": "flat", "recurrent.head": "flat", "simvp.residual": False, "convlstm.residual": False}
+    here = replace(workspace(sizes={"height": 16, "width": 24, **published}), device=torch.device(GPU))
     fitted_on_the_cpu(here)
     val = here.split("val")
     with pretended_gpu():

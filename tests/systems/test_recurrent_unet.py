@@ -10,9 +10,8 @@ from tests.helpers import fill_cache, moving_square
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.models import build_model
 from vidseg_utils.paths import read_json
-from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace
-from vidseg_utils.systems.recurrent_unet.recipe import Recipe, SequenceStep, train_on_frames, train_recurrent_unet
+from vidseg_utils.systems.recurrent_unet.recipe import RecurrentUNetRecipe
 from vidseg_utils.systems.recurrent_unet.system import ClipSegmenter, RecurrentCopyLast
 from vidseg_utils.training.losses import CrossEntropy, temporal_consistency
 from vidseg_utils.training.weights import load_model
@@ -27,12 +26,12 @@ def root(tmp_path_factory):
     return root
 
 
-def workspace(root, runs, **sizes):
-    return Workspace.of(get_profile("smoke", **sizes), root=root, runs=runs, device="cpu")
+def workspace(root, runs, sizes=None):
+    return Workspace.of("smoke", sizes=sizes, root=root, runs=runs, device="cpu")
 
 
-def weights(workspace, recipe):
-    train_recurrent_unet(workspace, recipe)
+def weights(workspace, **options):
+    RecurrentUNetRecipe(workspace, **options).train()
     return (workspace.run("recurrent_unet") / "weights.safetensors").read_bytes()
 
 
@@ -47,18 +46,22 @@ def batch_and_model(cell="gru"):
     return {"frames": frames, "masks": masks}, build_model("recurrent_unet", cell=cell, n_classes=5).eval()
 
 
+def step_of(**options):
+    return RecurrentUNetRecipe(Workspace.of("smoke"), **options).step
+
+
 def test_the_loss_is_that_of_the_labelled_frames():
     batch, model = batch_and_model()
     logits, _ = model(to_float(batch["frames"]))
     labelled, masks = torch.stack([logits[0, 2], logits[1, 0]]), torch.tensor([1, 2])[:, None, None].expand(2, 16, 24)
-    torch.testing.assert_close(SequenceStep()(model, batch), CrossEntropy()(labelled, masks))
+    torch.testing.assert_close(step_of()(model, batch), CrossEntropy()(labelled, masks))
 
 
 def test_a_label_teaches_the_frames_before_it_through_memory():
     batch, model = batch_and_model()
     batch["masks"][1] = 255  # the only label is that of the last frame of the first sequence
     grains = to_float(batch["frames"]).requires_grad_()
-    SequenceStep()(lambda frames: model(grains), batch).backward()
+    step_of()(lambda frames: model(grains), batch).backward()
     assert all(grains.grad[0, t].any() for t in range(3))
     assert not grains.grad[1].any()
 
@@ -67,7 +70,7 @@ def test_consistency_adds_its_weighted_loss():
     batch, model = batch_and_model()
     batch["frames"][:, 1:] = batch["frames"][:, :1]  # a still picture
     frames = to_float(batch["frames"])
-    added = SequenceStep(consistency=3.0)(model, batch) - SequenceStep()(model, batch)
+    added = step_of(consistency=3.0)(model, batch) - step_of()(model, batch)
     torch.testing.assert_close(added, 3 * temporal_consistency(model(frames)[0], frames))
     assert added > 0
 
@@ -81,7 +84,7 @@ def test_mixup_shares_picture_and_loss_alike():
         return model(frames)
 
     torch.manual_seed(3)
-    loss = SequenceStep(mixup=0.4)(network, batch)
+    loss = step_of(mixup=0.4)(network, batch)
     torch.manual_seed(3)
     share = float(torch.distributions.Beta(0.4, 0.4).sample())
     frames = to_float(batch["frames"])
@@ -95,39 +98,36 @@ def test_mixup_shares_picture_and_loss_alike():
 
 def test_impossible_switches_are_refused():
     with pytest.raises(ValueError, match="consistency -1 and mixup 0"):
-        SequenceStep(consistency=-1, mixup=0)
+        step_of(consistency=-1, mixup=0)
 
 
 # ---- whole trainings -------------------------------------------------------------------------------------------------
 
 
 def test_the_same_seed_gives_the_same_weights_and_every_switch_others(root, tmp_path):
-    recipe = Recipe(labels="one")
     torch.manual_seed(1)  # whatever was drawn before must not matter
-    usual = weights(workspace(root, tmp_path / "usual"), recipe)
+    usual = weights(workspace(root, tmp_path / "usual"), labels="one")
     torch.manual_seed(2)
-    assert weights(workspace(root, tmp_path / "again"), recipe) == usual
-    train_recurrent_unet(workspace(root, tmp_path), replace(recipe, cell="none"), run=tmp_path / "frame_wise")
+    assert weights(workspace(root, tmp_path / "again"), labels="one") == usual
+    recipe = RecurrentUNetRecipe(workspace(root, tmp_path), labels="one")
+    replace(recipe, cell="none").train(tmp_path / "frame_wise")
     for name, value in {
-        "seed": 1, "labels": "all", "noise": 0.1, "step": 2, "consistency": 1.0, "mixup": 0.4,
+        "seed": 1, "labels": "all", "noise": 0.1, "frame_step": 2, "consistency": 1.0, "mixup": 0.4,
         "start_from": "frame_wise",
     }.items():  # fmt: skip
-        space = workspace(root, tmp_path)
-        changed = replace(recipe, **{name: value})
-        train_recurrent_unet(space, changed, run=tmp_path / name)
+        replace(recipe, **{name: value}).train(tmp_path / name)
         assert (tmp_path / name / "weights.safetensors").read_bytes() != usual, name
 
 
 def test_what_frames_teach_is_where_sequences_begin(root, tmp_path):
-    space = workspace(root, tmp_path, recurrent_frame_epochs=2, recurrent_frame_windows=3)
-    start = train_on_frames(space, Recipe(cell="gru", labels="one", consistency=1.0), run=tmp_path / "frames")
-    assert start == "frames"
+    space = workspace(root, tmp_path, {"recurrent.frame_epochs": 2, "recurrent.frame_windows": 3})
+    RecurrentUNetRecipe(space, labels="one", consistency=1.0).on_frames().train(tmp_path / "frames")
     config = read_json(tmp_path / "frames" / "config.json")
     assert (config["recipe"]["cell"], config["recipe"]["labels"]) == ("none", "one")
     assert config["train_samples"] == 3 * 2  # windows of each clip
     assert len((tmp_path / "frames" / "history.jsonl").read_text().splitlines()) == 2
-    still = replace(space, profile=replace(space.profile, recurrent_learning_rate=1e-12))
-    model, _ = train_recurrent_unet(still, Recipe(cell="rnn", labels="one", start_from=start))
+    still = space.with_sizes({"recurrent.learning_rate": 1e-12})
+    model, _ = RecurrentUNetRecipe(still, cell="rnn", labels="one", start_from="frames").train()
     frame_wise = load_model(tmp_path / "frames")
     torch.testing.assert_close(model.head.scores.weight, frame_wise.head.scores.weight, rtol=1e-4, atol=1e-6)
 
@@ -152,7 +152,7 @@ def test_a_clip_as_a_batch_is_segmented_in_order():
 
 def test_a_tiny_cityscapes_trains(tiny_cityscapes, tmp_path):
     space = workspace(tmp_path, tmp_path / "runs", recurrent_augmentation=("hflip", "crop"))
-    model, history = train_recurrent_unet(space, cityscapes=tiny_cityscapes)
+    model, history = RecurrentUNetRecipe(space, cityscapes=tiny_cityscapes).train()
     assert model(torch.rand(1, 2, 3, 64, 128))[0].shape == (1, 2, 20, 64, 128)
     assert 0 <= history[-1]["miou"] <= 1
     assert 0 < history[-1]["pixel_accuracy"] <= 1

@@ -1,17 +1,14 @@
 """The recipes: what they train is kept, loaded, found by the systems, and the same from the same seed."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models.translators import GatedAttention, Inception
-from vidseg_utils.profiles import get_profile
-from vidseg_utils.systems import SYSTEMS, Workspace, build_system
-from vidseg_utils.systems.simvp_unet import train_simvp
-from vidseg_utils.systems.unet_segmenter import train_segmenter
-from vidseg_utils.training.fit_config import ScheduledSampling
+from vidseg_utils.systems import SYSTEMS, build_system
+from vidseg_utils.systems.simvp_unet import SimVPRecipe
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
+from vidseg_utils.training.fit_config import truth_probability
 from vidseg_utils.training.weights import load_model
 
 
@@ -49,7 +46,7 @@ def test_a_finished_part_is_not_trained_again(workspace):
 
 
 def test_a_rollout_is_trained_loaded_and_scored(workspace):
-    here = workspace(simvp_epochs=2)
+    here = workspace(sizes={"simvp.epochs": 2})
     SYSTEMS["simvp_rollout_unet"].train(here)
     system = build_system("simvp_rollout_unet", workspace=here)
     assert 0 <= evaluate_system(system, here.split("val"), progress=False).metrics["jaccard"] <= 1
@@ -64,42 +61,38 @@ def test_either_translator_is_trained_and_loaded(workspace):
     here = workspace()
     for translator, part in (("inception", Inception), ("gsta", GatedAttention)):
         run = here.run(translator)
-        train_simvp(here, run=run, translator=translator)
+        SimVPRecipe(here, translator=translator).train(run)
         assert isinstance(load_model(run).translator, part)
 
 
 def test_scheduled_sampling_goes_from_truth_to_answers():
-    sampling, seen = ScheduledSampling(epochs=3), []
-    for epoch in (1, 2, 3):
-        sampling.on_epoch(epoch)
-        seen.append(sampling.truth_probability)
-    assert seen == [1, 0.5, 0]
+    assert [truth_probability(epoch, 3) for epoch in (1, 2, 3)] == [1, 0.5, 0]
+    assert truth_probability(1, 1) == 1
 
 
 def test_another_augmentation_is_another_run(workspace):
     here = workspace()
-    train_segmenter(here, augmentation=())
-    train_segmenter(here, augmentation=())  # found again
+    SegmenterRecipe(here, augmentation=()).train()
+    SegmenterRecipe(here, augmentation=()).train()  # found again
     with pytest.raises(ValueError, match="augmentation"):
-        train_segmenter(here, augmentation=("hflip",))
+        SegmenterRecipe(here, augmentation=("hflip",)).train()
 
 
 def test_training_begins_with_the_weights_of_another_run_at_another_size(workspace):
-    small, _ = train_segmenter(workspace(unet_learning_rate=1e-2))
-    here = Workspace.of(replace(get_profile("smoke", height=80, width=120, unet_learning_rate=1e-9), name="large"),
-                        root=workspace().root, runs=workspace().runs, device="cpu")  # fmt: skip
-    large, _ = train_segmenter(here, start_from="unet-smoke")
+    small, _ = SegmenterRecipe(workspace(sizes={"unet.learning_rate": 1e-2})).train()
+    here = workspace(sizes={"height": 80, "width": 120, "unet.learning_rate": 1e-9})
+    large, _ = SegmenterRecipe(here, start_from="unet-smoke").train(here.run("large"))
     weights = small.head.scores.weight
     torch.testing.assert_close(large.head.scores.weight, weights, rtol=0, atol=1e-6)
-    fresh, _ = train_segmenter(here, run=here.run("fresh"))
+    fresh, _ = SegmenterRecipe(here).train(here.run("fresh"))
     assert (fresh.head.scores.weight - weights).abs().max() > 1e-3
     with pytest.raises(ValueError, match=r"unet-nobody.*train it first"):
-        train_segmenter(here, run=here.run("other"), start_from="unet-nobody")
+        SegmenterRecipe(here, start_from="unet-nobody").train(here.run("other"))
 
 
 def test_a_system_takes_a_finished_segmenter_however_long_it_was_trained(workspace):
     here = workspace()
-    train_segmenter(here, epochs=2, augmentation=())
-    train_segmenter(here)
+    SegmenterRecipe(workspace(sizes={"unet.epochs": 2}), augmentation=()).train()
+    SegmenterRecipe(here).train()
     with pytest.raises(ValueError, match="epochs: 2 there, 3 here"):
-        train_segmenter(here, epochs=3)
+        SegmenterRecipe(workspace(sizes={"unet.epochs": 3})).train()

@@ -47,7 +47,7 @@ def setup(
     run: str = "auto",
     data_root: str = "auto",
     drive: bool = False,
-    **sizes: int | str | None,
+    sizes: Mapping[str, object] | None = None,
 ) -> Session:
     """Settle a notebook's profile, data, seeds, run folder and look, and print them in one line.
 
@@ -55,12 +55,12 @@ def setup(
     notebook: the notebook's stem, such as "02_unet_segmentation"; run: the run folder's name, "auto" for the usual one
     data_root: a data set in the course layout, "auto" for the profile's own generated one
     drive: in Colab, keep data and runs on Google Drive, which asks for leave; elsewhere without effect
-    sizes: single sizes of the profile to replace, such as unet_epochs=3; None keeps the profile's own
+    sizes: single sizes to replace, such as {"unet.epochs": 3}, see `get_profile`; None keeps the profile's own
     Raises ValueError for an unknown profile or size, or a run that is no folder name.
     """
     if drive and "google.colab" in sys.modules:
         _mount_drive()
-    chosen = get_profile(profile, **{name: value for name, value in sizes.items() if value is not None})
+    chosen = get_profile(profile, {name: value for name, value in (sizes or {}).items() if value is not None})
     workspace = Workspace.of(chosen, root=None if data_root == "auto" else data_root)
     folder = run_folder(notebook, chosen.name, run)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,67 +1,88 @@
 """Draw frame 21 at once, then segment it: a ConvLSTM reconstructor (Shi et al., NeurIPS 2015) followed by U-Net."""
 
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.metrics.frames import FrameScore
-from vidseg_utils.models import build_model
+from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import PAST_FRAMES
-from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.weights import load_model
 
 
-def train_reconstructor(
-    workspace: Workspace, *, run: Path | None = None, epochs: int | None = None
-) -> tuple[nn.Module, list[dict]]:
-    """Train the reconstructor from frames 0..10 to frame 21 on the unlabelled videos, or load it from its finished run.
+@dataclass(frozen=True)
+class ConvLSTMSizes(Sizes, group="convlstm"):
+    """Sizes of the reconstructor and of its training."""
 
-    As published: MSE, Adam, weight decay 1e-4, gradient clipped at 1, ReduceLROnPlateau with patience 2.
-    run: the run folder, by default that of "convlstm"; epochs: the profile's unless given. The best epoch by validation
-    MSE of frame 21 is kept. Returns the model and its history, a row an epoch.
+    base_channels: int = by_profile(4, 8, 64)
+    hidden_channels: int = by_profile(8, 32, 256)
+    residual: bool = by_profile(True, True, False)  # draw the change since frame 10; False as published
+    epochs: int = by_profile(1, 12, 25)
+    batch_size: int = by_profile(2, 2, 8)  # clips
+    learning_rate: float = by_profile(1e-3, 1e-3, 1e-4)
+
+
+@dataclass
+class ConvLSTMRecipe(Recipe):
+    """The reconstructor from frames 0..10 to frame 21, trained on the unlabelled videos.
+
+    As published: MSE, Adam, weight decay 1e-4, gradient clipped at 1, ReduceLROnPlateau with patience 2. The best epoch
+    by validation MSE of frame 21 is kept.
     """
-    profile = workspace.profile
-    config = {
-        "base_channels": profile.convlstm_base_channels,
-        "hidden_channels": profile.convlstm_hidden_channels,
-        "residual": profile.convlstm_residual,
-    }
 
-    def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    task = "frame reconstruction"
+
+    def __post_init__(self) -> None:
+        self.sizes = ConvLSTMSizes.of(self.workspace.profile)
+
+    @property
+    def run_name(self) -> str:
+        """The reconstructor's run."""
+        return "convlstm"
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """The reconstructor of the profile's size."""
+        names = ("base_channels", "hidden_channels", "residual")
+        return "convlstm_reconstructor", {name: getattr(self.sizes, name) for name in names}
+
+    def data(self) -> tuple[Dataset, Dataset]:
+        """Unlabelled clips to train on, validation clips without masks."""
+        return ClipDataset(self.workspace.split("unlabeled")), ClipDataset(self.workspace.split("val"), masks=False)
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """MSE of frame 21."""
         frames = to_float(batch["frames"])
         return F.mse_loss(network(frames[:, :PAST_FRAMES]), frames[:, -1])
 
-    fit_config = workspace.fit_config(
-        epochs=epochs or profile.convlstm_epochs,
-        batch_size=profile.convlstm_batch_size,
-        learning_rate=profile.convlstm_learning_rate,
-        weight_decay=1e-4,
-        scheduler="plateau",
-        plateau_patience=2,
-        clip_norm=1.0,
-        monitor="mse_last",
-        mode="min",
-    )
-    seed_everything(profile.seed)  # the first weights, too, are the seed's
-    return train_or_load(
-        build_model("convlstm_reconstructor", **config),
-        ClipDataset(workspace.split("unlabeled")),
-        ClipDataset(workspace.split("val"), masks=False),
-        step=step,
-        validate=score_reconstruction,
-        config=fit_config,
-        run=run or workspace.run("convlstm"),
-        description=workspace.describe("convlstm_reconstructor", config, task="frame reconstruction"),
-    )
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """See `score_reconstruction`."""
+        return score_reconstruction(network, loader, device)
+
+    def fit_config(self) -> FitConfig:
+        """The published optimiser and schedule."""
+        return FitConfig(
+            epochs=self.sizes.epochs,
+            batch_size=self.sizes.batch_size,
+            learning_rate=self.sizes.learning_rate,
+            weight_decay=1e-4,
+            scheduler="plateau",
+            plateau_patience=2,
+            clip_norm=1.0,
+            monitor="mse_last",
+            mode="min",
+            **self.shared_fit_settings(),
+        )
 
 
 @torch.inference_mode()
@@ -94,8 +115,8 @@ class ConvLSTMUnet(Forecaster):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net, then the reconstructor."""
-        train_segmenter(workspace)
-        train_reconstructor(workspace)
+        SegmenterRecipe(workspace).train()
+        ConvLSTMRecipe(workspace).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "ConvLSTMUnet":

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.weights import load_model
 
@@ -37,7 +37,7 @@ class UnetCopyLast(CopyLast):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net on the labelled frames."""
-        train_segmenter(workspace)
+        SegmenterRecipe(workspace).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "UnetCopyLast":

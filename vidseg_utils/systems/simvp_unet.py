@@ -1,111 +1,141 @@
 """Predict the frames, then segment the last one: SimVP (Gao et al., CVPR 2022) followed by U-Net."""
 
-from functools import partial
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
+from vidseg_utils.checks import check_choice
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.metrics.frames import FrameScore
-from vidseg_utils.models import build_model, checkpointed, rollout
+from vidseg_utils.models import checkpointed, rollout
+from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.task import PAST_FRAMES
-from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.fit_config import ScheduledSampling
-from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.task import FUTURE_FRAMES, PAST_FRAMES
+from vidseg_utils.training.fit_config import FitConfig, truth_probability
 from vidseg_utils.training.weights import load_model
 
 LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
 
 
-def train_simvp(
-    workspace: Workspace,
-    *,
-    run: Path | None = None,
-    loss_frames: str = "all",
-    epochs: int | None = None,
-    unlabeled: bool = True,
-    translator: str = "inception",
-    ahead: int = PAST_FRAMES,
-) -> tuple[nn.Module, list[dict]]:
-    """Train SimVP from frames 0..10 to frames 11..21 with MSE, or load it if its run is finished.
+@dataclass(frozen=True)
+class SimVPSizes(Sizes, group="simvp"):
+    """Sizes of SimVP and of its training. The published mask forecasters and semi-supervised SimVP use them too."""
 
-    run: the run folder, by default that of "simvp"; loss_frames: "all" future frames or only the "last"; epochs: the
-    profile's unless given; unlabeled: train on the unlabelled videos too (frames need no labels); translator:
-    "inception" or "gsta"; ahead: 11 frames at once, or fewer at a time, then fed back with scheduled sampling (see
-    `models.rollout`). The best epoch by validation MSE of frame 21 is kept. Returns the model and its history, a row an
-    epoch.
+    hid_s: int = by_profile(8, 16, 64)
+    hid_t: int = by_profile(16, 128, 256)
+    n_s: int = by_profile(2, 4, 4)
+    n_t: int = by_profile(2, 4, 8)
+    residual: bool = by_profile(True, True, False)  # predict the change since frame 10; False as published
+    epochs: int = by_profile(1, 3, 25)
+    batch_size: int = by_profile(2, 4, 4)  # clips; 8 of 160x240 do not fit in 16 GB
+    learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
+
+    @property
+    def network(self) -> dict[str, int]:
+        """Widths and depths, as the model "simvp" takes them."""
+        return {"hid_s": self.hid_s, "hid_t": self.hid_t, "n_s": self.n_s, "n_t": self.n_t}
+
+
+@dataclass
+class SimVPRecipe(Recipe):
+    """SimVP from frames 0..10 to frames 11..21, trained with MSE.
+
+    The best epoch by validation MSE of frame 21 is kept.
     """
-    if loss_frames not in LOSS_FRAMES:
-        raise ValueError(f"unknown loss_frames {loss_frames!r}; choose from {list(LOSS_FRAMES)}")
-    profile = workspace.profile
-    config = {
-        "in_shape": [PAST_FRAMES, 3, profile.height, profile.width],
-        "hid_s": profile.simvp_hid_s,
-        "hid_t": profile.simvp_hid_t,
-        "n_s": profile.simvp_n_s,
-        "n_t": profile.simvp_n_t,
-        "translator": translator,
-        "residual": profile.simvp_residual,
-    }
 
-    def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    _: KW_ONLY
+    loss_frames: str = "all"  # future frames that the loss compares: "all" or only the "last"
+    unlabeled: bool = True  # train on the unlabelled videos too: frames need no labels
+    translator: str = "inception"  # or "gsta"
+    ahead: int = FUTURE_FRAMES  # all frames at once, or fewer at a time, then fed back with scheduled sampling
+
+    task = "frame prediction"
+
+    def __post_init__(self) -> None:
+        check_choice("loss_frames", self.loss_frames, LOSS_FRAMES)
+        self.sizes = SimVPSizes.of(self.workspace.profile)
+        self.truth_probability = 1.0  # of a rollout in training
+
+    @property
+    def run_name(self) -> str:
+        """A rollout has a run folder of its own."""
+        return "simvp" if self.ahead == FUTURE_FRAMES else "simvp_rollout"
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits to train on."""
+        return ["train", "unlabeled"] if self.unlabeled and self.workspace.profile.unlabeled else ["train"]
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """SimVP of the profile's size."""
+        shape = [PAST_FRAMES, 3, self.workspace.profile.height, self.workspace.profile.width]
+        more = {"translator": self.translator, "residual": self.sizes.residual}
+        return "simvp", {"in_shape": shape, **self.sizes.network, **more}
+
+    def data(self) -> tuple[Dataset, Dataset]:
+        """Clips without masks."""
+        clips = [ClipDataset(self.workspace.split(split), masks=False) for split in self.splits]
+        return ConcatDataset(clips), ClipDataset(self.workspace.split("val"), masks=False)
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """MSE of the predicted frames."""
         frames = to_float(batch["frames"])
         past, target = frames[:, :PAST_FRAMES], frames[:, PAST_FRAMES:]
-        if ahead == PAST_FRAMES:
+        if self.ahead == FUTURE_FRAMES:
             prediction = network(past)
         else:
-            p = sampling.truth_probability
             prediction = rollout(
-                checkpointed(network), past, PAST_FRAMES, ahead=ahead, truth=target, truth_probability=p
+                checkpointed(network),
+                past,
+                FUTURE_FRAMES,
+                ahead=self.ahead,
+                truth=target,
+                truth_probability=self.truth_probability,
             )
-        if loss_frames == "last":
+        if self.loss_frames == "last":
             prediction, target = prediction[:, -1], target[:, -1]
         return F.mse_loss(prediction, target)
 
-    sources = ["train", "unlabeled"] if unlabeled and profile.unlabeled else ["train"]
-    fit_config = workspace.fit_config(
-        epochs=epochs or profile.simvp_epochs,
-        batch_size=profile.simvp_batch_size,
-        learning_rate=profile.simvp_learning_rate,
-        scheduler="onecycle",
-        monitor="mse_last",
-        mode="min",
-    )
-    sampling = ScheduledSampling(fit_config.epochs)
-    seed_everything(profile.seed)  # the first weights, too, are the seed's
-    return train_or_load(
-        build_model("simvp", **config),
-        ConcatDataset([ClipDataset(workspace.split(split), masks=False) for split in sources]),
-        ClipDataset(workspace.split("val"), masks=False),
-        step=step,
-        validate=partial(score_prediction, ahead=ahead),
-        config=fit_config,
-        run=run or workspace.run("simvp"),
-        on_epoch=sampling.on_epoch,
-        description=workspace.describe(
-            "simvp",
-            config,
-            task="frame prediction",
-            loss_frames=loss_frames,
-            train_on=sources,
-            **({"ahead": ahead} if ahead != PAST_FRAMES else {}),
-        ),
-    )
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """See `score_prediction`."""
+        return score_prediction(network, loader, device, ahead=self.ahead)
+
+    def fit_config(self) -> FitConfig:
+        """Adam with a one-cycle schedule."""
+        return FitConfig(
+            epochs=self.sizes.epochs,
+            batch_size=self.sizes.batch_size,
+            learning_rate=self.sizes.learning_rate,
+            scheduler="onecycle",
+            monitor="mse_last",
+            mode="min",
+            **self.shared_fit_settings(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Frames of the loss, splits, and the rollout's step."""
+        settings = {"loss_frames": self.loss_frames, "train_on": self.splits}
+        return settings | ({} if self.ahead == FUTURE_FRAMES else {"ahead": self.ahead})
+
+    def on_epoch(self, epoch: int) -> None:
+        """Feed a rollout its own output more often."""
+        self.truth_probability = truth_probability(epoch, self.sizes.epochs)
 
 
 @torch.inference_mode()
 def score_prediction(
-    model: nn.Module, loader: DataLoader, device: torch.device, *, ahead: int = PAST_FRAMES
+    model: nn.Module, loader: DataLoader, device: torch.device, *, ahead: int = FUTURE_FRAMES
 ) -> dict[str, float]:
     """`mse_last` and `mse_moving_last` of frame 21, and `mse_mean` over frames 11..21, a pixel in [0, 1]."""
-    result = score_frames(model if ahead == PAST_FRAMES else Rollout(model, ahead), loader, device).result()
+    result = score_frames(model if ahead == FUTURE_FRAMES else Rollout(model, ahead), loader, device).result()
     mse = result["mse_per_pixel"]
     return {"mse_last": mse[-1], "mse_moving_last": result["mse_moving"][-1], "mse_mean": sum(mse) / len(mse)}
 
@@ -129,7 +159,7 @@ class Rollout(nn.Module):
 
     def forward(self, past: Tensor) -> Tensor:
         """past: (B, 11, C, H, W) -> (B, 11, C, H, W)."""
-        return rollout(self.model, past, PAST_FRAMES, ahead=self.ahead)
+        return rollout(self.model, past, FUTURE_FRAMES, ahead=self.ahead)
 
 
 class CopyLastFrame(nn.Module):
@@ -153,8 +183,8 @@ class SimVPUnet(Forecaster):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net, then SimVP."""
-        train_segmenter(workspace)
-        train_simvp(workspace)
+        SegmenterRecipe(workspace).train()
+        SimVPRecipe(workspace).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "SimVPUnet":
@@ -177,8 +207,8 @@ class SimVPRolloutUnet(SimVPUnet):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net, then SimVP with scheduled sampling."""
-        train_segmenter(workspace)
-        train_simvp(workspace, run=workspace.run("simvp_rollout"), ahead=1)
+        SegmenterRecipe(workspace).train()
+        SimVPRecipe(workspace, ahead=1).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "SimVPRolloutUnet":

@@ -1,6 +1,8 @@
 """The first half of every system: a network that names the class of each pixel of one frame (U-Net's recipe)."""
 
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +13,9 @@ from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data.datasets import FrameDataset
 from vidseg_utils.data.transforms import build_augmentation, to_float
 from vidseg_utils.metrics.masks import confusion_matrix, jaccard_of
-from vidseg_utils.models import build_model
-from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.profiles import Sizes, by_profile
+from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.run_folder import WEIGHTS, is_finished, read_config
 from vidseg_utils.training.weights import read_weights
@@ -22,73 +23,114 @@ from vidseg_utils.training.weights import read_weights
 VAL_EVERY = 11  # frames 0 and 11 of each validation video choose the best epoch: neighbours look alike
 
 
-def train_segmenter(
-    workspace: Workspace,
-    *,
-    run: Path | None = None,
-    model: str = "unet",
-    loss: str = "cross_entropy",
-    epochs: int | None = None,
-    augmentation: tuple[str, ...] | None = None,
-    start_from: str | None = None,
-) -> tuple[nn.Module, list[dict]]:
-    """Train a segmenter on the labelled frames of the training split, or load it if its run is finished.
+@dataclass(frozen=True)
+class UNetSizes(Sizes, group="unet"):
+    """Sizes of U-Net and of its training."""
 
-    run: the run folder, by default that of "unet"; model: "unet" or "deeplabv3"; loss: see `training.losses`;
-    epochs, augmentation (names of `data.transforms`): the profile's unless given; start_from: name of a finished run of
-    the same network, at whatever size of frames, whose weights it begins with. What of these three is not given does
-    not matter to a finished run. The best epoch by validation Jaccard is kept. Returns the model and its history, a row
-    an epoch.
+    base_channels: int = by_profile(8, 16, 64)
+    # "flat" scores 49 classes apart, as published; "factored" adds up shape, material and colour
+    head: str = by_profile("factored", "factored", "flat")
+    epochs: int = by_profile(1, 20, 30, cpu_full=8)  # cpu_full can start from the weights of cpu
+    batch_size: int = by_profile(8, 16, 32)  # frames
+    frames_every: int = by_profile(4, 2, 1)  # every n-th frame of each training video
+    learning_rate: float = by_profile(1e-3, 8e-3, 1e-3, cpu_full=4e-3)
+    # names of `data.transforms.AUGMENTATIONS`
+    augmentation: tuple[str, ...] = by_profile(
+        ("hflip", "object_crop"), ("hflip", "object_crop"), ("hflip", "vflip", "crop", "rotate")
+    )
+
+
+@dataclass
+class SegmenterRecipe(Recipe):
+    """A network that names the class of each pixel, trained on the labelled frames of the training split.
+
+    The best epoch by validation Jaccard is kept. A finished run is loaded whatever the epochs, the augmentation and the
+    start are, unless one of them is asked for and differs.
     """
-    profile, run = workspace.profile, run or workspace.run("unet")
-    finished = read_config(run) if is_finished(run) else {}
-    if epochs is None:
-        epochs = finished.get("fit", {}).get("epochs", profile.unet_epochs)
-    augmentation = finished.get("augmentation") if augmentation is None else augmentation
-    start_from = start_from or finished.get("start_from")
-    config = {"n_classes": N_CLASSES}
-    if model == "unet":
-        config |= {"base_channels": profile.unet_base_channels, "head": profile.unet_head}
-    criterion = build_loss(loss)
 
-    def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        return criterion(network(to_float(batch["frame"])), batch["mask"].long())
+    _: KW_ONLY
+    network: str = "unet"  # or "deeplabv3"
+    loss: str = "cross_entropy"  # see `training.losses`
+    augmentation: tuple[str, ...] | None = None  # None: the profile's
+    start_from: str | None = None  # a finished run of the same network, at any frame size, whose weights to begin with
 
-    train = FrameDataset(
-        workspace.split("train"),
-        transform=build_augmentation(*(profile.unet_augmentation if augmentation is None else augmentation)),
-        every=profile.unet_frames_every,
-    )
-    val = FrameDataset(workspace.split("val"), every=VAL_EVERY)
-    fit_config = workspace.fit_config(
-        epochs=epochs,
-        batch_size=profile.unet_batch_size,
-        learning_rate=profile.unet_learning_rate,
-        scheduler="onecycle",
-        monitor="jaccard",
-        mode="max",
-    )
-    seed_everything(profile.seed)  # the first weights, too, are the seed's
-    network = build_model(model, **config)
-    if start_from and not finished:
-        read_weights(workspace.runs / start_from / WEIGHTS, network)
-    return train_or_load(
-        network,
-        train,
-        val,
-        step=step,
-        validate=score_segmenter,
-        config=fit_config,
-        run=run,
-        description=workspace.describe(
-            model,
-            config,
-            task="segmentation",
-            loss=loss,
-            **({} if augmentation is None else {"augmentation": list(augmentation)}),
-            **({"start_from": start_from} if start_from else {}),
-        ),
-    )
+    task = "segmentation"
+
+    def __post_init__(self) -> None:
+        self.sizes = UNetSizes.of(self.workspace.profile)
+        self.criterion = build_loss(self.loss)
+
+    @property
+    def run_name(self) -> str:
+        """DeepLabV3 has a run folder of its own."""
+        return self.network
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """U-Net of the profile's size, or DeepLabV3, which has one size."""
+        config: dict[str, Any] = {"n_classes": N_CLASSES}
+        if self.network == "unet":
+            config |= {"base_channels": self.sizes.base_channels, "head": self.sizes.head}
+        return self.network, config
+
+    def data(self) -> tuple[FrameDataset, FrameDataset]:
+        """Frames with masks of the training split, augmented, and of the validation split."""
+        names = self.sizes.augmentation if self.augmentation is None else self.augmentation
+        train = FrameDataset(
+            self.workspace.split("train"), transform=build_augmentation(*names), every=self.sizes.frames_every
+        )
+        return train, FrameDataset(self.workspace.split("val"), every=VAL_EVERY)
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """The loss of the logits of a batch of frames."""
+        return self.criterion(network(to_float(batch["frame"])), batch["mask"].long())
+
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """See `score_segmenter`."""
+        return score_segmenter(network, loader, device)
+
+    def fit_config(self) -> FitConfig:
+        """Adam with a one-cycle schedule."""
+        return FitConfig(
+            epochs=self.sizes.epochs,
+            batch_size=self.sizes.batch_size,
+            learning_rate=self.sizes.learning_rate,
+            scheduler="onecycle",
+            monitor="jaccard",
+            mode="max",
+            **self.shared_fit_settings(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Loss; augmentation and start where they were asked for."""
+        settings: dict[str, Any] = {"loss": self.loss}
+        if self.augmentation is not None:
+            settings["augmentation"] = list(self.augmentation)
+        if self.start_from:
+            settings["start_from"] = self.start_from
+        return settings
+
+    def start_weights(self, network: nn.Module) -> None:
+        """Those of the run `start_from`."""
+        if self.start_from:
+            read_weights(self.workspace.runs / self.start_from / WEIGHTS, network)
+
+    def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
+        """See `Recipe.train`; options that were not asked for are taken from a finished run."""
+        run = run or self.workspace.run(self.run_name)
+        return Recipe.train(self._as_finished(run), run)
+
+    def _as_finished(self, run: Path) -> "SegmenterRecipe":
+        """This recipe with the epochs, augmentation and start of a finished run where none were asked for."""
+        if not is_finished(run):
+            return self
+        finished = read_config(run)
+        sizes = {"unet.epochs": finished["fit"]["epochs"]} | dict(self.workspace.profile.replaced)
+        return replace(
+            self,
+            workspace=self.workspace.with_sizes(sizes),
+            augmentation=finished.get("augmentation") if self.augmentation is None else self.augmentation,
+            start_from=self.start_from or finished.get("start_from"),
+        )
 
 
 def score_segmenter(model: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:

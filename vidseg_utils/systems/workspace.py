@@ -1,6 +1,7 @@
 """Where a system is trained and scored: the profile's sizes, a data root, the folder of runs and a device."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,7 @@ import torch
 
 from vidseg_utils.data.cache import SplitCache, open_split
 from vidseg_utils.paths import data_dir, runs_dir
-from vidseg_utils.profiles import Profile, get_profile
-from vidseg_utils.training.fit_config import FitConfig
+from vidseg_utils.profiles import Profile, check_replaced, get_profile
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,24 @@ class Workspace:
     runs: Path  # folder of the run folders
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
+    def __post_init__(self) -> None:
+        check_replaced(self.profile)
+
     @classmethod
     def of(
         cls,
         profile: str | Profile = "auto",
         *,
+        sizes: Mapping[str, Any] | None = None,
         root: Path | str | None = None,
         runs: Path | str | None = None,
         device: str | None = None,
     ) -> "Workspace":
-        """By default: the profile's own generated data, the checkout's folder of runs, a GPU if there is one."""
-        profile = profile if isinstance(profile, Profile) else get_profile(profile)
+        """By default: the profile's own generated data, the checkout's folder of runs, a GPU if there is one.
+
+        sizes: single sizes of the named profile to replace, see `get_profile`
+        """
+        profile = profile if isinstance(profile, Profile) else get_profile(profile, sizes)
         return cls(
             profile,
             root=Path(root).expanduser() if root else data_dir() / profile.name,
@@ -47,15 +54,6 @@ class Workspace:
         """A split of the data at the profile's working size, from its memory-mapped cache."""
         return open_split(self.root, name, height=self.profile.height, width=self.profile.width)
 
-    def fit_config(self, **settings: Any) -> FitConfig:
-        """Settings of a fit; precision, loader processes and seed are the profile's unless given."""
-        profile = self.profile
-        return FitConfig(
-            **{"precision": profile.precision, "num_workers": profile.workers, "seed": profile.seed} | settings
-        )
-
-    def describe(self, model: str, config: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """What config.json says of a run beside its fit: the model, to build it again, and what else matters."""
-        profile = self.profile
-        size = [profile.height, profile.width]
-        return {"model": {"name": model, "config": config}, "profile": profile.name, "size": size, **more}
+    def with_sizes(self, sizes: Mapping[str, Any]) -> "Workspace":
+        """The same workspace with single sizes of recipes replaced, such as {"recurrent.length": 1}."""
+        return replace(self, profile=replace(self.profile, replaced={**self.profile.replaced, **sizes}))

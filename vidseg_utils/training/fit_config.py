@@ -103,15 +103,9 @@ class Schedule:
             self.scheduler.load_state_dict(state)
 
 
-class ScheduledSampling:
-    """How often a rollout in training is fed the truth: always in the first epoch, linearly less, never in the last.
+def truth_probability(epoch: int, epochs: int) -> float:
+    """Scheduled sampling: how often a rollout in training is fed the truth instead of its own output.
 
-    Give `on_epoch` to `fit`, and read `truth_probability` in the step (Bengio et al., 2015).
+    Always in epoch 1, then linearly less, and never in the last epoch (Bengio et al., 2015).
     """
-
-    def __init__(self, epochs: int):
-        self.epochs, self.truth_probability = epochs, 1.0
-
-    def on_epoch(self, epoch: int) -> None:
-        """Call at the start of an epoch, from 1."""
-        self.truth_probability = 1 - (epoch - 1) / max(1, self.epochs - 1)
+    return 1 - (epoch - 1) / max(1, epochs - 1)

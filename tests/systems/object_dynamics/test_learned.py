@@ -9,7 +9,7 @@ from vidseg_utils.models import build_model
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.learned.recipe import (
     TrajectoryWindows,
-    fit_interaction_network,
+    InteractionRecipe,
     rollout_loss,
     training_windows,
 )
@@ -23,6 +23,7 @@ from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, Learne
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.world.silhouettes import draw_masks
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
@@ -63,10 +64,14 @@ def trajectories(count, seed=0):
     return made
 
 
+def recipe(trajectories, *, epochs=1):
+    return InteractionRecipe(Workspace.of("smoke", sizes={"interaction.epochs": epochs}), trajectories=trajectories)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    return fit_interaction_network(trajectories(60), run=runs / "network", epochs=12)
+    return recipe(trajectories(60), epochs=12).train(runs / "network")
 
 
 def test_the_loss_of_one_batch_falls_far():
@@ -101,7 +106,7 @@ def test_trained_rollouts_beat_straight_lines_by_far(trained):
 def test_the_same_seed_trains_the_same_weights_bit_for_bit(tmp_path):
     for name in ("first", "second"):
         torch.manual_seed(len(name))  # whatever was drawn before must not matter
-        fit_interaction_network(trajectories(6), run=tmp_path / name, epochs=1)
+        recipe(trajectories(6)).train(tmp_path / name)
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("first", "second")]
     assert weights[0] == weights[1]
 
@@ -158,4 +163,4 @@ def test_an_unknown_choice_of_dynamics_is_refused():
 
 def test_a_single_trajectory_is_too_few_to_learn_from(tmp_path):
     with pytest.raises(ValueError, match="1 trajectories; the interaction network needs at least 2"):
-        fit_interaction_network(trajectories(1), run=tmp_path / "run", epochs=1)
+        recipe(trajectories(1)).train(tmp_path / "run")

@@ -12,11 +12,14 @@ from vidseg_utils.models import build_model, parameter_count
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import SYSTEMS, Workspace, build_system
 from vidseg_utils.systems.semi_supervised import STAGES, SemiSupervisedSimVP, Stages
-from vidseg_utils.systems.semi_supervised.forecaster import class_logits, forecaster_config, fresh_forecaster
+from vidseg_utils.systems.semi_supervised.forecaster import class_logits, forecaster_model, fresh_forecaster
 from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.weights import load_model, save_model
 
-PROFILE = get_profile("smoke", height=16, width=24, unet_base_channels=4, unet_frames_every=11, simvp_hid_t=8)
+PROFILE = get_profile(
+    "smoke",
+    {"height": 16, "width": 24, "unet.base_channels": 4, "unet.frames_every": 11, "simvp.hid_t": 8},
+)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +160,7 @@ def test_the_published_size_has_its_parameters():
 
 
 def test_every_weight_gets_a_finite_gradient():
-    network = fresh_forecaster(get_profile("smoke", height=16, width=24, simvp_residual=False), start=None)
+    network = fresh_forecaster(get_profile("smoke", {"height": 16, "width": 24, "simvp.residual": False}), start=None)
     logits = class_logits(network, torch.rand(2, 11, 3, 16, 24), torch.zeros(2, 16, 24), residual=False)
     logits.square().mean().backward()
     for name, weights in network.named_parameters():
@@ -169,14 +172,14 @@ def test_every_weight_gets_a_finite_gradient():
 def test_a_kept_forecaster_forecasts_the_same(tmp_path):
     network = fresh_forecaster(PROFILE, start=None).eval()
     torch.nn.init.normal_(network.decoder.readout.weight)
-    save_model(tmp_path, network, name="simvp", config=forecaster_config(PROFILE))
+    save_model(tmp_path, network, name="simvp", config=forecaster_model(PROFILE)[1])
     past = torch.rand(1, 11, 3, 16, 24)
     torch.testing.assert_close(load_model(tmp_path)(past), network(past), rtol=0, atol=0)
 
 
 def test_the_forecaster_can_learn_one_batch_by_heart(root):
     torch.manual_seed(0)
-    network = fresh_forecaster(get_profile("smoke", height=16, width=24, simvp_residual=False), start=None)
+    network = fresh_forecaster(get_profile("smoke", {"height": 16, "width": 24, "simvp.residual": False}), start=None)
     clip = ClipDataset(workspace_of(root, root).split("train"))[0]
     past, masks = clip["frames"][None, :11] / 255, clip["masks"][None].long()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)

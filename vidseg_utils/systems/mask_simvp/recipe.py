@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +14,15 @@ from vidseg_utils.checks import check_choice
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.datasets import MaskDataset
 from vidseg_utils.metrics.masks import confusion_matrix, jaccard_of
-from vidseg_utils.models import build_model, checkpointed, rollout
-from vidseg_utils.models.location_maps import Places, moved, paint, place_losses
-from vidseg_utils.models.mask_simvp import decide, only_seen
-from vidseg_utils.profiles import Profile
+from vidseg_utils.models import checkpointed
+from vidseg_utils.models.location_maps import Places, place_losses
+from vidseg_utils.profiles import Sizes, by_profile
+from vidseg_utils.systems.mask_simvp.forecast import forecast_places, forecast_scores, last_mask
 from vidseg_utils.systems.pseudo_labels import label_split
-from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.task import PAST_FRAMES
-from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.fit_config import ScheduledSampling
-from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.systems.simvp_unet import SimVPSizes
+from vidseg_utils.task import FUTURE_FRAMES, PAST_FRAMES
+from vidseg_utils.training.fit_config import FitConfig, truth_probability
 from vidseg_utils.training.losses import build_loss, mean_of_frames
 from vidseg_utils.training.weights import load_model
 
@@ -43,84 +43,141 @@ def mask_loss(representation: str, last_frame_weight: float) -> Callable[..., Te
     return partial(mean_of_frames, last_frame_weight=last_frame_weight)
 
 
-def train_mask_simvp(
-    workspace: Workspace,
-    *,
-    run: Path | None = None,
-    representation: str = "objects",
-    train_on: str = "predicted",
-    unlabeled: bool = True,
-    last_frame_weight: float = 3.0,
-    configuration: str | None = None,
-    translator: str | None = None,
-    ahead: int = PAST_FRAMES,
-    epochs: int | None = None,
-) -> tuple[nn.Module, list[dict]]:
-    """Train SimVP from masks 0..10 to masks 11..21, or load it if its run is finished.
+@dataclass(frozen=True)
+class MaskSimVPSizes(Sizes, group="mask"):
+    """Sizes of the forecaster of single objects; the published representations have the sizes of SimVP."""
 
-    run: the run folder, by default that of "mask_objects" and so on
-    representation: "number" (MSE), "one_hot" or "objects" (cross-entropy)
-    train_on: past masks that are "true" or "predicted" by U-Net, with a true future; unlabeled: with
-    predicted masks, learn from the unlabelled videos too, whose future are pseudo-labels
-    configuration: SimVP's sizes, such as "4_8_64_256_7", see `parse_configuration`; translator: "inception" or "gsta";
-    these and epochs are the profile's unless given
-    ahead: 11 frames at once, or fewer at a time, then fed back with scheduled sampling
+    configuration: str = by_profile("2_2_4_8_1", "2_3_8_64_1", "2_8_64_256_8")  # see `parse_configuration`
+    cell: int = by_profile(2, 4, 4, cpu_full=8)  # side of a cell of the objects' map, pixels of the working size
+    shrink: int = by_profile(2, 4, 1)  # the published representations are forecast at 1/shrink, as published at 1
+    epochs: int = by_profile(1, 8, 25)
+    batch_size: int = by_profile(2, 2, 8)  # clips
+    learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
+
+
+@dataclass
+class MaskSimVPRecipe(Recipe):
+    """SimVP from masks 0..10 to masks 11..21.
+
     The best epoch is kept, as published by the validation loss first and then by the Jaccard index of frame 21, see
-    `loss_then_jaccard`. Returns the model and its history, a row an epoch.
+    `loss_then_jaccard`.
     """
-    check_choice("train_on", train_on, TRAIN_ON)
-    profile = workspace.profile
-    own = representation == "objects"  # the published representations take the sizes of SimVP on frames
-    config = {
-        "representation": representation,
-        **(parse_configuration(configuration) if configuration else default_sizes(profile, representation)),
-        "translator": translator or ("gsta" if own else "inception"),
-        "shrink": profile.mask_cell if own else profile.mask_shrink,
-        "residual": own or profile.simvp_residual,
-        **({"ahead": ahead} if own and ahead != PAST_FRAMES else {}),
-    }
-    criterion = mask_loss(representation, last_frame_weight)
-    fit_config = workspace.fit_config(
-        epochs=epochs or (profile.mask_epochs if own else profile.simvp_epochs),
-        batch_size=profile.mask_batch_size if own else profile.simvp_batch_size,
-        learning_rate=profile.mask_learning_rate if own else profile.simvp_learning_rate,
-        scheduler="onecycle",
-        clip_norm=1.0,
-        monitor="loss_then_jaccard",
-    )
-    sampling = ScheduledSampling(fit_config.epochs)
 
-    def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    _: KW_ONLY
+    representation: str = "objects"  # or "one_hot" (both with cross-entropy), or "number" (with MSE)
+    train_on: str = "predicted"  # past masks predicted by U-Net, or "true"; the future is true
+    unlabeled: bool = True  # with predicted masks, add the unlabelled videos, whose future is pseudo-labels
+    last_frame_weight: float = 3.0  # of frame 21 in the loss
+    configuration: str | None = None  # SimVP's sizes, see `parse_configuration`; None: the profile's
+    translator: str | None = None  # "inception" or "gsta"; None: gsta for objects, else inception
+    ahead: int = FUTURE_FRAMES  # all masks at once, or fewer at a time, then fed back with scheduled sampling
+
+    task = "mask forecasting"
+
+    def __post_init__(self) -> None:
+        check_choice("train_on", self.train_on, TRAIN_ON)
+        profile = self.workspace.profile
+        self.sizes, self.simvp_sizes = MaskSimVPSizes.of(profile), SimVPSizes.of(profile)
+        self.criterion = mask_loss(self.representation, self.last_frame_weight)
+        self.truth_probability = 1.0  # of a rollout in training
+
+    @property
+    def by_object(self) -> bool:
+        """Whether each object is forecast by itself."""
+        return self.representation == "objects"
+
+    @property
+    def run_name(self) -> str:
+        """Every representation has a run folder of its own, and so has its rollout."""
+        return f"mask_{self.representation}" + ("" if self.ahead == FUTURE_FRAMES else "_rollout")
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """SimVP on masks."""
+        if self.configuration or self.by_object:
+            network = parse_configuration(self.configuration or self.sizes.configuration)
+        else:
+            network = self.simvp_sizes.network
+        config = {
+            "representation": self.representation,
+            **network,
+            "translator": self.translator or ("gsta" if self.by_object else "inception"),
+            "shrink": self.sizes.cell if self.by_object else self.sizes.shrink,
+            "residual": self.by_object or self.simvp_sizes.residual,
+        }
+        if self.by_object and self.ahead != FUTURE_FRAMES:
+            config["ahead"] = self.ahead
+        return "mask_simvp", config
+
+    def data(self) -> tuple[Dataset, Dataset]:
+        """Clips of masks: a past that is true or predicted, and a true future."""
+        train, val = (self.workspace.split(split) for split in ("train", "val"))
+        if self.train_on == "true":
+            return MaskDataset(train.masks, train.masks), MaskDataset(val.masks, val.masks)
+        device = self.workspace.device
+        label = partial(label_split, load_model(self.workspace.run("unet"), device=device), device=device)
+        clips: Dataset = MaskDataset(label(train, n_frames=PAST_FRAMES), train.masks)
+        val_clips = MaskDataset(label(val, n_frames=PAST_FRAMES), val.masks)
+        if self.unlabeled and self.workspace.profile.unlabeled:
+            pseudo_labels = label(self.workspace.split("unlabeled"))
+            clips = ConcatDataset([clips, MaskDataset(pseudo_labels, pseudo_labels)])
+        return clips, val_clips
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """The loss of a batch, half of the batches mirrored."""
         past, future = batch["past"], batch["future"]
         if torch.rand(()) < 0.5:  # the camera looks along the world's plane of symmetry
             past, future = past.flip(-1), future.flip(-1)
-        p = sampling.truth_probability
-        loss, _ = forecast_loss(
-            network, past, future, representation=representation, criterion=criterion, ahead=ahead, truth_probability=p
-        )
-        return loss
+        return self.forecast_loss(network, past, future, truth_probability=self.truth_probability)[0]
 
-    train, val = mask_data(workspace, train_on=train_on, unlabeled=unlabeled)
-    seed_everything(profile.seed)  # the first weights, too, are the seed's
-    return train_or_load(
-        build_model("mask_simvp", **config),
-        train,
-        val,
-        step=step,
-        validate=partial(score_masks, representation=representation, criterion=criterion, ahead=ahead),
-        config=fit_config,
-        run=run or workspace.run(f"mask_{representation}"),
-        on_epoch=sampling.on_epoch,
-        description=workspace.describe(
-            "mask_simvp",
-            config,
-            task="mask forecasting",
-            train_on=train_on,
-            unlabeled=unlabeled,
-            last_frame_weight=last_frame_weight,
-            ahead=ahead,
-        ),
-    )
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """`jaccard` in [0, 1] of frame 21 over all clips, `val_loss`, and `loss_then_jaccard`, which decides."""
+        confusion, total, n_clips = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64), 0.0, 0
+        for batch in loader:
+            past, future = batch["past"].to(device), batch["future"].to(device)
+            loss, forecast = self.forecast_loss(network, past, future)
+            total, n_clips = total + float(loss) * len(past), n_clips + len(past)
+            confusion += confusion_matrix(last_mask(forecast, past).cpu(), future[:, -1].cpu())
+        jaccard, loss = jaccard_of(confusion), total / n_clips
+        return {"jaccard": jaccard, "val_loss": loss, "loss_then_jaccard": loss_then_jaccard(loss, jaccard)}
+
+    def forecast_loss(
+        self, network: nn.Module, past: Tensor, future: Tensor, *, truth_probability: float = 0.0
+    ) -> tuple[Tensor, Tensor | Places]:
+        """past, future: (B, 11, H, W) -> the loss by `mask_loss`, and the forecast for `last_mask`.
+
+        truth_probability: how often a rollout is fed the truth
+        """
+        truth = future.where(future < N_CLASSES, BACKGROUND)
+        network = network if self.ahead == FUTURE_FRAMES else checkpointed(network)
+        rollout_settings = {"ahead": self.ahead, "truth": truth, "truth_probability": truth_probability}
+        if self.by_object:
+            steps = forecast_places(network, past, **rollout_settings)
+            losses = [place_losses(*step) for step in zip(steps, future.split(self.ahead, dim=1), strict=True)]
+            return self.criterion(torch.cat(losses)), steps[-1]
+        scores = forecast_scores(network, past, **rollout_settings)
+        return self.criterion(scores, future), scores
+
+    def fit_config(self) -> FitConfig:
+        """Adam with a one-cycle schedule and clipped gradients."""
+        sizes = self.sizes if self.by_object else self.simvp_sizes
+        return FitConfig(
+            epochs=sizes.epochs,
+            batch_size=sizes.batch_size,
+            learning_rate=sizes.learning_rate,
+            scheduler="onecycle",
+            clip_norm=1.0,
+            monitor="loss_then_jaccard",
+            **self.shared_fit_settings(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Which masks it learns from, and how."""
+        names = ("train_on", "unlabeled", "last_frame_weight", "ahead")
+        return {name: getattr(self, name) for name in names}
+
+    def on_epoch(self, epoch: int) -> None:
+        """Feed a rollout its own output more often."""
+        self.truth_probability = truth_probability(epoch, self.fit_config().epochs)
 
 
 def parse_configuration(text: str) -> dict[str, int]:
@@ -132,137 +189,9 @@ def parse_configuration(text: str) -> dict[str, int]:
     return dict(zip(names, map(int, sizes), strict=True))
 
 
-def default_sizes(profile: Profile, representation: str) -> dict[str, int]:
-    """The sizes of SimVP that the profile has for a representation."""
-    if representation == "objects":
-        return parse_configuration(profile.mask_configuration)
-    names = ("n_s", "n_t", "hid_s", "hid_t")
-    return {name: getattr(profile, f"simvp_{name}") for name in names}
-
-
-def mask_data(workspace: Workspace, *, train_on: str, unlabeled: bool) -> tuple[Dataset, Dataset]:
-    """Training and validation clips of masks: a past that is true or predicted, and a true future.
-
-    unlabeled: with predicted masks, add the unlabelled videos, whose future is predicted too.
-    """
-    videos = {split: workspace.split(split) for split in ("train", "val")}
-    if train_on == "true":
-        train, val = (MaskDataset(split.masks, split.masks) for split in videos.values())
-        return train, val
-    segmenter, device = load_model(workspace.run("unet"), device=workspace.device), workspace.device
-    train, val = (
-        MaskDataset(label_split(segmenter, split, n_frames=PAST_FRAMES, device=device), split.masks)
-        for split in videos.values()
-    )
-    if unlabeled and workspace.profile.unlabeled:
-        pseudo = label_split(segmenter, workspace.split("unlabeled"), device=device)
-        train = ConcatDataset([train, MaskDataset(pseudo, pseudo)])
-    return train, val
-
-
-@torch.inference_mode()
-def score_masks(
-    model: nn.Module,
-    loader: DataLoader,
-    device: torch.device,
-    *,
-    representation: str,
-    criterion: Callable,
-    ahead: int = PAST_FRAMES,
-) -> dict[str, float]:
-    """`jaccard` in [0, 1] of frame 21 over all clips of the loader, from one confusion matrix, and `val_loss`."""
-    confusion, total, n_clips = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64), 0.0, 0
-    for batch in loader:
-        past, future = batch["past"].to(device), batch["future"].to(device)
-        loss, forecast = forecast_loss(
-            model, past, future, representation=representation, criterion=criterion, ahead=ahead
-        )
-        total, n_clips = total + float(loss) * len(past), n_clips + len(past)
-        confusion += confusion_matrix(last_mask(forecast, past).cpu(), future[:, -1].cpu())
-    jaccard, loss = jaccard_of(confusion), total / n_clips
-    return {"jaccard": jaccard, "val_loss": loss, "loss_then_jaccard": loss_then_jaccard(loss, jaccard)}
-
-
 def loss_then_jaccard(loss: float, jaccard: float) -> float:
     """A number that is smaller for a smaller loss; losses with the same first two digits are a tie, which the larger
     Jaccard index in [0, 1] decides: (0.328, 0.24) comes before (0.326, 0.20), both after (0.31, 0.1).
     """
     last_digit = 10.0 ** (math.floor(math.log10(max(loss, 1e-12))) - 1)
     return (round(loss / last_digit) + 1 - jaccard) * last_digit
-
-
-def forecast_loss(
-    model: nn.Module,
-    past: Tensor,
-    future: Tensor,
-    *,
-    representation: str,
-    criterion: Callable[..., Tensor],
-    ahead: int = PAST_FRAMES,
-    truth_probability: float = 0.0,
-) -> tuple[Tensor, Tensor | Places]:
-    """past, future: (B, 11, H, W) -> the loss by `mask_loss`, and the forecast, which `last_mask` turns into a mask."""
-    truth, model = future.where(future < N_CLASSES, BACKGROUND), model if ahead == PAST_FRAMES else checkpointed(model)
-    how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
-    if representation == "objects":
-        steps = forecast_places(model, past, **how)
-        losses = [place_losses(*step) for step in zip(steps, future.split(ahead, dim=1), strict=True)]
-        return criterion(torch.cat(losses)), steps[-1]
-    scores = forecast_scores(model, past, **how)
-    return criterion(scores, future), scores
-
-
-def forecast_scores(
-    model: nn.Module,
-    past: Tensor,
-    *,
-    ahead: int = PAST_FRAMES,
-    truth: Tensor | None = None,
-    truth_probability: float = 0.0,
-) -> Tensor:
-    """past: (B, 11, H, W) class ids -> (B, 11, 49 or 1, H, W): all at once, or `ahead` masks at a time, fed back.
-
-    truth: (B, 11, H, W) class ids, fed instead with probability `truth_probability`
-    """
-    if ahead == PAST_FRAMES:
-        return model(past)
-    how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
-    if getattr(model, "representation", None) == "objects":
-        return torch.cat([paint(places) for places in forecast_places(model, past, **how)], dim=1)
-    return rollout(model, past, PAST_FRAMES, feedback=decide, **how)
-
-
-def forecast_places(
-    model: nn.Module,
-    past: Tensor,
-    *,
-    ahead: int = PAST_FRAMES,
-    truth: Tensor | None = None,
-    truth_probability: float = 0.0,
-) -> list[Places]:
-    """As `forecast_scores`, for "objects": where they will be, in steps of `ahead` frames up to frame 21.
-
-    What is fed back is each object's last mask, moved: painted chances would grow from step to step.
-    """
-    if ahead == PAST_FRAMES:
-        return [model(past, as_places=True)]
-    steps: list[Places] = []
-
-    def next_masks(window: Tensor) -> Tensor:
-        steps.append(model(window, last=ahead, as_places=True))
-        return moved(steps[-1])
-
-    rollout(next_masks, past, PAST_FRAMES, ahead=ahead, truth=truth, truth_probability=truth_probability)
-    rest = PAST_FRAMES - ahead * (len(steps) - 1)  # the last step may reach beyond frame 21
-    return [*steps[:-1], steps[-1]._replace(logits=steps[-1].logits[:, :rest])]
-
-
-def forecast_last(model: nn.Module, past: Tensor, *, ahead: int = PAST_FRAMES) -> Tensor:
-    """past: (B, 11, H, W) class ids -> (B, H, W), those of frame 21; logits go through the class filter first."""
-    return last_mask(model(past, last=1) if ahead == PAST_FRAMES else forecast_scores(model, past, ahead=ahead), past)
-
-
-def last_mask(forecast: Tensor | Places, past: Tensor) -> Tensor:
-    """Scores (B, T, 49 or 1, H, W) or places -> the class ids (B, H, W) of the last frame, none that the past lacks."""
-    last = paint(forecast, last=1) if isinstance(forecast, Places) else forecast[:, -1:]
-    return decide(last if last.shape[2] == 1 else only_seen(last, past))[:, 0]

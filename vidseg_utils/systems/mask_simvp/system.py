@@ -1,14 +1,15 @@
 """Forecast masks instead of frames: U-Net names the classes of the past, SimVP moves them into the future."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.mask_simvp.recipe import forecast_last, train_mask_simvp
-from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.systems.mask_simvp.forecast import forecast_last
+from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.task import FUTURE_FRAMES
 from vidseg_utils.training.weights import load_model
 
 
@@ -18,7 +19,7 @@ class UnetMaskSimVP(Forecaster):
     name = "mask_simvp"
     parts = ("unet", "mask_objects")
     accepts_masks = True
-    recipe: ClassVar[dict[str, object]] = {"representation": "objects"}  # what `train_mask_simvp` is given
+    options: ClassVar[dict[str, Any]] = {"representation": "objects"}  # of `MaskSimVPRecipe`
 
     def __init__(self, predictor: nn.Module, *, segmenter: nn.Module | None = None):
         super().__init__(segmenter=segmenter)
@@ -27,8 +28,8 @@ class UnetMaskSimVP(Forecaster):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net, let it name the past and the unlabelled videos, then train SimVP on its masks."""
-        train_segmenter(workspace)
-        train_mask_simvp(workspace, run=workspace.run(cls.parts[1]), **cls.recipe)
+        SegmenterRecipe(workspace).train()
+        MaskSimVPRecipe(workspace, **cls.options).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "UnetMaskSimVP":
@@ -38,7 +39,7 @@ class UnetMaskSimVP(Forecaster):
 
     def forecast_masks(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) -> (B, H, W)."""
-        return forecast_last(self.predictor, masks, ahead=self.recipe.get("ahead", PAST_FRAMES))
+        return forecast_last(self.predictor, masks, ahead=self.options.get("ahead", FUTURE_FRAMES))
 
 
 class UnetMaskSimVPCrossEntropy(UnetMaskSimVP):
@@ -46,7 +47,7 @@ class UnetMaskSimVPCrossEntropy(UnetMaskSimVP):
 
     name = "mask_simvp_cross_entropy"
     parts = ("unet", "mask_one_hot")
-    recipe: ClassVar[dict[str, object]] = {"representation": "one_hot", "unlabeled": False}
+    options: ClassVar[dict[str, Any]] = {"representation": "one_hot", "unlabeled": False}
 
 
 class UnetMaskSimVPMSE(UnetMaskSimVP):
@@ -54,7 +55,7 @@ class UnetMaskSimVPMSE(UnetMaskSimVP):
 
     name = "mask_simvp_mse"
     parts = ("unet", "mask_number")
-    recipe: ClassVar[dict[str, object]] = {"representation": "number", "unlabeled": False, "last_frame_weight": 1.0}
+    options: ClassVar[dict[str, Any]] = {"representation": "number", "unlabeled": False, "last_frame_weight": 1.0}
 
 
 class UnetMaskSimVPRollout(UnetMaskSimVP):
@@ -62,4 +63,4 @@ class UnetMaskSimVPRollout(UnetMaskSimVP):
 
     name = "mask_simvp_rollout"
     parts = ("unet", "mask_objects_rollout")
-    recipe: ClassVar[dict[str, object]] = {"representation": "objects", "ahead": 1}
+    options: ClassVar[dict[str, Any]] = {"representation": "objects", "ahead": 1}

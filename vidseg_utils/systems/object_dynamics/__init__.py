@@ -7,7 +7,7 @@ physics, `rollout` lets it, `learned` is that system. `ladder` replaces one stag
 `picture_plane` does without the camera.
 """
 
-from vidseg_utils.systems.object_dynamics.learned.system import LearnedObjectDynamics, train_interaction_network
+from vidseg_utils.systems.object_dynamics.learned.system import LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, train_physics
 
-__all__ = ["LearnedObjectDynamics", "ObjectDynamics", "train_interaction_network", "train_physics"]
+__all__ = ["LearnedObjectDynamics", "ObjectDynamics", "train_physics"]

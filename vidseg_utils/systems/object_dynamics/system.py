@@ -19,7 +19,7 @@ from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks, build
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
-from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
 from vidseg_utils.training.run_folder import CONSTANTS, claim, finish, is_finished, locked
@@ -54,7 +54,7 @@ class ObjectDynamics(Forecaster):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net, then fit the constants to the annotations of the training videos."""
-        train_segmenter(workspace)
+        SegmenterRecipe(workspace).train()
         train_physics(workspace)
 
     @classmethod

@@ -4,8 +4,9 @@ As published: sequences of 5 frames with the labelled one at a random place, acc
 switches what its authors left for later: frame skipping, temporal consistency, mixup, starting from a trained model.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,9 @@ from vidseg_utils.data.sequences import ClipSequences
 from vidseg_utils.data.sources.cityscapes import N_CITYSCAPES_CLASSES, CityscapesSequences
 from vidseg_utils.data.transforms import build_augmentation, to_float
 from vidseg_utils.metrics.sequences import SequenceScore
-from vidseg_utils.models import build_model
-from vidseg_utils.models.recurrent_unet import RecurrentUNet
-from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.profiles import Sizes, by_profile
+from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import CrossEntropy, still_pixels, temporal_consistency
 from vidseg_utils.training.weights import load_model
 
@@ -28,134 +27,119 @@ VAL_EVERY = 10  # of the validation sequences that many-th choose the best epoch
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What is trained, and how; sizes and epochs are the profile's."""
+class RecurrentUNetSizes(Sizes, group="recurrent"):
+    """Sizes of the recurrent U-Net and of its training."""
 
+    size: str = by_profile("small_shallow", "small_deep", "original")  # a key of `models.recurrent_unet.SIZES`
+    head: str = by_profile("factored", "factored", "flat")  # as U-Net's
+    length: int = by_profile(3, 5, 5)  # frames of a training sequence
+    val_length: int = by_profile(4, 12, 12)
+    frame_epochs: int = by_profile(1, 14, 100)  # on single frames, before the sequences
+    frame_windows: int = by_profile(1, 8, 1)  # how often such an epoch takes each clip, at another random frame
+    frame_learning_rate: float = by_profile(1e-3, 8e-3, 3e-4)
+    epochs: int = by_profile(1, 5, 100)  # on sequences
+    learning_rate: float = by_profile(1e-3, 1e-3, 3e-4)
+    batch_size: int = by_profile(2, 8, 4)  # sequences
+    accumulation: int = by_profile(1, 1, 4)  # batches a step
+    scheduler: str = by_profile("onecycle", "onecycle", "plateau")
+    # names of `data.transforms.AUGMENTATIONS`
+    augmentation: tuple[str, ...] = by_profile(("hflip", "object_crop"), ("hflip", "object_crop"), ("hflip", "crop"))
+    cityscapes_height: int = by_profile(64, 128, 512)  # working height of its frames, which are twice as wide
+
+
+@dataclass
+class RecurrentUNetRecipe(Recipe):
+    """A recurrent U-Net, trained on sequences of generated clips (49 classes) or of Cityscapes (20 classes).
+
+    The best epoch by validation mIoU is kept.
+    """
+
+    _: KW_ONLY
     block: str = "vanilla"  # or "resnet", "convnext"
     cell: str = "gru"  # or "rnn"; "none" has no memory: the frame-wise baseline
-    size: str | None = None  # small_shallow, small_deep or original; None: the profile's
     labels: str = "all"  # of each generated clip, or "one" frame's
     noise: float = 0.0  # of the sensor, standard deviation in [0, 1], on generated clips
-    step: int = 1  # take every step-th frame: frame skipping
+    frame_step: int = 1  # take every frame_step-th frame: frame skipping
     consistency: float = 0.0  # weight of the temporal-consistency loss
     mixup: float = 0.0  # sequences are mixed in pairs by Beta(mixup, mixup); 0: not
-    start_from: str | None = None  # run of a trained model without a cell to start from, see `train_on_frames`
-    seed: int = 0
+    start_from: str | None = None  # run of a trained network without a cell to begin with, see `on_frames`
+    seed: int = 0  # apart from the profile's: lessons train several seeds on the same data
+    cityscapes: Path | str | None = None  # root of that data set, to train on it in place of the workspace's clips
+    windows: int = 1  # how often an epoch takes each clip, at another random frame every time
 
+    task = "video segmentation"
 
-def train_recurrent_unet(
-    workspace: Workspace,
-    recipe: Recipe | None = None,
-    *,
-    run: Path | None = None,
-    cityscapes: Path | str | None = None,
-    windows: int = 1,
-) -> tuple[RecurrentUNet, list[dict]]:
-    """Train a recurrent U-Net on sequences, or load it if its run is finished.
-
-    run: the run folder, by default that of "recurrent_unet"; cityscapes: root of that data set, to train on it (20
-    classes) in place of the workspace's clips (49); windows: how often an epoch takes each clip, at another random
-    place every time. The best epoch by validation mIoU is kept. Returns the model and its history, a row an epoch.
-    """
-    recipe, profile = recipe or Recipe(), workspace.profile
-    train, val = build_sequences(workspace, recipe, cityscapes=cityscapes)
-    config = {
-        "block": recipe.block,
-        "cell": recipe.cell,
-        "size": recipe.size or profile.recurrent_size,
-        "n_classes": N_CITYSCAPES_CLASSES if cityscapes else N_CLASSES,
-        "head": "flat" if cityscapes else profile.recurrent_head,
-    }
-    fit_config = workspace.fit_config(
-        epochs=profile.recurrent_epochs,
-        batch_size=profile.recurrent_batch_size,
-        accumulation_steps=profile.recurrent_accumulation,
-        learning_rate=profile.recurrent_learning_rate,
-        scheduler=profile.recurrent_scheduler,
-        seed=recipe.seed,
-        monitor="miou",
-        mode="max",
-    )
-    seed_everything(recipe.seed)  # the first weights, too, are the seed's
-    model = build_model("recurrent_unet", **config)
-    if recipe.start_from:
-        model.start_from(load_model(workspace.runs / recipe.start_from))
-    return train_or_load(
-        model,
-        ConcatDataset([train] * windows),
-        Subset(val, range(0, len(val), VAL_EVERY)),
-        step=SequenceStep(consistency=recipe.consistency, mixup=recipe.mixup),
-        validate=lambda network, loader, device: score_sequences(network, loader, device).result(),
-        config=fit_config,
-        run=run or workspace.run("recurrent_unet"),
-        description=workspace.describe(
-            "recurrent_unet",
-            config,
-            task="video segmentation",
-            recipe=asdict(recipe),
-            data="cityscapes" if cityscapes else "clips",
-        ),
-    )
-
-
-def train_on_frames(
-    workspace: Workspace, recipe: Recipe | None = None, *, run: Path | None = None, cityscapes: Path | str | None = None
-) -> str:
-    """Train the network without a cell on labelled frames alone, for `Recipe.start_from`; returns its run's name.
-
-    A frame costs a fraction of a sequence, so what can be learned from it is learned first. The recipe's block, size,
-    labels, noise and seed count; run: the run folder, by default that of "recurrent_frames".
-    """
-    recipe, profile, run = recipe or Recipe(), workspace.profile, run or workspace.run("recurrent_frames")
-    frames = replace(
-        profile,
-        recurrent_length=1,
-        recurrent_val_length=profile.recurrent_length,  # shorter: there is nothing to remember
-        recurrent_epochs=profile.recurrent_frame_epochs,
-        recurrent_learning_rate=profile.recurrent_frame_learning_rate,
-    )
-    recipe = replace(recipe, cell="none", step=1, consistency=0.0, mixup=0.0, start_from=None)
-    workspace, windows = replace(workspace, profile=frames), profile.recurrent_frame_windows
-    train_recurrent_unet(workspace, recipe, run=run, cityscapes=cityscapes, windows=windows)
-    return run.relative_to(workspace.runs).as_posix()
-
-
-def build_sequences(
-    workspace: Workspace, recipe: Recipe, *, cityscapes: Path | str | None = None
-) -> tuple[Dataset, Dataset]:
-    """Training sequences, with the label at a random place, and validation sequences, all on the same footing."""
-    profile = workspace.profile
-    transform = build_augmentation(*profile.recurrent_augmentation)
-    if cityscapes:
-        shared = {"step": recipe.step, "size": (profile.cityscapes_height, 2 * profile.cityscapes_height)}
-        length, val_length = profile.recurrent_length, profile.recurrent_val_length
-        return (
-            CityscapesSequences(cityscapes, "train", length, random_place=True, transform=transform, **shared),
-            CityscapesSequences(cityscapes, "val", val_length, **shared),
-        )
-    train = ClipSequences(
-        workspace.split("train"),
-        profile.recurrent_length,
-        step=recipe.step,
-        labels=recipe.labels,
-        random_start=True,
-        noise=recipe.noise,
-        transform=transform,
-    )
-    return train, ClipSequences(workspace.split("val"), profile.recurrent_val_length, noise=recipe.noise)
-
-
-class SequenceStep:
-    """(model, batch of frames and masks) -> the loss: cross-entropy of the labelled frames, and what is added to it."""
-
-    def __init__(self, *, consistency: float = 0.0, mixup: float = 0.0):
-        if not (0 <= consistency < float("inf") and 0 <= mixup < float("inf")):
-            raise ValueError(f"consistency {consistency} and mixup {mixup} must be numbers of at least 0")
-        self.consistency, self.mixup = consistency, mixup
+    def __post_init__(self) -> None:
+        if not (0 <= self.consistency < float("inf") and 0 <= self.mixup < float("inf")):
+            raise ValueError(f"consistency {self.consistency} and mixup {self.mixup} must be numbers of at least 0")
+        self.sizes = RecurrentUNetSizes.of(self.workspace.profile)
         self.criterion = CrossEntropy()
 
-    def __call__(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """batch: frames (B, T, 3, H, W) uint8, masks (B, T, H, W) uint8, 255 = no label -> scalar."""
+    @property
+    def run_name(self) -> str:
+        """The training on single frames has a run folder of its own."""
+        return "recurrent_frames" if self.sizes.length == 1 else "recurrent_unet"
+
+    def on_frames(self) -> "RecurrentUNetRecipe":
+        """The recipe that trains the same network, without a cell, on single labelled frames.
+
+        A frame costs a fraction of a sequence, so the network first learns what single frames teach. Give the name of
+        its run to `start_from`.
+        """
+        sizes = self.sizes
+        workspace = self.workspace.with_sizes(
+            {
+                "recurrent.length": 1,
+                "recurrent.val_length": sizes.length,  # shorter: there is nothing to remember
+                "recurrent.epochs": sizes.frame_epochs,
+                "recurrent.learning_rate": sizes.frame_learning_rate,
+            }
+        )
+        single = {"cell": "none", "frame_step": 1, "consistency": 0.0, "mixup": 0.0, "start_from": None}
+        return replace(self, workspace=workspace, windows=sizes.frame_windows, **single)
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """The recurrent U-Net of the profile's size."""
+        return "recurrent_unet", {
+            "block": self.block,
+            "cell": self.cell,
+            "size": self.sizes.size,
+            "n_classes": N_CITYSCAPES_CLASSES if self.cityscapes else N_CLASSES,
+            "head": "flat" if self.cityscapes else self.sizes.head,
+        }
+
+    def sequences(self) -> tuple[Dataset, Dataset]:
+        """Training sequences, with the label at a random frame, and all validation sequences."""
+        sizes, transform = self.sizes, build_augmentation(*self.sizes.augmentation)
+        if self.cityscapes:
+            shared = {"step": self.frame_step, "size": (sizes.cityscapes_height, 2 * sizes.cityscapes_height)}
+            return (
+                CityscapesSequences(
+                    self.cityscapes, "train", sizes.length, random_place=True, transform=transform, **shared
+                ),
+                CityscapesSequences(self.cityscapes, "val", sizes.val_length, **shared),
+            )
+        train = ClipSequences(
+            self.workspace.split("train"),
+            sizes.length,
+            step=self.frame_step,
+            labels=self.labels,
+            random_start=True,
+            noise=self.noise,
+            transform=transform,
+        )
+        return train, ClipSequences(self.workspace.split("val"), sizes.val_length, noise=self.noise)
+
+    def data(self) -> tuple[Dataset, Dataset]:
+        """The training sequences `windows` times, and one in VAL_EVERY validation sequences."""
+        train, val = self.sequences()
+        return ConcatDataset([train] * self.windows), Subset(val, range(0, len(val), VAL_EVERY))
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy of the labelled frames, with mixup and temporal consistency where they are asked for.
+
+        batch: frames (B, T, 3, H, W) uint8, masks (B, T, H, W) uint8, 255 = no label
+        """
         frames, masks, share = to_float(batch["frames"]), batch["masks"].long(), 1.0
         if self.mixup:  # Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2018)
             share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
@@ -171,6 +155,34 @@ class SequenceStep:
     def _supervised(self, logits: Tensor, masks: Tensor) -> Tensor:
         labelled = (masks != IGNORE_INDEX).any(dim=-1).any(dim=-1)  # (B, T)
         return self.criterion(logits[labelled], masks[labelled])
+
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """The metrics of `SequenceScore`."""
+        return score_sequences(network, loader, device).result()
+
+    def fit_config(self) -> FitConfig:
+        """Adam with accumulated gradients."""
+        return FitConfig(
+            epochs=self.sizes.epochs,
+            batch_size=self.sizes.batch_size,
+            accumulation_steps=self.sizes.accumulation,
+            learning_rate=self.sizes.learning_rate,
+            scheduler=self.sizes.scheduler,
+            monitor="miou",
+            mode="max",
+            **self.shared_fit_settings(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """All options of the recipe, and which data it was trained on."""
+        names = ("block", "cell", "labels", "noise", "frame_step", "consistency", "mixup", "start_from", "seed")
+        options = {name: getattr(self, name) for name in names}
+        return {"recipe": options, "data": "cityscapes" if self.cityscapes else "clips"}
+
+    def start_weights(self, network: nn.Module) -> None:
+        """Those of the run `start_from`, which has no cell."""
+        if self.start_from:
+            network.start_from(load_model(self.workspace.runs / self.start_from))
 
 
 @torch.inference_mode()

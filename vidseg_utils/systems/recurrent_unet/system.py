@@ -3,13 +3,15 @@
 It sees a clip from its first frame on, so what one frame leaves in doubt the others settle, and labels flicker less.
 """
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from vidseg_utils.models.recurrent_unet import RecurrentUNet
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.system import load_constants, train_physics
-from vidseg_utils.systems.recurrent_unet.recipe import Recipe, train_on_frames, train_recurrent_unet
+from vidseg_utils.systems.recurrent_unet.recipe import RecurrentUNetRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.weights import load_model
 
@@ -40,7 +42,10 @@ class RecurrentCopyLast(CopyLast):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train the recurrent U-Net on the labelled clips, first on their frames alone."""
-        train_recurrent_unet(workspace, Recipe(start_from=train_on_frames(workspace)))
+        recipe = RecurrentUNetRecipe(workspace)
+        on_frames = recipe.on_frames()
+        on_frames.train()
+        replace(recipe, start_from=workspace.run(on_frames.run_name).name).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "RecurrentCopyLast":

@@ -1,6 +1,7 @@
 """The network of the last stages, a SimVP from frames to the mask of frame 21, and how each stage trains it further."""
 
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from vidseg_utils.data.transforms import to_float
 from vidseg_utils.metrics.masks import MaskScore
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import Profile
+from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.systems.simvp_unet import SimVPSizes
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import PAST_FRAMES
-from vidseg_utils.training.checkpoint import train_or_load
+from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.weights import weights_hash
 
@@ -24,16 +27,10 @@ BACKGROUND_WEIGHT = 0.6  # in the cross-entropy, published; every other class we
 COPY_LOGIT = 5.0  # residual: what the class of frame 10 is ahead by before anything is learned
 
 
-def forecaster_config(profile: Profile) -> dict:
-    """What `build_model("simvp", …)` takes for a forecaster of that profile."""
-    return {
-        "in_shape": [PAST_FRAMES, 3, profile.height, profile.width],
-        "out_channels": N_CLASSES,
-        "hid_s": profile.simvp_hid_s,
-        "hid_t": profile.simvp_hid_t,
-        "n_s": profile.simvp_n_s,
-        "n_t": profile.simvp_n_t,
-    }
+def forecaster_model(profile: Profile) -> tuple[str, dict[str, Any]]:
+    """Name and settings of the forecaster at a profile, as `build_model` takes them."""
+    shape = [PAST_FRAMES, 3, profile.height, profile.width]
+    return "simvp", {"in_shape": shape, "out_channels": N_CLASSES, **SimVPSizes.of(profile).network}
 
 
 def fresh_forecaster(profile: Profile, *, start: nn.Module | None) -> nn.Module:
@@ -41,12 +38,13 @@ def fresh_forecaster(profile: Profile, *, start: nn.Module | None) -> nn.Module:
 
     start: a SimVP from frames to frames, or None for random weights all over
     """
-    network = build_model("simvp", **forecaster_config(profile))
+    name, config = forecaster_model(profile)
+    network = build_model(name, **config)
     if start is not None:
         network.encoder.load_state_dict(start.encoder.state_dict())
         network.translator.load_state_dict(start.translator.state_dict())
-    if profile.simvp_residual:
-        nn.init.zeros_(network.decoder.readout.weight)  # so that it begins as copy-last
+    if SimVPSizes.of(profile).residual:
+        nn.init.zeros_(network.decoder.readout.weight)  # training then begins at copy-last
         nn.init.zeros_(network.decoder.readout.bias)
     return network
 
@@ -65,67 +63,82 @@ def class_logits(network: nn.Module, past: Tensor, last_mask: Tensor, *, residua
     return logits + COPY_LOGIT * F.one_hot(last_mask, N_CLASSES).movedim(-1, 1)
 
 
-def train_forecaster(
-    workspace: Workspace,
-    network: nn.Module,
-    train: Dataset,
-    *,
-    seen: np.ndarray,
-    epochs: int,
-    learning_rate: float,
-    run: Path,
-    description: dict,
-) -> tuple[nn.Module, list[dict]]:
-    """Train the network further on clips with masks, or load it if its run is finished.
+@dataclass
+class ForecasterRecipe(Recipe):
+    """One stage of training: a forecaster is trained further on clips with masks.
 
-    network: the model to start from; train: items as those of `ClipDataset`
-    seen: (N, 11, H, W) the segmenter's masks of the validation videos' past frames
-    description: what else decides the weights; the weights_hash of the weights to start from is added
-    The best epoch by validation Jaccard of frame 21 is kept. Returns the model and its history, a row an epoch.
+    The best epoch by validation Jaccard of frame 21 is kept.
     """
-    profile = workspace.profile
-    val = workspace.split("val")
-    criterion = build_loss("cross_entropy", class_weights=[BACKGROUND_WEIGHT] + [1.0] * (N_CLASSES - 1))
 
-    def step(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    _: KW_ONLY
+    stage: str
+    start: nn.Module  # the network to begin with
+    clips: Dataset  # to train on; items are those of `ClipDataset`
+    segmented_past: np.ndarray  # (N, 11, H, W) the segmenter's masks of the validation videos' past frames
+    segmenter: str  # hash of the segmenter's weights, for config.json
+    epochs: int
+    learning_rate: float
+
+    task = "mask forecasting"
+
+    def __post_init__(self) -> None:
+        self.sizes = SimVPSizes.of(self.workspace.profile)
+        self.val = self.workspace.split("val")
+        self.criterion = build_loss("cross_entropy", class_weights=[BACKGROUND_WEIGHT] + [1.0] * (N_CLASSES - 1))
+
+    @property
+    def run_name(self) -> str:
+        """The run of a stage that no stage before was skipped for."""
+        return f"semi_{self.stage}"
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """SimVP with 49 classes at the end."""
+        return forecaster_model(self.workspace.profile)
+
+    def build(self) -> nn.Module:
+        """The network to begin with."""
+        return self.start
+
+    def data(self) -> tuple[Dataset, Dataset]:
+        """The clips of the stage, and validation clips."""
+        return self.clips, ClipDataset(self.val)
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy of frame 21."""
         frames, masks = batch["frames"][:, :PAST_FRAMES], batch["masks"][:, [PAST_FRAMES - 1, -1]]
         if torch.rand(()) < 0.5:  # the camera sees the world's left and right alike
             frames, masks = frames.flip(-1), masks.flip(-1)
-        logits = class_logits(network, to_float(frames), masks[:, 0], residual=profile.simvp_residual)
-        return criterion(logits, masks[:, 1].long())
+        logits = class_logits(network, to_float(frames), masks[:, 0], residual=self.sizes.residual)
+        return self.criterion(logits, masks[:, 1].long())
 
-    def validate(network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """The metrics of `MaskScore`."""
         score = MaskScore()
         for batch in loader:
-            places = np.searchsorted(val.numbers, batch["number"].numpy())
-            last_mask = torch.from_numpy(seen[places, PAST_FRAMES - 1]).to(device)
+            rows = np.searchsorted(self.val.numbers, batch["number"].numpy())
+            last_mask = torch.from_numpy(self.segmented_past[rows, PAST_FRAMES - 1]).to(device)
             past = to_float(batch["frames"][:, :PAST_FRAMES].to(device))
-            logits = class_logits(network, past, last_mask, residual=profile.simvp_residual)
+            logits = class_logits(network, past, last_mask, residual=self.sizes.residual)
             score.update(logits.argmax(dim=1), batch["masks"])
         return score.result()
 
-    fit_config = workspace.fit_config(
-        epochs=epochs,
-        batch_size=profile.simvp_batch_size,
-        learning_rate=learning_rate,
-        scheduler="cosine",
-        monitor="jaccard",
-        mode="max",
-    )
-    return train_or_load(
-        network,
-        train,
-        ClipDataset(val),
-        step=step,
-        validate=validate,
-        config=fit_config,
-        run=run,
-        description=workspace.describe(
-            "simvp",
-            forecaster_config(profile),
-            task="mask forecasting",
-            residual=profile.simvp_residual,
-            starts_from=weights_hash(network),
-            **description,
-        ),
-    )
+    def fit_config(self) -> FitConfig:
+        """Adam with a cosine schedule, as published."""
+        return FitConfig(
+            epochs=self.epochs,
+            batch_size=self.sizes.batch_size,
+            learning_rate=self.learning_rate,
+            scheduler="cosine",
+            monitor="jaccard",
+            mode="max",
+            **self.shared_fit_settings(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Stage, segmenter, and the weights to begin with."""
+        return {
+            "residual": self.sizes.residual,
+            "starts_from": weights_hash(self.start),
+            "stage": self.stage,
+            "segmenter": self.segmenter,
+        }

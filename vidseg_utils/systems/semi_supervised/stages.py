@@ -15,12 +15,13 @@ from vidseg_utils.checks import check_choice
 from vidseg_utils.data.datasets import ClipDataset, collate
 from vidseg_utils.data.transforms import to_float
 from vidseg_utils.paths import atomic_write
+from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, label_split, without_late_objects
-from vidseg_utils.systems.semi_supervised.forecaster import class_logits, fresh_forecaster, train_forecaster
-from vidseg_utils.systems.simvp_unet import train_simvp
+from vidseg_utils.systems.semi_supervised.forecaster import ForecasterRecipe, class_logits, fresh_forecaster
+from vidseg_utils.systems.simvp_unet import SimVPRecipe, SimVPSizes
 from vidseg_utils.systems.suppression.learned_tree import Examples, LearnedSuppression
 from vidseg_utils.systems.suppression.rules import default_small_px, known_classes
-from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.training.loaders import seed_everything
@@ -37,10 +38,19 @@ STAGES = {
 NEEDED = ("segmenter", "segmentation")  # without these two there is no mask at all
 FORECASTER = ("segmentation", "pseudo_labels", "cleaning")  # stages that train the mask forecaster, in turn
 SEGMENTERS = ("unet", "deeplabv3")
-# How long and how fast a stage learns, as shares of the profile's semi_epochs and semi_learning_rate.
+# Epochs and learning rate of a stage, as shares of those of `SemiSupervisedSizes`.
 EPOCHS = {"segmentation": 1.0, "pseudo_labels": 1 / 3, "cleaning": 1 / 3}
 RATES = {"segmentation": 1.0, "pseudo_labels": 0.5, "cleaning": 0.2}
 THERE = 0.25  # cleaning: an object is there from a quarter of the area that suppression calls small
+
+
+@dataclass(frozen=True)
+class SemiSupervisedSizes(Sizes, group="semi"):
+    """Sizes of the stages; the forecaster's network has the sizes of SimVP."""
+
+    segmenter: str = by_profile("unet", "unet", "deeplabv3")  # "unet" or, as published, "deeplabv3"
+    epochs: int = by_profile(1, 3, 25)  # of stage 3; stages 4 and 5 take a third as many
+    learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -58,12 +68,17 @@ class Stages:
 
     def __post_init__(self):
         if self.segmenter == "auto":
-            object.__setattr__(self, "segmenter", self.workspace.profile.semi_segmenter)
+            object.__setattr__(self, "segmenter", self.sizes.segmenter)
         check_choice("segmenter", self.segmenter, SEGMENTERS)
         for stage in self.skip:
             check_choice("stage", stage, STAGES)
             if stage in NEEDED:
                 raise ValueError(f"stage {stage!r} cannot be skipped: without it there is no mask of frame 21")
+
+    @property
+    def sizes(self) -> SemiSupervisedSizes:
+        """The sizes of the workspace's profile."""
+        return SemiSupervisedSizes.of(self.workspace.profile)
 
     def folder(self, stage: str) -> Path:
         """The run folder of a stage. The first two are runs of notebooks 02 and 03, and shared with them."""
@@ -72,7 +87,7 @@ class Stages:
             return self.workspace.run("simvp" if stage == "self_supervision" else self.segmenter)
         earlier = list(STAGES)[: list(STAGES).index(stage)]
         name = "_".join([f"semi_{stage}", *(f"without_{other}" for other in earlier if other in self.skip)])
-        if self.segmenter != self.workspace.profile.semi_segmenter:
+        if self.segmenter != self.sizes.segmenter:
             name += f"_by_{self.segmenter}"
         return replace(self.workspace, runs=self.runs or self.workspace.runs).run(name)
 
@@ -86,33 +101,33 @@ class Stages:
         if stage in self.skip:
             return []
         if stage == "self_supervision":
-            return train_simvp(self.workspace, run=self.folder(stage))[1]
+            return SimVPRecipe(self.workspace).train(self.folder(stage))[1]
         if stage == "segmenter":
-            return train_segmenter(self.workspace, run=self.folder(stage), model=self.segmenter)[1]
+            return SegmenterRecipe(self.workspace, network=self.segmenter).train(self.folder(stage))[1]
         if stage in FORECASTER:
             return self._train(stage)
         self.learned_suppression()
         return []
 
     def _train(self, stage: str) -> list[dict]:
-        profile, train = self.workspace.profile, self._clips(stage)
         if stage == "segmentation":
             skipped = "self_supervision" in self.skip
             start = None if skipped else load_model(self.folder("self_supervision"))
-            seed_everything(profile.seed)  # the fresh decoder's weights, too, are the seed's
-            network = fresh_forecaster(profile, start=start)
+            seed_everything(self.workspace.profile.seed)  # the fresh decoder's weights, too, are the seed's
+            network = fresh_forecaster(self.workspace.profile, start=start)
         else:
             network = load_model(self.forecaster_folder(before=stage))
-        return train_forecaster(
+        recipe = ForecasterRecipe(
             self.workspace,
-            network,
-            train,
-            seen=self.seen("val"),
-            epochs=max(1, round(EPOCHS[stage] * profile.semi_epochs)),
-            learning_rate=RATES[stage] * profile.semi_learning_rate,
-            run=self.folder(stage),
-            description={"stage": stage, "segmenter": weights_hash(self.load_segmenter())},
-        )[1]
+            stage=stage,
+            start=network,
+            clips=self._clips(stage),
+            segmented_past=self.segmented_past("val"),
+            segmenter=weights_hash(self.load_segmenter()),
+            epochs=max(1, round(EPOCHS[stage] * self.sizes.epochs)),
+            learning_rate=RATES[stage] * self.sizes.learning_rate,
+        )
+        return recipe.train(self.folder(stage))[1]
 
     def _clips(self, stage: str) -> Dataset:
         """What a stage trains on: labelled clips; from stage 4 on pseudo-labelled ones too; in stage 5 the clean."""
@@ -127,7 +142,7 @@ class Stages:
         """(N, 22, H, W) uint8: the segmenter's masks of the unlabelled videos."""
         return label_split(self.load_segmenter(), self.workspace.split("unlabeled"), device=self.workspace.device)
 
-    def seen(self, split: str) -> np.memmap:
+    def segmented_past(self, split: str) -> np.memmap:
         """(N, 11, H, W) uint8: the segmenter's masks of the past frames of a split; what is known of a video."""
         segmenter = self.load_segmenter()
         return label_split(segmenter, self.workspace.split(split), n_frames=PAST_FRAMES, device=self.workspace.device)
@@ -156,11 +171,11 @@ class Stages:
         run: of a stage that trains the forecaster, by default the last
         returns: (N, H, W) uint8 masks of frame 21, (N, 49) bool classes that the segmenter saw in frames 0..10
         """
-        device, seen = self.workspace.device, self.seen(split)
+        device, seen = self.workspace.device, self.segmented_past(split)
         network = load_model(run or self.forecaster_folder(), device=device)
         loader = DataLoader(
             ClipDataset(self.workspace.split(split), masks=False),
-            batch_size=self.workspace.profile.simvp_batch_size,
+            batch_size=SimVPSizes.of(self.workspace.profile).batch_size,
             collate_fn=collate,
         )
         answers = []
@@ -168,7 +183,7 @@ class Stages:
             first = sum(map(len, answers))
             past = to_float(batch["frames"][:, :PAST_FRAMES].to(device))
             last_mask = torch.tensor(seen[first : first + len(past), PAST_FRAMES - 1]).to(device)
-            logits = class_logits(network, past, last_mask, residual=self.workspace.profile.simvp_residual)
+            logits = class_logits(network, past, last_mask, residual=SimVPSizes.of(self.workspace.profile).residual)
             answers.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
         return np.concatenate(answers), known_classes(seen)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.semi_supervised.forecaster import class_logits
 from vidseg_utils.systems.semi_supervised.stages import STAGES, Stages
+from vidseg_utils.systems.simvp_unet import SimVPSizes
 from vidseg_utils.systems.suppression.rules import known_classes, suppress_new_objects
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.weights import load_model
@@ -51,7 +52,7 @@ class SemiSupervisedSimVP(Forecaster):
         """The system of stages that have been run, with any of them skipped."""
         forecaster = load_model(stages.forecaster_folder(), device=stages.workspace.device)
         suppression = None if "suppression" in stages.skip else suppress_new_objects
-        residual = stages.workspace.profile.simvp_residual
+        residual = SimVPSizes.of(stages.workspace.profile).residual
         return cls(forecaster, stages.load_segmenter(), residual=residual, suppression=suppression)
 
     def forecast_frames(self, frames: Tensor) -> Tensor:

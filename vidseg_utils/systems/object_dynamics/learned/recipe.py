@@ -5,20 +5,24 @@ slightly wrong start, and the whole rollout is held against the truth, so it lea
 """
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from vidseg_utils.models import build_model
 from vidseg_utils.models.interaction_network import InteractionNetwork, Objects
+from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.object_dynamics.learned.rollout import objects_from_worlds, roll_out_objects
 from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
-from vidseg_utils.training.checkpoint import train_or_load
+from vidseg_utils.systems.object_dynamics.system import load_training_trajectories
+from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.training.fit_config import FitConfig
-from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.training.run_folder import is_finished, read_history
+from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.solids import CUBE
 from vidseg_utils.world.trajectory import Trajectory
 
@@ -124,50 +128,76 @@ def rollout_error(network: InteractionNetwork, loader: DataLoader, device: torch
     return {"rollout_error": errors.mean().item(), "rollout_error_median": errors.median().item()}
 
 
-def fit_interaction_network(
-    trajectories: Sequence[Trajectory],
-    *,
-    run: Path,
-    epochs: int,
-    profile: str = "cpu",
-    seed: int = 0,
-) -> tuple[InteractionNetwork, list[dict]]:
-    """Train the network on trajectories, or load it if its run is finished; returns it and its history.
+@dataclass(frozen=True)
+class InteractionSizes(Sizes, group="interaction"):
+    """Sizes of the training."""
 
-    One in ten of them is held out to choose the best epoch. Raises ValueError where there are fewer than two.
-    """
-    if len(trajectories) < 2:
-        raise ValueError(f"{len(trajectories)} trajectories; the interaction network needs at least 2 to learn from")
-    held_out = trajectories[::HELD_OUT]
-    train = training_windows([t for n, t in enumerate(trajectories) if n % HELD_OUT])
-    length = min(VAL_FRAMES, *(len(t.positions) - 1 for t in held_out))
-    starts = [(n, f, f) for n, t in enumerate(held_out) for f in VAL_STARTS if f + length < len(t.positions)]
-    val = TrajectoryWindows(held_out, starts, length=length)
-    seed_everything(seed)  # the first weights, too, are the seed's
-    model = build_model("interaction_network")
-    config = FitConfig(
-        epochs=epochs,
-        batch_size=BATCH,
-        learning_rate=LEARNING_RATE,
-        optimiser="adamw",
-        scheduler="onecycle",
-        clip_norm=1.0,
-        seed=seed,
-        monitor="rollout_error",
-        channels_last=False,
-    )
-    return train_or_load(
-        model,
-        train,
-        val,
-        step=rollout_loss,
-        validate=rollout_error,
-        config=config,
-        run=run,
-        description={
-            "model": {"name": "interaction_network", "config": {}},
-            "task": "object dynamics, learned",
-            "profile": profile,
-            "trajectories": len(trajectories),
-        },
-    )
+    epochs: int = by_profile(2, 30, 30)
+
+
+@dataclass
+class InteractionRecipe(Recipe):
+    """The interaction network, trained on trajectories; one in HELD_OUT of them chooses the best epoch."""
+
+    _: KW_ONLY
+    trajectories: Sequence[Trajectory] | None = None  # None: the annotations of the training split
+
+    task = "object dynamics, learned"
+
+    @property
+    def run_name(self) -> str:
+        """The network's run."""
+        return "interaction_network"
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """The network has one size."""
+        return "interaction_network", {}
+
+    def data(self) -> tuple[TrajectoryWindows, TrajectoryWindows]:
+        """Windows of the trajectories. Raises ValueError where there are fewer than two."""
+        trajectories = self._trajectories()
+        if len(trajectories) < 2:
+            raise ValueError(
+                f"{len(trajectories)} trajectories; the interaction network needs at least 2 to learn from"
+            )
+        held_out = trajectories[::HELD_OUT]
+        train = training_windows([t for n, t in enumerate(trajectories) if n % HELD_OUT])
+        length = min(VAL_FRAMES, *(len(t.positions) - 1 for t in held_out))
+        starts = [(n, f, f) for n, t in enumerate(held_out) for f in VAL_STARTS if f + length < len(t.positions)]
+        return train, TrajectoryWindows(held_out, starts, length=length)
+
+    def _trajectories(self) -> Sequence[Trajectory]:
+        if self.trajectories is None:
+            self.trajectories = load_training_trajectories(self.workspace)
+        return self.trajectories
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """See `rollout_loss`."""
+        return rollout_loss(network, batch)
+
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """See `rollout_error`."""
+        return rollout_error(network, loader, device)
+
+    def fit_config(self) -> FitConfig:
+        """AdamW with a one-cycle schedule, in float32."""
+        return FitConfig(
+            epochs=InteractionSizes.of(self.workspace.profile).epochs,
+            batch_size=BATCH,
+            learning_rate=LEARNING_RATE,
+            optimiser="adamw",
+            scheduler="onecycle",
+            clip_norm=1.0,
+            seed=self.seed,
+            monitor="rollout_error",
+            channels_last=False,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """How many trajectories it learned from."""
+        return {"trajectories": len(self._trajectories())}
+
+    def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
+        """See `Recipe.train`; a finished run is loaded without looking at the trajectories."""
+        run = run or self.workspace.run(self.run_name)
+        return (load_model(run), read_history(run)) if is_finished(run) else super().train(run)

@@ -8,18 +8,13 @@ from torch import nn
 from vidseg_utils.checks import check_choice
 from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
-from vidseg_utils.systems.object_dynamics.learned.recipe import fit_interaction_network
+from vidseg_utils.systems.object_dynamics.learned.recipe import InteractionRecipe
 from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
-from vidseg_utils.systems.object_dynamics.system import (
-    ObjectDynamics,
-    load_constants,
-    load_training_trajectories,
-    train_physics,
-)
-from vidseg_utils.systems.unet_segmenter import train_segmenter
+from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, load_constants, train_physics
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
 from vidseg_utils.training.run_folder import is_finished
@@ -56,9 +51,9 @@ class LearnedObjectDynamics(ObjectDynamics):
     @classmethod
     def train(cls, workspace: Workspace) -> None:
         """Train U-Net, fit the physics and train the network, both on the annotations of the training videos."""
-        train_segmenter(workspace)
+        SegmenterRecipe(workspace).train()
         train_physics(workspace)
-        train_interaction_network(workspace)
+        InteractionRecipe(workspace).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "LearnedObjectDynamics":
@@ -83,18 +78,3 @@ class LearnedObjectDynamics(ObjectDynamics):
         for part, of in zip(parts, (learned, ~learned), strict=True):
             for f in fields(Worlds):
                 getattr(worlds, f.name)[of] = getattr(part, f.name)
-
-
-def train_interaction_network(workspace: Workspace, *, run: str = "interaction_network") -> InteractionNetwork:
-    """Train the network on the annotations of the training split; resumes, and loads the run if it is finished."""
-    folder, profile = workspace.run(run), workspace.profile
-    if is_finished(folder):
-        return load_model(folder)
-    network, _ = fit_interaction_network(
-        load_training_trajectories(workspace),
-        run=folder,
-        epochs=profile.interaction_epochs,
-        profile=profile.name,
-        seed=profile.seed,
-    )
-    return network

@@ -2,7 +2,10 @@
 
 import pytest
 
-from vidseg_utils.profiles import PROFILES, get_profile
+from vidseg_utils.profiles import PROFILES, Sizes, get_profile
+from vidseg_utils.systems import Workspace
+from vidseg_utils.systems.simvp_unet import SimVPSizes
+from vidseg_utils.systems.unet_segmenter import UNetSizes
 
 
 def test_auto_reads_the_environment_and_falls_back_to_cpu(monkeypatch):
@@ -17,15 +20,59 @@ def test_cpu_full_is_cpu_at_the_size_of_frames_of_the_course():
     laptop, full = get_profile("cpu"), get_profile("cpu_full")
     assert (full.height, full.width) == (get_profile("gpu").height, get_profile("gpu").width) == (160, 240)
     assert (full.split_sizes, full.seed) == (laptop.split_sizes, laptop.seed)  # so it has the same videos
-    assert full.unet_base_channels == laptop.unet_base_channels  # so its U-Net can start from the other's weights
+    assert UNetSizes.of(full).base_channels == UNetSizes.of(laptop).base_channels  # so weights can be taken over
+    assert UNetSizes.of(full).epochs != UNetSizes.of(laptop).epochs
 
 
 def test_a_single_size_can_be_replaced():
-    assert get_profile("smoke", unet_epochs=3).unet_epochs == 3
+    profile = get_profile("smoke", {"height": 16, "unet.epochs": 3})
+    assert (profile.height, profile.width) == (16, 60)
+    assert (UNetSizes.of(profile).epochs, UNetSizes.of(profile).batch_size) == (3, 8)
+    assert SimVPSizes.of(profile).epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "value"),
+    [
+        ("3", "unet.epochs", 3),
+        ("1e-4", "unet.learning_rate", 1e-4),
+        ("false", "simvp.residual", False),
+        ("flat", "unet.head", "flat"),
+        ("hflip,rotate", "unet.augmentation", ("hflip", "rotate")),
+        ("", "unet.augmentation", ()),
+        (1, "unet.learning_rate", 1.0),
+        (["hflip"], "unet.augmentation", ("hflip",)),
+    ],
+)
+def test_a_size_is_read_as_its_type(text, size, value):
+    group, _, name = size.partition(".")
+    found = getattr(Sizes.groups[group].of(get_profile("smoke", {size: text})), name)
+    assert (found, type(found)) == (value, type(value))
 
 
 def test_unknown_profiles_and_sizes_are_refused_with_the_choices():
     with pytest.raises(ValueError, match=r"unknown profile 'tpu'; choose from \['cpu', 'cpu_full', 'gpu', 'smoke'\]"):
         get_profile("tpu")
-    with pytest.raises(ValueError, match="unknown size 'unet_epoch'"):
-        get_profile("cpu", unet_epoch=3)
+    with pytest.raises(ValueError, match=r"unknown size 'hight'; choose from \['train', .*'height'"):
+        get_profile("cpu", {"hight": 3})
+    with pytest.raises(ValueError, match=r"unknown size 'unett.epochs'; recipes with sizes are \[.*'unet'\]"):
+        Workspace.of("cpu", sizes={"unett.epochs": 3})
+    with pytest.raises(
+        ValueError, match=r"unknown size 'unet.epoch'; choose from \['unet.base_channels', .*'unet.epochs'"
+    ):
+        Workspace.of("cpu", sizes={"unet.epoch": 3})
+
+
+@pytest.mark.parametrize("value", ["many", 2.5, True, None])
+def test_a_size_of_another_type_is_refused(value):
+    with pytest.raises(ValueError, match=r"size unet\.epochs takes int, not "):
+        Workspace.of("cpu", sizes={"unet.epochs": value})
+    with pytest.raises(ValueError, match="size height takes int, not "):
+        get_profile("cpu", {"height": value})
+
+
+def test_every_recipe_has_a_value_for_every_profile():
+    assert {"unet", "simvp", "mask", "convlstm", "recurrent", "semi", "interaction"} <= set(Sizes.groups)
+    for sizes in Sizes.groups.values():
+        for profile in PROFILES.values():
+            assert all(value is not None for value in vars(sizes.of(profile)).values())

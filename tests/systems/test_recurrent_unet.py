@@ -151,7 +151,7 @@ def test_a_clip_as_a_batch_is_segmented_in_order():
 
 
 def test_a_tiny_cityscapes_trains(tiny_cityscapes, tmp_path):
-    space = workspace(tmp_path, tmp_path / "runs", recurrent_augmentation=("hflip", "crop"))
+    space = workspace(tmp_path, tmp_path / "runs", {"recurrent.augmentation": ("hflip", "crop")})
     model, history = RecurrentUNetRecipe(space, cityscapes=tiny_cityscapes).train()
     assert model(torch.rand(1, 2, 3, 64, 128))[0].shape == (1, 2, 20, 64, 128)
     assert 0 <= history[-1]["miou"] <= 1

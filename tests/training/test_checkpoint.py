@@ -7,8 +7,8 @@ import torch
 
 from tests.helpers import NoisyStripes, toy_fit, toy_step, toy_validate
 from vidseg_utils.models import build_model
-from vidseg_utils.training.checkpoint import train_or_load
-from vidseg_utils.training.fit import FitConfig
+from vidseg_utils.training.fit import fit
+from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.weights import load_model, save_model
 
 CONFIG = {"n_classes": 2, "base_channels": 2}
@@ -40,7 +40,7 @@ def test_saving_keeps_what_else_the_config_tells(run):
     }
 
 
-def test_train_or_load_trains_once_and_load_model_finds_the_same(tmp_path):
+def test_fit_trains_once_and_load_model_finds_the_same(tmp_path):
     description = {"model": {"name": "unet", "config": CONFIG}}
     steps = []
 
@@ -51,8 +51,9 @@ def test_train_or_load_trains_once_and_load_model_finds_the_same(tmp_path):
     models = []
     for _ in range(2):
         torch.manual_seed(len(models))
-        model, history = train_or_load(
-            build_model("unet", **CONFIG),
+        model = build_model("unet", **CONFIG)
+        history = fit(
+            model,
             NoisyStripes(4),
             NoisyStripes(2),
             step=step,
@@ -62,8 +63,7 @@ def test_train_or_load_trains_once_and_load_model_finds_the_same(tmp_path):
             description=description,
         )
         assert len(history) == 2
-        assert not model.training
-        models.append(model)
+        models.append(model.eval())
     assert len(steps) == 2
     images = torch.rand(1, 3, 12, 8)
     answers = [model.to(memory_format=torch.contiguous_format)(images) for model in (*models, load_model(tmp_path))]

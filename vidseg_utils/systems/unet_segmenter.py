@@ -124,7 +124,8 @@ class SegmenterRecipe(Recipe):
         if not is_finished(run):
             return self
         finished = read_config(run)
-        sizes = {"unet.epochs": finished["fit"]["epochs"]} | dict(self.workspace.profile.replaced)
+        epochs = finished.get("fit", {}).get("epochs", self.sizes.epochs)
+        sizes = {"unet.epochs": epochs} | dict(self.workspace.profile.replaced)
         return replace(
             self,
             workspace=self.workspace.with_sizes(sizes),

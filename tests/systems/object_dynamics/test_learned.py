@@ -8,8 +8,8 @@ from vidseg_utils.metrics.masks import jaccard
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.learned.recipe import (
-    TrajectoryWindows,
     InteractionRecipe,
+    TrajectoryWindows,
     rollout_loss,
     training_windows,
 )

@@ -17,7 +17,6 @@ from vidseg_utils.models import build_model
 from vidseg_utils.profiles import Profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.simvp_unet import SimVPSizes
-from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import build_loss

@@ -17,7 +17,6 @@ from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, load_con
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
-from vidseg_utils.training.run_folder import is_finished
 from vidseg_utils.training.weights import load_model
 
 DYNAMICS = ("learned", "both")

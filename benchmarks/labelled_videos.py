@@ -20,7 +20,7 @@ from vidseg_utils.data.datasets import FrameDataset, collate
 from vidseg_utils.data.sources.generate import generate
 from vidseg_utils.data.transforms import build_augmentation, to_float
 from vidseg_utils.models import build_model
-from vidseg_utils.systems.unet_segmenter import VAL_EVERY, score_segmenter
+from vidseg_utils.systems.unet_segmenter import VAL_EVERY, UNetSizes, score_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import build_loss
@@ -28,21 +28,21 @@ from vidseg_utils.training.losses import build_loss
 
 def trained_jaccard(workspace: Workspace, *, head: str, videos: int, steps: int) -> float:
     """Train a U-Net with that head on the frames of so many videos; its Jaccard on validation frames."""
-    profile = workspace.profile
-    seed_everything(profile.seed)
+    sizes = UNetSizes.of(workspace.profile)
+    seed_everything(workspace.profile.seed)
     frames = FrameDataset(
         workspace.split("train"),
-        transform=build_augmentation(*profile.unet_augmentation),
-        every=profile.unet_frames_every,
+        transform=build_augmentation(*sizes.augmentation),
+        every=sizes.frames_every,
     )
     some = Subset(frames, range(videos * frames.per_video))
-    order = RandomSampler(some, replacement=True, num_samples=steps * profile.unet_batch_size)
-    model = build_model("unet", n_classes=N_CLASSES, base_channels=profile.unet_base_channels, head=head)
+    order = RandomSampler(some, replacement=True, num_samples=steps * sizes.batch_size)
+    model = build_model("unet", n_classes=N_CLASSES, base_channels=sizes.base_channels, head=head)
     model.to(workspace.device, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, profile.unet_learning_rate, steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, sizes.learning_rate, steps, pct_start=0.1)
     criterion = build_loss("cross_entropy")
-    loader = DataLoader(some, batch_size=profile.unet_batch_size, sampler=order, collate_fn=collate)
+    loader = DataLoader(some, batch_size=sizes.batch_size, sampler=order, collate_fn=collate)
     for batch in tqdm(loader, desc=f"{head}, {videos} videos", leave=False):
         logits = model(to_float(batch["frame"].to(workspace.device)))
         criterion(logits, batch["mask"].to(workspace.device).long()).backward()

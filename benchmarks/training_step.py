@@ -23,7 +23,7 @@ from vidseg_utils.models import build_model, parameter_count, translators
 from vidseg_utils.models.location_maps import place_losses
 from vidseg_utils.models.translators import dilated_depthwise
 from vidseg_utils.profiles import get_profile
-from vidseg_utils.systems.mask_simvp.recipe import parse_configuration
+from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPSizes, parse_configuration
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 
 
@@ -59,8 +59,8 @@ def mask_simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callab
             top, left = height // 3 + (number - 2) * frame * height // 160, (number * 20 + frame) * width // 120
             masks[:, frame, top : top + height // 8, left : left + height // 8] = 9 * number + 1
     past, future = masks[:, :PAST_FRAMES].to(device), masks[:, PAST_FRAMES:].to(device)
-    profile = get_profile("gpu" if options.published else "cpu")
-    config = {**parse_configuration(profile.mask_configuration), "shrink": profile.mask_shrink}
+    sizes = MaskSimVPSizes.of(get_profile("gpu" if options.published else "cpu"))
+    config = {**parse_configuration(sizes.configuration), "shrink": sizes.shrink}
     return (
         lambda: build_model("mask_simvp", residual=True, translator="gsta", **config),
         lambda model: place_losses(model(past, as_places=True), future).mean(),

@@ -31,6 +31,10 @@ DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [def
 ReconstructorOption = Annotated[
     bool, typer.Option("--reconstructor/--no-reconstructor", help="Without it, convlstm_unet segments frame 10.")
 ]
+SizesOption = Annotated[
+    list[str] | None,
+    typer.Option("--size", help="NAME=VALUE: one size of the profile to replace, such as unet.epochs=3; repeatable."),
+]
 SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg systems` lists them.")]
 
 
@@ -56,13 +60,14 @@ def train(
     profile: ProfileOption = "auto",
     root: RootOption = None,
     runs: RunsOption = None,
+    size: SizesOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Train the parts of a system that have no finished run. An interrupted run goes on where it stopped."""
     from vidseg_utils.systems import Workspace, system_class
 
     cls = system_class(system)
-    workspace = Workspace.of(profile, root=root, runs=runs, device=device)
+    workspace = Workspace.of(profile, sizes=_sizes(size), root=root, runs=runs, device=device)
     cls.train(workspace)
     for part in cls.parts:
         typer.echo(f"{part}: {workspace.run(part)}")
@@ -80,13 +85,14 @@ def evaluate(
     root: RootOption = None,
     runs: RunsOption = None,
     run: Annotated[str | None, typer.Option(help="Name of the run folder that keeps the result.")] = None,
+    size: SizesOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Score a trained system on a labelled split; keep metrics and predictions in a run folder."""
     from vidseg_utils.evaluation.evaluate import evaluate_system
     from vidseg_utils.systems import Workspace
 
-    workspace = Workspace.of(profile, root=root, runs=runs, device=device)
+    workspace = Workspace.of(profile, sizes=_sizes(size), root=root, runs=runs, device=device)
     forecaster = _built(system, workspace, reconstructor=reconstructor)
     true_masks = true_masks or forecaster.segmenter is None  # such as copy_last, which has nothing else to start from
     result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
@@ -110,13 +116,14 @@ def predict(
     reconstructor: ReconstructorOption = True,
     root: RootOption = None,
     runs: RunsOption = None,
+    size: SizesOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Forecast frame 21 of every video of a split and write the submission that the course asked for. Resumes."""
     from vidseg_utils.evaluation.submission import write_submission
     from vidseg_utils.systems import Workspace
 
-    workspace = Workspace.of(profile, root=root, runs=runs, device=device)
+    workspace = Workspace.of(profile, sizes=_sizes(size), root=root, runs=runs, device=device)
     forecaster = _built(system, workspace, reconstructor=reconstructor)
     masks = write_submission(out, forecaster, workspace.split(split), device=workspace.device)
     typer.echo(f"{out}: {len(masks)} masks")
@@ -165,6 +172,14 @@ def run(
     values = dict(_name_and_value(text) for text in parameter or [])
     for path in find_notebooks(notebooks or []):
         typer.echo(f"{path.stem}: {run_notebook(path, profile=chosen, parameters=values)}")
+
+
+def _sizes(texts: list[str] | None) -> dict[str, str]:
+    """--size options as `get_profile` takes them. Raises ValueError for one without a value."""
+    for text in texts or []:
+        if "=" not in text:
+            raise ValueError(f"--size {text} is not NAME=VALUE, such as unet.epochs=3")
+    return dict(text.split("=", 1) for text in texts or [])
 
 
 def _name_and_value(text: str) -> tuple[str, object]:

@@ -16,7 +16,7 @@ import torch
 
 from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.metrics.masks import jaccard
-from vidseg_utils.renderer.batch import render_masks
+from vidseg_utils.renderer.masks import render_masks
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.simulator.statistics import motion_statistics
 from vidseg_utils.task import CLIP_VIDEO_FRAMES

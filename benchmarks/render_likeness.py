@@ -14,7 +14,7 @@ from PIL import Image
 
 from vidseg_utils.data.sources.clevrer import decode
 from vidseg_utils.renderer.batch import render_video
-from vidseg_utils.renderer.ground import build_floor
+from vidseg_utils.renderer.ground import build_ground
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world.trajectory import read_annotation
 
@@ -29,7 +29,7 @@ def psnr(frames: np.ndarray, real: np.ndarray) -> np.ndarray:
 def read_background(path: Path | None) -> np.ndarray:
     """(3, 160, 240) the empty scene: a picture of twice that size averaged down, or our own floor."""
     if path is None:
-        return build_floor(160, 240).picture.numpy().reshape(3, 160, 240)
+        return build_ground(160, 240).picture.numpy().reshape(3, 160, 240)
     picture = np.asarray(Image.open(path).convert("RGB").resize((240, 160), Image.Resampling.BOX))
     return picture.transpose(2, 0, 1)
 

@@ -11,8 +11,9 @@ import time
 import numpy as np
 import torch
 
-from vidseg_utils.renderer.batch import cast_masks, render_masks, render_video
-from vidseg_utils.renderer.objects import Surface
+from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.renderer.masks import cast_masks, render_masks
+from vidseg_utils.renderer.objects import RenderedObject
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 
@@ -40,11 +41,11 @@ def touched_shares(trajectory) -> tuple[float, float, float]:
     boxes, blocks, poses = np.zeros((len(trajectory.positions), HEIGHT, WIDTH), dtype=bool), False, []
     for n, id_ in enumerate(trajectory.class_ids.tolist()):
         pose = trajectory.positions[:, n], trajectory.rotations[:, n]
-        surface = Surface(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu")
-        blocks = blocks | surface.covers() | surface.shades()
-        for picture, (x0, x1, y0, y1) in zip(boxes, surface.rectangles[surface.pose], strict=True):
+        rendered = RenderedObject(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu")
+        blocks = blocks | rendered.covered_blocks() | rendered.shadowed_blocks()
+        for picture, (x0, x1, y0, y1) in zip(boxes, rendered.rectangles[rendered.pose_of_frame], strict=True):
             picture[y0:y1, x0:x1] = True
-        poses.append(len(surface.positions) / len(surface.pose))
+        poses.append(len(rendered.positions) / len(rendered.pose_of_frame))
     return boxes.mean(), blocks.mean(), float(np.mean(poses))
 
 

@@ -7,8 +7,9 @@ from scipy.spatial.transform import Rotation
 
 from vidseg_utils.classes import class_id
 from vidseg_utils.data.sources.clevrer import decode
-from vidseg_utils.renderer.batch import cast_masks, render_masks, render_video
-from vidseg_utils.renderer.shadow_blocks import Blocks, build_blocks
+from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.renderer.masks import cast_masks, render_masks
+from vidseg_utils.renderer.pixel_blocks import PixelBlocks, build_pixel_blocks
 from vidseg_utils.renderer.windows import bounding_rectangles
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
@@ -206,7 +207,7 @@ def test_objects_at_rest_look_the_same_in_every_frame_as_alone():
     assert (together == alone).all()
 
 
-def test_arrays_that_do_not_fit_are_refused():
+def test_arrays_that_do_not_fit_are_refused(unchecked_shapes):
     eye = np.eye(3)[None, None]
     with pytest.raises(ValueError, match=r"do not fit 1 objects; expected \(T, 1, 3\)"):
         cast_masks(np.array([CUBE]), np.zeros((2, 2, 3)), eye)
@@ -241,17 +242,19 @@ def test_shadows_are_whole_in_the_blocks_that_are_looked_at(monkeypatch):
     """The same pictures come out when every shadow is looked for everywhere in its rectangle."""
     trajectories = [simulate_video(1, number).at((0, 60, 126)) for number in range(3)]
     frames = [render_video(trajectory)[0] for trajectory in trajectories]
-    monkeypatch.setattr(Blocks, "near", lambda blocks, rectangles, hulls: blocks.over(rectangles))
+    monkeypatch.setattr(
+        PixelBlocks, "overlap_hulls", lambda blocks, rectangles, hulls: blocks.overlap_rectangles(rectangles)
+    )
     for trajectory, expected in zip(trajectories, frames, strict=True):
         np.testing.assert_array_equal(render_video(trajectory)[0], expected)
 
 
 @pytest.mark.parametrize("size", [(160, 240), (80, 120), (40, 60), (50, 77)])
 def test_blocks_cover_the_picture_once(size):
-    blocks = build_blocks(*size)
+    blocks = build_pixel_blocks(*size)
     pixels = torch.arange(size[0] * size[1])
-    assert torch.equal(blocks.join(blocks.cut(pixels, size[0]), size[0]), pixels)
-    assert torch.equal(blocks.cut(pixels, size[0])[blocks.block, blocks.place], pixels)
+    assert torch.equal(blocks.merge(blocks.split(pixels, size[0]), size[0]), pixels)
+    assert torch.equal(blocks.split(pixels, size[0])[blocks.block_of_pixel, blocks.offset_in_block], pixels)
     covered = np.zeros(size, int)
     for x0, x1, y0, y1 in blocks.edges:
         covered[y0:y1, x0:x1] += 1

@@ -1,5 +1,6 @@
-"""How videos come to look: masks and frames, ray cast through CLEVRER's camera."""
+"""How videos look: masks and frames of a trajectory, ray cast through CLEVRER's camera."""
 
-from vidseg_utils.renderer.batch import render_masks, render_video
+from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.renderer.masks import cast_masks, render_masks
 
-__all__ = ["render_masks", "render_video"]
+__all__ = ["cast_masks", "render_masks", "render_video"]

@@ -1,193 +1,229 @@
-"""One object in the pictures of a video: what its rays hit, what light comes from there, and what shadow it casts.
+"""One object in the frames of a video: the pixels it covers, the light that comes from it, and the shadows it casts.
 
-An object that rests has the same pose in many frames; everything that does not depend on the other objects is worked
-out once a pose.
+An object at rest has the same pose in many frames. Everything that does not depend on the other objects is computed
+once a pose. Shapes: F frames, U distinct poses, N blocks of P pixels (`pixel_blocks`), windows of h x w pixels.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vidseg_utils.classes import class_attributes
-from vidseg_utils.renderer.appearance import look_tensors, material_of
-from vidseg_utils.renderer.ground import (
-    SKY_REACH,
-    build_floor,
-    lamp_places,
-    lamp_radii,
-    shadow_reach,
-    shadow_rectangles,
-)
-from vidseg_utils.renderer.rays import camera_rays, cast_rays, enter_depths, points, to_tensors
-from vidseg_utils.renderer.shading import (
+from vidseg_utils.renderer.appearance import appearance_tensors, material_and_colour
+from vidseg_utils.renderer.ground import build_ground
+from vidseg_utils.renderer.lights import (
+    SKY_SHADOW_REACH,
+    Vector,
     dot,
-    hidden_sky,
+    hidden_lamp_share,
+    hidden_sky_share,
     lamp_light,
-    local_normal,
-    shade_metal,
-    shade_rubber,
-    shadow,
+    lamp_positions,
+    lamp_radii,
+    shadow_hulls,
+    shadow_rectangles,
     unit,
 )
-from vidseg_utils.renderer.shadow_blocks import build_blocks
-from vidseg_utils.renderer.windows import PIXELS_AT_ONCE, Tile, bounding_rectangles, tiles
+from vidseg_utils.renderer.pixel_blocks import build_pixel_blocks
+from vidseg_utils.renderer.rays import camera_rays, cast_rays, entry_depths, float_tensors, sample_positions
+from vidseg_utils.renderer.shading import shade_metal, shade_rubber, surface_normal
+from vidseg_utils.renderer.windows import PIXELS_PER_BATCH, WindowBatch, batch_windows, bounding_rectangles
 from vidseg_utils.world.solids import visible_half_size
 
-SAME_PLACE, SAME_TURN = 5e-4, 2e-3  # world units and radians: less than a twentieth of a pixel
-ANTIALIASING = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # rays of a pixel, from its centre
+# Poses that differ by less, in world units and in entries of the rotation matrix (about radians), count as one: this is
+# less than a twentieth of a pixel.
+SAME_POSITION, SAME_ROTATION = 5e-4, 2e-3
+ANTIALIASING = (
+    (-0.25, -0.25),
+    (0.25, -0.25),
+    (-0.25, 0.25),
+    (0.25, 0.25),
+)  # the rays of a pixel: (x, y) from its centre
+MAX_DEPTH = 10.0  # world units; where a ray that misses the object is taken to end, so that all numbers stay finite
 
 
-class Surface:
-    """An object in F frames of a picture size. positions: (F, 3); rotations: (F, 3, 3)."""
+class WindowLight(NamedTuple):
+    """What rays through a batch of windows see, and the G frames whose pictures have these windows."""
+
+    frames: Int[Tensor, "G"]
+    pixels: Int[Tensor, "G hw"]  # indices into a flattened frame
+    windows: Int[Tensor, "G"]  # which of the U windows each frame shows
+    depth: Float[Tensor, "S U hw"]  # of the object along each ray; infinity where it misses
+    light: Float[Tensor, "3 U hw"]  # linear, the mean over the rays that hit
+
+
+class RenderedObject:
+    """An object of class `class_id` in F frames, at `positions` and `rotations` (object -> world)."""
 
     def __init__(
         self,
         class_id: int,
-        positions: np.ndarray,
-        rotations: np.ndarray,
+        positions: Float[np.ndarray, "F 3"],
+        rotations: Float[np.ndarray, "F 3 3"],
         *,
         height: int,
         width: int,
         device: torch.device | str,
     ) -> None:
-        first = _changes(positions, rotations)
+        is_new_pose = _is_new_pose(positions, rotations)
         self.shape = class_attributes(class_id)[0]
-        self.half = visible_half_size(self.shape)
-        self.material, colour = material_of(class_id)
+        self.half_size = visible_half_size(self.shape)
+        self.material, colour = material_and_colour(class_id)
         self.colour = torch.as_tensor(colour).to(device)
-        self.pose = np.cumsum(first) - 1  # (F,) which of the U poses
-        self.positions, self.rotations = positions[first], rotations[first]
+        self.pose_of_frame = np.cumsum(is_new_pose) - 1  # (F,) 0..U-1
+        self.positions, self.rotations = positions[is_new_pose], rotations[is_new_pose]  # (U, 3), (U, 3, 3)
         self.size, self.device = {"height": height, "width": width}, device
-        self.numbers = look_tensors(device)
-        self.floor, self.blocks = build_floor(height, width, device), build_blocks(height, width, device)
-        spread = max(max(abs(x), abs(y)) for x, y in ANTIALIASING)
-        self.rectangles = bounding_rectangles(self.shape, self.positions, self.rotations, **self.size, spread=spread)
-        reach = shadow_reach(self.shape, self.positions)
-        rectangles = shadow_rectangles(reach, **self.size)
-        of_lamps = 5, len(self.positions), -1  # key, fill, back, sun and sky
-        self.shadow_rectangles = rectangles.reshape(of_lamps)  # (5, U, 4)
-        self.shadowed = self.blocks.near(rectangles, reach).reshape(of_lamps)  # (5, U, N) blocks
+        self.appearance = appearance_tensors(device)
+        self.ground, self.blocks = build_ground(height, width, device), build_pixel_blocks(height, width, device)
+        margin_px = max(max(abs(x), abs(y)) for x, y in ANTIALIASING)
+        pose = self.positions, self.rotations
+        self.rectangles = bounding_rectangles(self.shape, *pose, **self.size, margin_px=margin_px)  # (U, 4)
+        hulls = shadow_hulls(self.shape, self.positions)
+        rectangles = shadow_rectangles(hulls, **self.size)
+        by_light = 5, len(self.positions), -1  # key, fill, back, sun and sky
+        self.shadow_rectangles = rectangles.reshape(by_light)  # (5, U, 4)
+        self.shadow_blocks = self.blocks.overlap_hulls(rectangles, hulls).reshape(by_light)  # (5, U, N)
 
-    def mark(self, touched: np.ndarray) -> None:
-        """Set what the object and its shadows can touch in (F, H, W) bool."""
+    def mark_touched_pixels(self, touched: Bool[np.ndarray, "F H W"]) -> None:
+        """Set to True, in place, the pixels that the object or its shadows can touch."""
         for rectangles in (self.rectangles, *self.shadow_rectangles):
-            for picture, (x0, x1, y0, y1) in zip(touched, rectangles[self.pose].tolist(), strict=True):
+            for picture, (x0, x1, y0, y1) in zip(touched, rectangles[self.pose_of_frame].tolist(), strict=True):
                 picture[y0:y1, x0:x1] = True
 
-    def hits(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
-        """For each tile and the G frames that show it: those frames (G,), places in (H, W) of its pixels (G, h * w),
-        which pose each shows (G,), depths (4, U, h * w) of what their rays hit, light from there (3, U, h * w).
-        """
-        for tile in tiles(self.rectangles, **self.size, device=self.device):
-            rays = cast_rays(self.shape, tile, self.positions, self.rotations, **self.size, offsets=ANTIALIASING)
-            depth = enter_depths(rays)
-            share = torch.isfinite(depth).float()
-            share *= 1 / share.sum(0).clamp_min(1)
-            near = depth.clamp_max(10.0)  # rays that miss end somewhere too, but have no share
-            local = tuple(o + near * d for o, d in zip(rays.origin, rays.direction, strict=True))
-            light = self._light(tile, near, local, share)
-            frame, row, place = tile.places(self.pose, **self.size)
-            yield torch.as_tensor(frame).to(self.device), place, row, depth.flatten(2), light.flatten(2)
+    def covered_blocks(self) -> Bool[np.ndarray, "F N"]:
+        """The blocks that the object can cover."""
+        return self.blocks.overlap_rectangles(self.rectangles)[self.pose_of_frame]
 
-    def _light(self, tile: Tile, depth: Tensor, local: tuple, share: Tensor) -> Tensor:
-        """(3, U, h, w) linear light that comes from the object in each pixel. local: 3 x (4, U, h, w)."""
-        position, turn = to_tensors(self.device, self.positions[tile.poses].T, self.rotations[tile.poses])
-        strength, towards = lamp_light(position, self.numbers)  # (4, U), (4, 3, U)
-        normal = local_normal(self.shape, local, self.half, self.numbers)
-        turn = turn.permute(1, 2, 0)[..., None, None]  # (3, 3, U, 1, 1)
-        if self.material == "rubber":  # it is matt, so one colour a pixel will do: that of its mean normal
-            mean = tuple((share * part).sum(0) for part in normal)
-            mean = unit([dot(row, mean) for row in turn])
-            return shade_rubber(mean, (towards * strength[:, None])[..., None, None], self.colour, self.numbers)
-        normal = unit([dot(row, normal) for row in turn])
+    def shadowed_blocks(self) -> Bool[np.ndarray, "F N"]:
+        """The blocks that one of its shadows can touch."""
+        return np.any(self.shadow_blocks, axis=0)[self.pose_of_frame]
+
+    def window_lights(self) -> Iterator[WindowLight]:
+        """Cast the object's rays, one batch of windows after the other."""
+        for windows in batch_windows(self.rectangles, **self.size, device=self.device):
+            rays = cast_rays(self.shape, windows, self.positions, self.rotations, **self.size, offsets=ANTIALIASING)
+            depth = entry_depths(rays)
+            share = torch.isfinite(depth).float()  # of each ray in its pixel's mean: 0 for a ray that misses
+            share *= 1 / share.sum(0).clamp_min(1)
+            finite_depth = depth.clamp_max(MAX_DEPTH)
+            local = tuple(o + finite_depth * d for o, d in zip(rays.origin, rays.direction, strict=True))
+            light = self._light(windows, finite_depth, local, share)
+            frames, window_index, pixels = windows.pixel_indices(self.pose_of_frame, width=self.size["width"])
+            frames = torch.as_tensor(frames).to(self.device)
+            yield WindowLight(frames, pixels, window_index, depth.flatten(2), light.flatten(2))
+
+    def _light(self, windows: WindowBatch, depth: Tensor, local: Vector, share: Tensor) -> Tensor:
+        """(3, U, h, w) linear light of each pixel. local: points of the rays in the object's frame, (S, U, h, w) each;
+        depth, share: (S, U, h, w).
+        """
+        position, rotation = float_tensors(
+            self.device, self.positions[windows.poses].T, self.rotations[windows.poses].transpose(1, 2, 0)
+        )
+        strength, to_lamps = lamp_light(position, self.appearance)  # (4, U), (4, 3, U)
+        normal = surface_normal(self.shape, local, self.half_size, self.appearance)
+        rotation = rotation[..., None, None]  # (3, 3, U, 1, 1)
+        if self.material == "rubber":  # it is matt, so one colour a pixel is enough: that of its mean normal
+            mean_normal = tuple((share * part).sum(0) for part in normal)
+            mean_normal = unit([dot(row, mean_normal) for row in rotation])
+            lamps = (to_lamps * strength[:, None])[..., None, None]
+            return shade_rubber(mean_normal, lamps, self.colour, self.appearance)
+        normal = unit([dot(row, normal) for row in rotation])
         to_world, camera = (array.tolist() for array in camera_rays(**self.size))
-        x, y = points(tile, ANTIALIASING)
-        view = [row[0] * x + (row[1] * y + row[2]) for row in to_world]
-        point = [c + depth * v for c, v in zip(camera, view, strict=True)]
-        view = unit(view)
-        away = 2 * dot(view, normal)
-        reflected = [v - away * n for v, n in zip(view, normal, strict=True)]
-        towards, centre = towards[..., None, None], position[:2, :, None, None]
-        floor = self.floor.reflection
-        light = shade_metal(point, reflected, towards, centre, self.colour, floor, self.shape, self.numbers)
+        x, y = sample_positions(windows, ANTIALIASING)
+        direction = [row[0] * x + (row[1] * y + row[2]) for row in to_world]
+        point = [c + depth * d for c, d in zip(camera, direction, strict=True)]
+        direction = unit(direction)
+        twice_along_normal = 2 * dot(direction, normal)
+        reflected = [d - twice_along_normal * n for d, n in zip(direction, normal, strict=True)]
+        light = shade_metal(
+            point,
+            reflected,
+            lamps=to_lamps[..., None, None],
+            centre=position[:2, :, None, None],
+            colour=self.colour,
+            ground_colour=self.ground.reflected_colour,
+            shape=self.shape,
+            appearance=self.appearance,
+        )
         return (light.clamp_(0, 1) * share).sum(1)
 
-    def bounced_colour(self) -> Tensor:
-        """(3,) linear light that the object throws on the floor where it would hide all of the sky."""
-        numbers, metal = self.numbers, self.material == "metal"
-        gain = numbers.metal_gain if metal else numbers.rubber_gain
-        return 0.25 * gain * numbers.floor_bounce[0 if metal else 1] * self.colour
+    def bounced_colour(self) -> Float[Tensor, "3"]:
+        """Linear light that the object would reflect onto the ground at a point where it hides the whole sky."""
+        metal = self.material == "metal"
+        gain = self.appearance.metal_gain if metal else self.appearance.rubber_gain
+        return 0.25 * gain * self.appearance.ground_bounce[0 if metal else 1] * self.colour
 
-    def covers(self) -> np.ndarray:
-        """(F, N) the blocks that the object can cover."""
-        return self.blocks.over(self.rectangles)[self.pose]
+    def visible_lamp_shares(self) -> Iterator[tuple[Int[Tensor, "G"], Int[Tensor, "G"], Float[Tensor, "G P"]]]:
+        """How much of key, fill, back and sun can be seen past the object, from the pixels of G blocks at a time.
 
-    def shades(self) -> np.ndarray:
-        """(F, N) the blocks that one of its shadows can touch."""
-        return self.shadowed.any(axis=0)[self.pose]
-
-    def shadows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What is left of key, fill, back and sun, for G blocks of a lamp and a frame at a time: lamps (G,), places in
-        (F, N) of the blocks (G,), share of the lamp that is seen from there (G, P).
+        yields: lamp (0..3); frame and block as an index into (F, N); share, 0..1.
         """
-        inverse = np.swapaxes(self.rotations, 1, 2)  # (U, 3, 3) world -> object
-        lamps = lamp_places(self.positions)  # (4, U, 3)
-        table = np.empty((4, len(self.positions), 3, 4))  # of the world's x, y, origin and the lamp, for the object
-        table[..., :2] = inverse[:, :, :2]
-        table[..., 2] = (inverse @ -self.positions[:, :, None])[..., 0]
-        table[..., 3] = (inverse @ (lamps - self.positions)[..., None])[..., 0]
+        to_object = np.swapaxes(self.rotations, 1, 2)  # (U, 3, 3)
+        lamps = lamp_positions(self.positions)  # (4, U, 3)
+        # The world's x and y axes, its origin and the lamp, in the object's frame: columns of (4 lamps, U, 3, 4).
+        columns = np.empty((4, len(self.positions), 3, 4))
+        columns[..., :2] = to_object[:, :, :2]
+        columns[..., 2] = (to_object @ -self.positions[:, :, None])[..., 0]
+        columns[..., 3] = (to_object @ (lamps - self.positions)[..., None])[..., 0]
         radii = np.array(lamp_radii())
-        for lamp, pose, block in self._pieces(self.shadowed[:4]):
-            x, y = self._ground(block)
-            rows, radius = to_tensors(self.device, table[lamp, pose].transpose(1, 2, 0), radii[lamp])
-            rows = rows[..., None]  # (3, 4, B, 1)
+        for lamp, pose, block in self._block_batches(self.shadow_blocks[:4]):
+            x, y = self._ground_positions(block)
+            rows, radius = float_tensors(self.device, columns[lamp, pose].transpose(1, 2, 0), radii[lamp])
+            rows = rows[..., None]  # (3, 4, blocks, 1)
             point = [row[0] * x + (row[1] * y + row[2]) for row in rows]
-            step = [row[3] - p for row, p in zip(rows, point, strict=True)]
-            seen = 1 - shadow(self.shape, self.half, point, step, radius[:, None])
-            row, place = self._in_frames(pose, block)
-            yield torch.as_tensor(lamp).to(self.device).index_select(0, row), place, seen.index_select(0, row)
+            to_lamp = [row[3] - p for row, p in zip(rows, point, strict=True)]
+            visible = 1 - hidden_lamp_share(self.shape, self.half_size, point, to_lamp, radius[:, None])
+            row, frame_block = self._expand_to_frames(pose, block)
+            yield torch.as_tensor(lamp).to(self.device).index_select(0, row), frame_block, visible.index_select(0, row)
 
-    def hidden_sky(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of G blocks at a time: places in (F, N) (G,) and the share of the sky that is hidden there (G, P)."""
-        for _, pose, block in self._pieces(self.shadowed[4:]):
-            x, y = self._ground(block)
-            cx, cy, cz = to_tensors(self.device, *self.positions[pose].T[:, :, None])
-            hidden = hidden_sky(x - cx, y - cy, cz, SKY_REACH)
-            row, place = self._in_frames(pose, block)
-            yield place, hidden.index_select(0, row)
+    def hidden_sky_shares(self) -> Iterator[tuple[Int[Tensor, "G"], Float[Tensor, "G P"]]]:
+        """How much of the sky the object hides from the pixels of G blocks at a time.
 
-    def _pieces(self, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Lamp, pose and block of what is True in (lamps, U, N), some at a time."""
-        found = wanted.nonzero()
-        step = max(1, PIXELS_AT_ONCE // self.floor.place.shape[-1])
-        for start in range(0, len(found[0]), step):
-            yield tuple(part[start : start + step] for part in found)
+        yields: frame and block as an index into (F, N); share, 0..1.
+        """
+        for _, pose, block in self._block_batches(self.shadow_blocks[4:]):
+            x, y = self._ground_positions(block)
+            centre_x, centre_y, centre_z = float_tensors(self.device, *self.positions[pose].T[:, :, None])
+            hidden = hidden_sky_share(x - centre_x, y - centre_y, centre_z, SKY_SHADOW_REACH)
+            row, frame_block = self._expand_to_frames(pose, block)
+            yield frame_block, hidden.index_select(0, row)
 
-    def _in_frames(self, pose: np.ndarray, block: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Where blocks of poses appear: for each frame that shows one, its row among them and its place in (F, N)."""
-        first, count = np.unique(self.pose, return_index=True, return_counts=True)[1:]  # frames of a pose follow
+    def _block_batches(self, selected: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Light, pose and block of what is True in `selected` (lights, U, N), a batch at a time."""
+        light, pose, block = selected.nonzero()
+        blocks_per_batch = max(1, PIXELS_PER_BATCH // self.ground.positions.shape[-1])
+        for start in range(0, len(light), blocks_per_batch):
+            part = slice(start, start + blocks_per_batch)
+            yield light[part], pose[part], block[part]
+
+    def _expand_to_frames(self, pose: np.ndarray, block: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Repeat (pose, block) pairs for every frame that shows the pose: row of the pair, and index into (F, N)."""
+        # The frames of a pose follow one another.
+        first, count = np.unique(self.pose_of_frame, return_index=True, return_counts=True)[1:]
         count = count[pose]
         row = np.repeat(np.arange(len(pose)), count)
-        later = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-        place = (first[pose][row] + later) * len(self.blocks.edges) + block[row]
-        return tuple(torch.as_tensor(a).to(self.device) for a in (row, place))
+        frames_since_first = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        frame_block = (first[pose][row] + frames_since_first) * len(self.blocks.edges) + block[row]
+        return torch.as_tensor(row).to(self.device), torch.as_tensor(frame_block).to(self.device)
 
-    def _ground(self, block: np.ndarray) -> Tensor:
-        """(2, B, P) world x, y of the floor that each pixel of those blocks shows."""
-        return self.floor.place.index_select(1, torch.as_tensor(block).to(self.device))
+    def _ground_positions(self, block: np.ndarray) -> Tensor:
+        """(2, blocks, P) world x, y of the ground that each pixel of those blocks shows."""
+        return self.ground.positions.index_select(1, torch.as_tensor(block).to(self.device))
 
 
-def _changes(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """(F,) whether a frame's pose is another than that of the frame before; a slow drift is caught by its sum."""
-    changed = np.ones(len(positions), dtype=bool)
-    last = 0
+def _is_new_pose(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """(F,) whether each frame starts a new pose. A frame is compared with the start of the pose, so drift adds up."""
+    is_new = np.ones(len(positions), dtype=bool)
+    start = 0
     for frame in range(1, len(positions)):
-        moved = np.abs(positions[frame] - positions[last]).max()
-        turned = np.abs(rotations[frame] - rotations[last]).max()
-        if moved < SAME_PLACE and turned < SAME_TURN:  # False for NaN
-            changed[frame] = False
+        moved = np.abs(positions[frame] - positions[start]).max()
+        turned = np.abs(rotations[frame] - rotations[start]).max()
+        if moved < SAME_POSITION and turned < SAME_ROTATION:  # False for NaN
+            is_new[frame] = False
         else:
-            last = frame
-    return changed
+            start = frame
+    return is_new

@@ -1,89 +1,105 @@
-"""Which pixels can an object cover? Its bounding rectangle in the picture, exactly, and batches of such rectangles.
+"""Bounding rectangles of objects in the picture, and batches of equally large windows around them.
 
-Everything else in the renderer looks only at these pixels.
+Rays are cast only through the pixels of these windows.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from vidseg_utils.world.camera import camera_matrix
 from vidseg_utils.world.solids import visible_half_size
 
-NEAREST_CENTRE = 0.4  # depth in world units below which an object is not drawn: no object of the world comes that close
-LOG_STEP = np.log(30)  # windows of one tile differ in area by about this factor at most; smaller ones gain nothing
-PIXELS_AT_ONCE = 80_000  # of one tile: its work then stays in the processor's cache
-_CORNERS = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(8, 3)
+NEAREST_DEPTH = 0.4  # world units; an object nearer to the camera is not drawn. No object of the world comes that near.
+LOG_AREA_STEP = np.log(30)  # windows of one batch differ in area by about this factor at most; smaller is not faster
+PIXELS_PER_BATCH = 80_000  # the arrays of one batch then fit the processor's cache
+_CUBE_CORNERS = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(8, 3)
 
 
 @dataclass(frozen=True)
-class Tile:
-    """Windows of one size, h x w pixels, in pictures of U poses of an object."""
+class WindowBatch:
+    """Windows of one size, h x w pixels. Each lies around one of U poses of an object."""
 
-    poses: np.ndarray  # (U,) int64 which of the poses
-    corners: np.ndarray  # (U, 2) int64 first column and first row
-    shape: tuple[int, int]  # h, w
-    x: torch.Tensor  # (U, 1, w) int64 columns
-    y: torch.Tensor  # (U, h, 1) int64 rows
+    poses: Int[np.ndarray, "U"]  # index of the pose that each window surrounds
+    corners: Int[np.ndarray, "U 2"]  # first column and first row
+    size: tuple[int, int]  # h, w
+    columns: Int[Tensor, "U 1 w"]
+    rows: Int[Tensor, "U h 1"]
 
-    def places(self, pose: np.ndarray, *, height: int, width: int) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-        """Where the tile lies in the pictures that show its poses. pose: (F,) which pose each of F pictures shows.
+    def pixel_indices(
+        self, pose_of_frame: Int[np.ndarray, "F"], *, width: int
+    ) -> tuple[Int[np.ndarray, "G"], Int[Tensor, "G"], Int[Tensor, "G hw"]]:
+        """Find the windows in every frame that shows one of the batch's poses.
 
-        returns: (G,) numbers of those pictures; (G,) which of the tile's poses each shows; (G, h * w) places in the
-        flattened picture (H, W).
+        pose_of_frame: the pose that each of F frames shows; width: of a frame.
+        returns: the G frames that show one of the poses; the index of that pose's window in the batch; the window's
+        pixels as indices into a flattened frame.
         """
-        row = np.full(pose.max() + 1, -1)
-        row[self.poses] = np.arange(len(self.poses))
-        row = row[pose]
-        picture = (row >= 0).nonzero()[0]
-        row, corner = row[picture], self.corners[row[picture]] @ [1, width]
-        row, corner = (torch.as_tensor(a).to(self.x.device) for a in (row, corner))
-        h, w = self.shape
-        within = torch.arange(h, device=row.device)[:, None] * width + torch.arange(w, device=row.device)
-        return picture, row, corner[:, None] + within.view(-1)
+        window_of_pose = np.full(pose_of_frame.max() + 1, -1)
+        window_of_pose[self.poses] = np.arange(len(self.poses))
+        window_of_frame = window_of_pose[pose_of_frame]
+        frames = (window_of_frame >= 0).nonzero()[0]
+        windows = window_of_frame[frames]
+        first_pixel = self.corners[windows] @ [1, width]
+        windows, first_pixel = (torch.as_tensor(array).to(self.columns.device) for array in (windows, first_pixel))
+        h, w = self.size
+        offsets = torch.arange(h, device=windows.device)[:, None] * width + torch.arange(w, device=windows.device)
+        return frames, windows, first_pixel[:, None] + offsets.view(-1)
 
 
-def disc_extremes(centres: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Bounding rectangles of ellipses (or ellipsoids) in the picture, from their dual conics.
+def ellipse_bounds(
+    centres: Float[np.ndarray, "*shapes 3"], half_axes: Float[np.ndarray, "*shapes 3 K"]
+) -> Float[np.ndarray, "*shapes 2 2"]:
+    """Lowest and highest (x, y), in pixels, of the pictures of ellipses or ellipsoids, from their dual conics.
 
-    centres: (..., 3) in homogeneous pixels; axes: (..., 3, K) their K half axes likewise.
-    returns: (..., 2, 2): lowest and highest (x, y) in pixels.
+    centres and the K half axes are in homogeneous pixel coordinates.
     """
-    conic = axes @ np.swapaxes(axes, -1, -2) - centres[..., :, None] * centres[..., None, :]
+    conic = half_axes @ np.swapaxes(half_axes, -1, -2) - centres[..., :, None] * centres[..., None, :]
     middle = conic[..., :2, 2] / conic[..., 2, 2, None]
     diagonal = np.stack([conic[..., 0, 0], conic[..., 1, 1]], axis=-1) / conic[..., 2, 2, None]
-    half = np.sqrt(np.maximum(middle**2 - diagonal, 0))
-    return np.stack([middle - half, middle + half], axis=-2)
+    half_width = np.sqrt(np.maximum(middle**2 - diagonal, 0))
+    return np.stack([middle - half_width, middle + half_width], axis=-2)
 
 
 def bounding_rectangles(
-    shape: str, positions: np.ndarray, rotations: np.ndarray, *, height: int, width: int, spread: float = 0.0
-) -> np.ndarray:
-    """The pixels that an object can cover, where a pixel is its centre and all points within `spread` pixels of it.
+    shape: str,
+    positions: Float[np.ndarray, "U 3"],
+    rotations: Float[np.ndarray, "U 3 3"],
+    *,
+    height: int,
+    width: int,
+    margin_px: float = 0.0,
+) -> Int[np.ndarray, "U 4"]:
+    """The pixels that an object can cover in each of U poses, exactly.
 
-    positions: (F, 3); rotations: (F, 3, 3). returns: (F, 4) int64: first and past-the-last column, first and
-    past-the-last row; all 0 where the object is out of the picture, absent (NaN) or too near the camera.
+    A pixel counts when its centre, or a point up to `margin_px` pixels from it in x and y, can be covered.
+    returns: first and past-the-last column, first and past-the-last row; all 0 where the object is outside the
+    picture, absent (NaN) or too near to the camera.
     """
-    matrix, half = camera_matrix(height, width), visible_half_size(shape)
-    centre = positions @ matrix[:, :3].T + matrix[:, 3]  # (F, 3) in homogeneous pixels
+    matrix, half_size = camera_matrix(height, width), visible_half_size(shape)
+    centre = positions @ matrix[:, :3].T + matrix[:, 3]  # (U, 3) in homogeneous pixels
     with np.errstate(invalid="ignore", divide="ignore"):
-        axes = matrix[:, :3] @ rotations * half  # (F, 3, 3)
+        half_axes = matrix[:, :3] @ rotations * half_size  # (U, 3, 3)
         if shape == "cube":
-            corners = centre[:, None] + _CORNERS @ np.swapaxes(axes, 1, 2)  # (F, 8, 3)
-            places = corners[..., :2] / corners[..., 2:]
-            low, high = places.min(axis=1), places.max(axis=1)
+            corners = centre[:, None] + _CUBE_CORNERS @ np.swapaxes(half_axes, 1, 2)  # (U, 8, 3)
+            corners = corners[..., :2] / corners[..., 2:]
+            low, high = corners.min(axis=1), corners.max(axis=1)
         elif shape == "sphere":
-            low, high = np.moveaxis(disc_extremes(centre, axes), 1, 0)
-        else:  # the hull of its two lids
-            lids = [disc_extremes(centre + sign * axes[:, :, 1], axes[:, :, ::2]) for sign in (-1, 1)]
+            low, high = np.moveaxis(ellipse_bounds(centre, half_axes), 1, 0)
+        else:  # a cylinder is the convex hull of its two lids
+            lids = [ellipse_bounds(centre + sign * half_axes[:, :, 1], half_axes[:, :, ::2]) for sign in (-1, 1)]
             low, high = np.minimum(lids[0], lids[1])[:, 0], np.maximum(lids[0], lids[1])[:, 1]
-        low[~(centre[:, 2] > NEAREST_CENTRE)] = np.nan  # NaN too
-    return rectangles_between(low - spread, high + spread, height=height, width=width)
+        low[~(centre[:, 2] > NEAREST_DEPTH)] = np.nan  # also where the depth is NaN
+    return pixels_between(low - margin_px, high + margin_px, height=height, width=width)
 
 
-def rectangles_between(low: np.ndarray, high: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """Pixels whose centres (at .5) lie between the places low and high (F, 2): rectangles (F, 4) as above."""
+def pixels_between(
+    low: Float[np.ndarray, "U 2"], high: Float[np.ndarray, "U 2"], *, height: int, width: int
+) -> Int[np.ndarray, "U 4"]:
+    """Rectangles, as of `bounding_rectangles`, of the pixels whose centres (at .5) lie between (x, y) low and high."""
     size = np.array([width, height])
     with np.errstate(invalid="ignore"):
         first = np.clip(np.nan_to_num(np.ceil(low - 0.5)), 0, size)
@@ -93,20 +109,22 @@ def rectangles_between(low: np.ndarray, high: np.ndarray, *, height: int, width:
     return rectangles
 
 
-def tiles(rectangles: np.ndarray, *, width: int, height: int, device: torch.device | str) -> list[Tile]:
-    """Windows around rectangles (U, 4), sorted into a few sizes; none around empty rectangles."""
-    x0, x1, y0, y1 = rectangles.T
-    area = (x1 - x0) * (y1 - y0)
-    size_class = np.where(area > 0, np.round(np.log(np.maximum(area, 1)) / LOG_STEP), -1)
-    made = []
+def batch_windows(
+    rectangles: Int[np.ndarray, "U 4"], *, width: int, height: int, device: torch.device | str
+) -> list[WindowBatch]:
+    """Windows around the rectangles of U poses, grouped into a few sizes. An empty rectangle gets no window."""
+    left, right, top, bottom = rectangles.T
+    area = (right - left) * (bottom - top)
+    size_class = np.where(area > 0, np.round(np.log(np.maximum(area, 1)) / LOG_AREA_STEP), -1)
+    batches = []
     for value in np.unique(size_class[size_class >= 0]):
         poses = (size_class == value).nonzero()[0]
-        w, h = (x1 - x0)[poses].max(), (y1 - y0)[poses].max()
-        corners = np.stack([np.minimum(x0[poses], width - w), np.minimum(y0[poses], height - h)], axis=1)
-        x, y = torch.as_tensor(corners.T).to(device)[:, :, None, None]
-        x, y = x + torch.arange(w, device=device), y + torch.arange(h, device=device)[:, None]
-        step = max(1, PIXELS_AT_ONCE // int(w * h))
-        for start in range(0, len(poses), step):
-            some = slice(start, start + step)
-            made.append(Tile(poses[some], corners[some], (int(h), int(w)), x[some], y[some]))
-    return made
+        w, h = (right - left)[poses].max(), (bottom - top)[poses].max()
+        corners = np.stack([np.minimum(left[poses], width - w), np.minimum(top[poses], height - h)], axis=1)
+        columns, rows = torch.as_tensor(corners.T).to(device)[:, :, None, None]
+        columns, rows = columns + torch.arange(w, device=device), rows + torch.arange(h, device=device)[:, None]
+        windows_per_batch = max(1, PIXELS_PER_BATCH // int(w * h))
+        for start in range(0, len(poses), windows_per_batch):
+            part = slice(start, start + windows_per_batch)
+            batches.append(WindowBatch(poses[part], corners[part], (int(h), int(w)), columns[part], rows[part]))
+    return batches

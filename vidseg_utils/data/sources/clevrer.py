@@ -21,7 +21,7 @@ from vidseg_utils.data.layout import LABELLED, RECORD, scan_split, write_video
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import in_order, n_cores
 from vidseg_utils.data.resize import area_scale
-from vidseg_utils.renderer.batch import render_masks
+from vidseg_utils.renderer.masks import render_masks
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH
 from vidseg_utils.world.trajectory import read_annotation
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.models import build_model, parameter_count, translators
-from vidseg_utils.models.location_maps import place_losses
+from vidseg_utils.models.location_maps import location_losses
 from vidseg_utils.models.translators import dilated_depthwise
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPSizes, parse_configuration
@@ -63,7 +63,7 @@ def mask_simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callab
     config = {**parse_configuration(sizes.configuration), "shrink": sizes.shrink}
     return (
         lambda: build_model("mask_simvp", residual=True, translator="gsta", **config),
-        lambda model: place_losses(model(past, as_places=True), future).mean(),
+        lambda model: location_losses(model(past, as_location_maps=True), future).mean(),
     )
 
 

@@ -5,8 +5,14 @@ import torch
 
 from vidseg_utils.models import build_model
 from vidseg_utils.models.layers import parameter_count
-from vidseg_utils.models.location_maps import NEVER, own_channels, place_losses
-from vidseg_utils.models.mask_simvp import REPRESENTATIONS, decide, objects_of, only_seen, seen_classes
+from vidseg_utils.models.location_maps import IMPOSSIBLE_LOGIT, location_losses, to_channel_indices
+from vidseg_utils.models.mask_simvp import (
+    REPRESENTATIONS,
+    index_objects,
+    scores_to_masks,
+    seen_classes,
+    suppress_unseen_classes,
+)
 from vidseg_utils.training.losses import build_loss
 
 SMALL = {"n_frames": 3, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2}
@@ -33,31 +39,33 @@ def test_masks_in_scores_of_the_same_size_out(representation):
     masks, channels = moving(3), 1 if representation == "number" else 49
     network = model(representation).eval()
     assert network(masks).shape == (2, 3, channels, 16, 24)
-    torch.testing.assert_close(network(masks, last=1), network(masks)[:, -1:])
-    answer = decide(network(masks))
+    torch.testing.assert_close(network(masks, last_frames=1), network(masks)[:, -1:])
+    answer = scores_to_masks(network(masks))
     assert answer.shape == (2, 3, 16, 24)
     assert 0 <= answer.min() <= answer.max() < 49
 
 
 @pytest.mark.parametrize("representation", ["number", "one_hot"])
-def test_residual_begins_as_copy_last(representation):
+def test_residual_starts_as_copy_last(representation):
     masks = moving(3)
     expected = masks[:, -1:].expand_as(masks).long()
     numbers = model(representation, residual=True)(masks)
     rounding = 0.5 if representation == "number" else 0.0  # class numbers are floored, also 2.9999998
-    answer = decide(numbers + rounding)
+    answer = scores_to_masks(numbers + rounding)
     torch.testing.assert_close(answer, expected)
 
 
-def sure(network):
-    """The straight line that it begins with, without a doubt about it."""
+def certain(network):
+    """The straight motion that training starts from, with a small spread."""
     torch.nn.init.constant_(network.log_spread, -2)
     return network
 
 
-def test_residual_begins_with_objects_on_a_straight_line():
+def test_residual_starts_from_objects_in_straight_motion():
     clip = moving()[:1]
-    torch.testing.assert_close(decide(sure(model("objects", residual=True))(clip[:, :3])), clip[:, 3:].long())
+    torch.testing.assert_close(
+        scores_to_masks(certain(model("objects", residual=True))(clip[:, :3])), clip[:, 3:].long()
+    )
 
 
 @pytest.mark.parametrize("representation", ["number", "one_hot"])
@@ -82,7 +90,7 @@ def test_unknown_pixels_count_as_background(representation):
 
 def loss_of(network, past, future):
     if network.representation == "objects":
-        return place_losses(network(past, as_places=True), future).mean()
+        return location_losses(network(past, as_location_maps=True), future).mean()
     if network.representation == "number":
         return build_loss("mse", last_frame_weight=3)(network(past), future[:, :, None].float())
     return build_loss("cross_entropy", last_frame_weight=3)(network(past), future)
@@ -103,20 +111,20 @@ def test_one_batch_is_overfitted_with_gradients_everywhere(representation):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
     assert loss < 0.3 * first
     if representation == "objects":
-        hit = decide(network(past))[:, -1] == future[:, -1]
+        hit = scores_to_masks(network(past))[:, -1] == future[:, -1]
         copied = past[:, -1] == future[:, -1]
         assert (~hit).sum() < 0.5 * (~copied).sum()
 
 
-def test_the_line_learns_its_length_and_its_spread():
+def test_straight_motion_learns_its_speed_and_its_spread():
     network, clip = model("objects", residual=True), moving()
     loss_of(network, clip[:, :3], clip[:, 3:]).backward()
-    assert network.stride.grad.abs().min() > 0
+    assert network.speed_factor.grad.abs().min() > 0
     assert network.log_spread.grad.abs().min() > 0
 
 
 def test_parameter_counts():
-    """Those of the course's networks, with the line's 2 x 11."""
+    """Those of the course's networks, with 2 x 11 for straight motion."""
     sizes = {"n_s": 2, "n_t": 3, "hid_s": 8, "hid_t": 64, "translator": "gsta"}
     assert parameter_count(build_model("mask_simvp", representation="objects", residual=True, **sizes)) == 370_864
     sizes = {"n_s": 4, "n_t": 8, "hid_s": 64, "hid_t": 256, "groups": 7}
@@ -132,41 +140,41 @@ def test_state_round_trip_gives_the_same_answer_bit_for_bit():
     assert torch.equal(network.eval()(moving(3)), other.eval()(moving(3)))
 
 
-def test_objects_of_the_past_alone_can_be_forecast():
+def test_only_objects_of_the_past_can_be_forecast():
     logits = model("objects")(moving(3))
-    possible = (logits > NEVER).flatten(3).any(dim=3).all(dim=1)  # (2, 49)
+    possible = (logits > IMPOSSIBLE_LOGIT).flatten(3).any(dim=3).all(dim=1)  # (2, 49)
     assert [clip.nonzero().flatten().tolist() for clip in possible] == [[0, 5, 20], [0, 5, 40]]
 
 
-def test_an_object_is_forecast_alike_whatever_its_clip_stands_beside():
+def test_a_forecast_does_not_depend_on_the_other_clips_of_the_batch():
     network = model("objects").eval()
     torch.testing.assert_close(network(moving(3))[:1], network(moving(3)[:1]))
 
 
 def test_an_empty_scene_stays_empty():
     network = model("objects", residual=True)
-    assert not decide(network(torch.zeros(1, 3, 16, 24, dtype=torch.long))).any()
+    assert not scores_to_masks(network(torch.zeros(1, 3, 16, 24, dtype=torch.long))).any()
 
 
-def test_a_few_stray_pixels_are_no_object():
+def test_a_few_stray_pixels_are_not_an_object():
     masks = torch.zeros(1, 11, 80, 120, dtype=torch.long)
     masks[0, 0, 0, :5] = 7
     masks[0, :, 10:20, 10:20] = 8
     assert seen_classes(masks)[0].nonzero().flatten().tolist() == [0, 8]
 
 
-def test_the_class_filter_forbids_what_the_past_does_not_show():
+def test_the_class_filter_suppresses_classes_that_the_past_does_not_show():
     logits = torch.zeros(1, 1, 49, 16, 24)
     logits[:, :, 30] = 5
     logits[:, :, 20] = 1
-    assert (decide(only_seen(logits, moving(3)[:1])) == 20).all()
+    assert (scores_to_masks(suppress_unseen_classes(logits, moving(3)[:1])) == 20).all()
     logits[:, :, 0] = 2
-    assert (decide(only_seen(logits, moving(3)[:1])) == 0).all()
+    assert (scores_to_masks(suppress_unseen_classes(logits, moving(3)[:1])) == 0).all()
 
 
 def test_class_numbers_are_floored_into_the_classes():
     numbers = torch.tensor([-3.0, 0.99, 16.99, 17.0, 60.0]).view(1, 1, 1, 1, 5)
-    assert decide(numbers).flatten().tolist() == [0, 0, 16, 17, 48]
+    assert scores_to_masks(numbers).flatten().tolist() == [0, 0, 16, 17, 48]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +185,7 @@ def test_class_numbers_are_floored_into_the_classes():
         (torch.zeros(3, 16, 24, dtype=torch.long), r"expected masks \(B, T, H, W\)"),
     ],
 )
-def test_wrong_masks_are_refused(masks, message):
+def test_wrong_masks_are_refused(masks, message, unchecked_shapes):
     with pytest.raises(ValueError, match=message):
         model("objects")(masks)
 
@@ -188,11 +196,11 @@ def test_an_unknown_representation_lists_the_choices():
         build_model("mask_simvp", representation="words")
 
 
-def test_a_clips_objects_are_its_own_channels():
+def test_each_clip_has_its_own_objects_as_channels():
     masks = moving(3).long()
     masks[1][masks[1] == IDS[0]] = 0  # the second clip has one object only
-    ids, clip, channel = objects_of(masks)
+    ids, clip_index, channel = index_objects(masks)
     assert ids.tolist() == [[0, 5, 20], [0, 40, 255]]
-    assert list(zip(clip.tolist(), channel.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 1)]
+    assert list(zip(clip_index.tolist(), channel.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 1)]
     target = torch.tensor([[[[0, 5, 20, 40, 255]]], [[[0, 5, 20, 40, 255]]]], dtype=torch.uint8)
-    assert own_channels(target, ids).flatten(1).tolist() == [[0, 1, 2, 255, 255], [0, 255, 255, 1, 255]]
+    assert to_channel_indices(target, ids).flatten(1).tolist() == [[0, 1, 2, 255, 255], [0, 255, 255, 1, 255]]

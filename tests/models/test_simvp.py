@@ -45,9 +45,9 @@ def test_any_number_of_layers_keeps_the_size(translator, n_s, n_t):
 def test_decoding_only_the_last_frames_gives_those_of_all():
     model = build_model("simvp", in_shape=(4, 3, 16, 16), **SMALL).eval()
     frames = torch.rand(2, 4, 3, 16, 16)
-    torch.testing.assert_close(model(frames, last=1), model(frames)[:, -1:])
-    with pytest.raises(ValueError, match="last must be between 1 and 4, got 5"):
-        model(frames, last=5)
+    torch.testing.assert_close(model(frames, last_frames=1), model(frames)[:, -1:])
+    with pytest.raises(ValueError, match="last_frames must be between 1 and 4, got 5"):
+        model(frames, last_frames=5)
 
 
 @pytest.mark.parametrize("translator", ["inception", "gsta"])

@@ -8,10 +8,10 @@ import torch
 
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models import build_model
-from vidseg_utils.models.location_maps import moved
+from vidseg_utils.models.location_maps import move_masks
 from vidseg_utils.paths import read_json
 from vidseg_utils.systems import SYSTEMS, Workspace, build_system
-from vidseg_utils.systems.mask_simvp.forecast import forecast_last, forecast_places, forecast_scores
+from vidseg_utils.systems.mask_simvp.forecast import forecast_last, forecast_location_maps, forecast_scores
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe, loss_then_jaccard, parse_configuration
 from vidseg_utils.systems.mask_simvp.system import UnetMaskSimVP, UnetMaskSimVPMSE, UnetMaskSimVPRollout
 from vidseg_utils.systems.pseudo_labels import label_split
@@ -51,9 +51,9 @@ def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
         clip[:, t, 6:11, 2 + t : 7 + t] = 30
     past, future = clip[:, :11], clip[:, 11:]
     model = tiny(ahead=ahead)
-    steps = forecast_places(model, past, ahead=ahead)
-    assert [places.logits.shape[1] for places in steps] == ([1] * 11 if ahead == 1 else [4, 4, 3])
-    torch.testing.assert_close(torch.cat([moved(places) for places in steps], dim=1), future.long())
+    steps = forecast_location_maps(model, past, ahead=ahead)
+    assert [maps.logits.shape[1] for maps in steps] == ([1] * 11 if ahead == 1 else [4, 4, 3])
+    torch.testing.assert_close(torch.cat([move_masks(maps) for maps in steps], dim=1), future.long())
     forecast = forecast_scores(model, past, ahead=ahead).argmax(dim=2)
     assert (forecast == 30)[future == 30].all()  # and doubt around it
     torch.testing.assert_close(forecast_last(model, past, ahead=ahead), forecast[:, -1])

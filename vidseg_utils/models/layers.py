@@ -40,6 +40,12 @@ def pad_to_multiple(images: torch.Tensor, *, multiple: int, at_least: int = 1) -
     return padded.unflatten(0, leading) if leading else padded  # (..., C, H', W')
 
 
+def zero_init(layer: nn.Conv2d) -> None:
+    """Set weights and bias to 0, so that a residual model starts as copy-last."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 def fold_frames(frames: torch.Tensor) -> torch.Tensor:
     """(B, T, C, H, W) -> (B*T, C, H, W): a layer for images then works on every frame alone."""
     return rearrange(frames, "b t c h w -> (b t) c h w")

@@ -116,23 +116,23 @@ class SimVP(nn.Module):
             nn.init.zeros_(self.decoder.readout.weight)  # so that it begins as copy-last
             nn.init.zeros_(self.decoder.readout.bias)
 
-    def forward(self, frames: torch.Tensor, last: int | None = None) -> torch.Tensor:
+    def forward(self, frames: torch.Tensor, last_frames: int | None = None) -> torch.Tensor:
         """Forecast.
 
         frames: (B, T, C, H, W) float; frames in [0, 1], or one-hot masks
-        last: decode only the last so many frames (the loss on frame 21 alone needs no other)
-        returns: (B, T, out_channels, H, W), or (B, last, out_channels, H, W); no activation at the end
+        last_frames: decode only that many frames, the last ones (the loss on frame 21 alone needs no other)
+        returns: (B, T, out_channels, H, W), or (B, last_frames, out_channels, H, W); no activation at the end
         Raises ValueError for another number of frames or channels, or a size that is not divisible.
         """
         self._check(frames)
-        if last is not None and not 1 <= last <= self.n_frames:
-            raise ValueError(f"last must be between 1 and {self.n_frames}, got {last}")
+        if last_frames is not None and not 1 <= last_frames <= self.n_frames:
+            raise ValueError(f"last_frames must be between 1 and {self.n_frames}, got {last_frames}")
         latent, skip = self.encoder(fold_frames(frames))  # (B*T, hid_s, h, w), (B*T, hid_s, H, W)
         mixed = self.translator(rearrange(latent, "(b t) c h w -> b (t c) h w", t=self.n_frames))
         mixed = rearrange(mixed, "b (t c) h w -> b t c h w", t=self.n_frames)
         skip = unfold_frames(skip, n_frames=self.n_frames)
-        if last is not None:
-            mixed, skip = mixed[:, -last:], skip[:, -last:]  # (B, last, hid_s, …)
+        if last_frames is not None:
+            mixed, skip = mixed[:, -last_frames:], skip[:, -last_frames:]  # (B, last_frames, hid_s, …)
         future = self.decoder(fold_frames(mixed), fold_frames(skip))  # (B*T, out_channels, H, W)
         future = unfold_frames(future, n_frames=mixed.shape[1])
         return frames[:, -1:] + future if self.residual else future

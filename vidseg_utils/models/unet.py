@@ -5,7 +5,8 @@ convolutions and BatchNorm, so that the answer is as large as the picture.
 """
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidseg_utils.checks import check_choice, check_positive
@@ -25,13 +26,13 @@ class Up(nn.Module):
             self.up = nn.ConvTranspose2d(in_channels, in_channels // 2, kernel_size=2, stride=2)
             self.conv = DoubleConv(in_channels, out_channels)
 
-    def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         """deep: (B, C, h, w), skip: (B, C', 2h, 2w) -> (B, out, 2h, 2w)."""
         return self.conv(torch.cat([skip, self.up(deep)], dim=1))
 
 
-def class_parts() -> torch.Tensor:
-    """(49, 14): which parts each class is made of: the background, or one of 3 shapes, 2 materials and 8 colours."""
+def class_attribute_matrix() -> Float[Tensor, "49 14"]:
+    """1 where a class has an attribute: column 0 the background, then 3 shapes, 2 materials and 8 colours."""
     parts = torch.zeros(N_CLASSES, 1 + len(SHAPES) + len(MATERIALS) + len(COLOURS))
     parts[BACKGROUND, 0] = 1
     for class_id in range(1, N_CLASSES):
@@ -48,11 +49,11 @@ class FactoredHead(nn.Module):
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
-        sums = class_parts()
+        sums = class_attribute_matrix()
         self.scores = nn.Conv2d(in_channels, sums.shape[1], kernel_size=1)
         self.register_buffer("sums", sums[:, :, None, None], persistent=False)  # (49, 14, 1, 1)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """features: (B, C, H, W) -> (B, 49, H, W) logits."""
         return F.conv2d(self.scores(features), self.sums)
 
@@ -91,7 +92,7 @@ class UNet(nn.Module):
         self.up4 = Up(2 * c, c, bilinear=bilinear)
         self.head = FactoredHead(c) if head == "factored" else nn.Conv2d(c, n_classes, kernel_size=1)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Score every class at every pixel.
 
         images: (B, C, H, W) float in [0, 1], any H and W

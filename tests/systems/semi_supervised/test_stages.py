@@ -156,7 +156,7 @@ def test_the_published_size_has_its_parameters():
     with torch.device("meta"):
         network = fresh_forecaster(get_profile("gpu"), start=None)
     assert parameter_count(network) == 16_000_561
-    assert network(torch.empty(2, 11, 3, 160, 240, device="meta"), last=1).shape == (2, 1, 49, 160, 240)
+    assert network(torch.empty(2, 11, 3, 160, 240, device="meta"), last_frames=1).shape == (2, 1, 49, 160, 240)
 
 
 def test_every_weight_gets_a_finite_gradient():
@@ -198,10 +198,10 @@ class Says(nn.Module):
         super().__init__()
         self.class_id = class_id
 
-    def forward(self, images, last=None):
+    def forward(self, images, last_frames=None):
         logits = torch.zeros(*images.shape[:-3], 49, *images.shape[-2:])
         logits[..., self.class_id, :, : images.shape[-1] // 2] = 9
-        return logits if last is None else logits[:, -last:]
+        return logits if last_frames is None else logits[:, -last_frames:]
 
 
 def test_what_is_known_comes_from_the_segmenter_alone():

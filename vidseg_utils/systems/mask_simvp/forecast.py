@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from vidseg_utils.models import rollout
-from vidseg_utils.models.location_maps import Places, moved, paint
-from vidseg_utils.models.mask_simvp import decide, only_seen
+from vidseg_utils.models.location_maps import LocationMaps, maps_to_logits, move_masks
+from vidseg_utils.models.mask_simvp import scores_to_masks, suppress_unseen_classes
 from vidseg_utils.task import FUTURE_FRAMES
 
 
@@ -25,29 +25,29 @@ def forecast_scores(
         return model(past)
     how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
     if getattr(model, "representation", None) == "objects":
-        return torch.cat([paint(places) for places in forecast_places(model, past, **how)], dim=1)
-    return rollout(model, past, FUTURE_FRAMES, feedback=decide, **how)
+        return torch.cat([maps_to_logits(maps) for maps in forecast_location_maps(model, past, **how)], dim=1)
+    return rollout(model, past, FUTURE_FRAMES, feedback=scores_to_masks, **how)
 
 
-def forecast_places(
+def forecast_location_maps(
     model: nn.Module,
     past: Tensor,
     *,
     ahead: int = FUTURE_FRAMES,
     truth: Tensor | None = None,
     truth_probability: float = 0.0,
-) -> list[Places]:
-    """As `forecast_scores`, for "objects": where they will be, in steps of `ahead` frames up to frame 21.
+) -> list[LocationMaps]:
+    """As `forecast_scores`, for "objects": their location maps, in steps of `ahead` frames up to frame 21.
 
-    What is fed back is each object's last mask, moved: painted chances would grow from step to step.
+    Each step is fed the objects' last masks, moved. Masks drawn from the logits would grow from step to step.
     """
     if ahead == FUTURE_FRAMES:
-        return [model(past, as_places=True)]
-    steps: list[Places] = []
+        return [model(past, as_location_maps=True)]
+    steps: list[LocationMaps] = []
 
     def next_masks(window: Tensor) -> Tensor:
-        steps.append(model(window, last=ahead, as_places=True))
-        return moved(steps[-1])
+        steps.append(model(window, last_frames=ahead, as_location_maps=True))
+        return move_masks(steps[-1])
 
     rollout(next_masks, past, FUTURE_FRAMES, ahead=ahead, truth=truth, truth_probability=truth_probability)
     rest = FUTURE_FRAMES - ahead * (len(steps) - 1)  # the last step may reach beyond frame 21
@@ -56,10 +56,14 @@ def forecast_places(
 
 def forecast_last(model: nn.Module, past: Tensor, *, ahead: int = FUTURE_FRAMES) -> Tensor:
     """past: (B, 11, H, W) class ids -> (B, H, W), those of frame 21; logits go through the class filter first."""
-    return last_mask(model(past, last=1) if ahead == FUTURE_FRAMES else forecast_scores(model, past, ahead=ahead), past)
+    scores = model(past, last_frames=1) if ahead == FUTURE_FRAMES else forecast_scores(model, past, ahead=ahead)
+    return last_mask(scores, past)
 
 
-def last_mask(forecast: Tensor | Places, past: Tensor) -> Tensor:
-    """Scores (B, T, 49 or 1, H, W) or places -> the class ids (B, H, W) of the last frame, none that the past lacks."""
-    last = paint(forecast, last=1) if isinstance(forecast, Places) else forecast[:, -1:]
-    return decide(last if last.shape[2] == 1 else only_seen(last, past))[:, 0]
+def last_mask(forecast: Tensor | LocationMaps, past: Tensor) -> Tensor:
+    """Class ids (B, H, W) of the last frame, without classes that the past lacks.
+
+    forecast: scores (B, T, 49 or 1, H, W) or location maps
+    """
+    last = maps_to_logits(forecast, last_frames=1) if isinstance(forecast, LocationMaps) else forecast[:, -1:]
+    return scores_to_masks(last if last.shape[2] == 1 else suppress_unseen_classes(last, past))[:, 0]

@@ -15,9 +15,9 @@ from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.datasets import MaskDataset
 from vidseg_utils.metrics.masks import confusion_matrix, jaccard_of
 from vidseg_utils.models import checkpointed
-from vidseg_utils.models.location_maps import Places, place_losses
+from vidseg_utils.models.location_maps import LocationMaps, location_losses
 from vidseg_utils.profiles import Sizes, by_profile
-from vidseg_utils.systems.mask_simvp.forecast import forecast_places, forecast_scores, last_mask
+from vidseg_utils.systems.mask_simvp.forecast import forecast_location_maps, forecast_scores, last_mask
 from vidseg_utils.systems.pseudo_labels import label_split
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.simvp_unet import SimVPSizes
@@ -142,7 +142,7 @@ class MaskSimVPRecipe(Recipe):
 
     def forecast_loss(
         self, network: nn.Module, past: Tensor, future: Tensor, *, truth_probability: float = 0.0
-    ) -> tuple[Tensor, Tensor | Places]:
+    ) -> tuple[Tensor, Tensor | LocationMaps]:
         """past, future: (B, 11, H, W) -> the loss by `mask_loss`, and the forecast for `last_mask`.
 
         truth_probability: how often a rollout is fed the truth
@@ -151,8 +151,8 @@ class MaskSimVPRecipe(Recipe):
         network = network if self.ahead == FUTURE_FRAMES else checkpointed(network)
         rollout_settings = {"ahead": self.ahead, "truth": truth, "truth_probability": truth_probability}
         if self.by_object:
-            steps = forecast_places(network, past, **rollout_settings)
-            losses = [place_losses(*step) for step in zip(steps, future.split(self.ahead, dim=1), strict=True)]
+            steps = forecast_location_maps(network, past, **rollout_settings)
+            losses = [location_losses(*step) for step in zip(steps, future.split(self.ahead, dim=1), strict=True)]
             return self.criterion(torch.cat(losses)), steps[-1]
         scores = forecast_scores(network, past, **rollout_settings)
         return self.criterion(scores, future), scores

@@ -55,7 +55,7 @@ def class_logits(network: nn.Module, past: Tensor, last_mask: Tensor, *, residua
     residual: forecast what changes since `last_mask` (not published; what a few minutes of training need)
     returns: (B, 49, H, W)
     """
-    logits = network(past, last=1)[:, 0]
+    logits = network(past, last_frames=1)[:, 0]
     if not residual:
         return logits
     last_mask = last_mask.long().where(last_mask < N_CLASSES, BACKGROUND)

@@ -1,6 +1,6 @@
-"""The 49 classes: background, and every (shape, material, colour) of the CLEVRER world.
+"""The 49 classes: background, and every combination of shape, material and colour in the CLEVRER world.
 
-No two objects of one video share a class, so a class id is also an object's identity through time.
+No two objects of a video have the same class, so a class id also identifies an object through the frames.
 """
 
 import colorsys
@@ -10,7 +10,7 @@ import numpy as np
 SHAPES = ("cube", "sphere", "cylinder")
 MATERIALS = ("metal", "rubber")
 COLOURS = ("gray", "red", "blue", "green", "brown", "cyan", "purple", "yellow")
-COLOUR_RGB = (
+COLOUR_RGB = (  # of COLOURS, from the CLEVR generator (properties.json)
     (87, 87, 87),
     (173, 35, 35),
     (42, 75, 215),
@@ -22,11 +22,12 @@ COLOUR_RGB = (
 )
 BACKGROUND = 0
 N_CLASSES = 1 + len(SHAPES) * len(MATERIALS) * len(COLOURS)  # 49
-IGNORE_INDEX = 255  # pixels with this label count neither in a loss nor in a score
+IGNORE_INDEX = 255  # losses and scores leave out pixels with this label
+_IDS_PER_SHAPE, _IDS_PER_MATERIAL = len(MATERIALS) * len(COLOURS), len(COLOURS)
 
 
 def class_id(shape: str, material: str, colour: str) -> int:
-    """The id (1..48) of an object's class. Raises ValueError for a name that is not in the world."""
+    """The id (1..48) of an object class. Raises ValueError with the choices for an unknown name."""
     for value, choices, kind in (
         (shape, SHAPES, "shape"),
         (material, MATERIALS, "material"),
@@ -34,30 +35,31 @@ def class_id(shape: str, material: str, colour: str) -> int:
     ):
         if value not in choices:
             raise ValueError(f"unknown {kind} {value!r}; choose from {list(choices)}")
-    return 1 + SHAPES.index(shape) * 16 + MATERIALS.index(material) * 8 + COLOURS.index(colour)
+    shape_start = 1 + SHAPES.index(shape) * _IDS_PER_SHAPE
+    return shape_start + MATERIALS.index(material) * _IDS_PER_MATERIAL + COLOURS.index(colour)
 
 
-def shape_code(class_ids: np.ndarray) -> np.ndarray:
-    """Position in SHAPES of each object's shape: ids 1..48 of any array shape -> ints 0..2."""
-    return (np.asarray(class_ids).astype(int) - 1) // (len(MATERIALS) * len(COLOURS))
+def shape_code(class_ids: np.ndarray | int) -> np.ndarray:
+    """Index in SHAPES (0..2) of each class id (1..48), in an array of any shape."""
+    return (np.asarray(class_ids).astype(int) - 1) // _IDS_PER_SHAPE
 
 
-def material_code(class_ids: np.ndarray) -> np.ndarray:
-    """Position in MATERIALS of each object's material: ids 1..48 of any array shape -> ints 0..1."""
-    return (np.asarray(class_ids).astype(int) - 1) // len(COLOURS) % len(MATERIALS)
+def material_code(class_ids: np.ndarray | int) -> np.ndarray:
+    """Index in MATERIALS (0..1) of each class id (1..48), in an array of any shape."""
+    return (np.asarray(class_ids).astype(int) - 1) // _IDS_PER_MATERIAL % len(MATERIALS)
 
 
 def class_attributes(class_id: int) -> tuple[str, str, str]:
-    """(shape, material, colour) of an object's class id (1..48); the inverse of `class_id`."""
+    """(shape, material, colour) of a class id (1..48); the inverse of `class_id`. Raises ValueError for another id."""
     if not 1 <= class_id < N_CLASSES:
-        raise ValueError(f"class id {class_id} is no object; ids run from 1 to {N_CLASSES - 1}")
-    shape, rest = divmod(int(class_id) - 1, 16)
-    material, colour = divmod(rest, 8)
+        raise ValueError(f"class id {class_id} is not an object; object ids run from 1 to {N_CLASSES - 1}")
+    shape, rest = divmod(int(class_id) - 1, _IDS_PER_SHAPE)
+    material, colour = divmod(rest, _IDS_PER_MATERIAL)
     return SHAPES[shape], MATERIALS[material], COLOURS[colour]
 
 
 def class_name(class_id: int) -> str:
-    """Such as "red metal cube", or "background" for 0."""
+    """The name of a class id (0..48), such as "red metal cube"; 0 is "background"."""
     if class_id == BACKGROUND:
         return "background"
     shape, material, colour = class_attributes(class_id)
@@ -65,10 +67,10 @@ def class_name(class_id: int) -> str:
 
 
 def _palette() -> np.ndarray:
-    """The real object colours; metal lighter than rubber, and each shape a step of lightness apart."""
-    palette = [(0, 0, 0)]
-    for id_ in range(1, N_CLASSES):
-        shape, material, colour = class_attributes(id_)
+    """The real object colours, with a lightness that depends on shape and material: metal is lighter than rubber."""
+    palette: list[tuple[int, ...]] = [(0, 0, 0)]
+    for object_id in range(1, N_CLASSES):
+        shape, material, colour = class_attributes(object_id)
         hue, lightness, saturation = colorsys.rgb_to_hls(*(v / 255 for v in COLOUR_RGB[COLOURS.index(colour)]))
         lightness += 0.07 * (SHAPES.index(shape) - 1) + (0.12 if material == "metal" else 0.0)
         rgb = colorsys.hls_to_rgb(hue, min(max(lightness, 0.12), 0.88), saturation)

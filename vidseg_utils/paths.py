@@ -1,7 +1,7 @@
 """Where data, runs and figures are, and how files are written atomically.
 
-Everything is found from the package (or from $VIDSEG_HOME), never from the current folder, because papermill,
-nbval and a shell each start somewhere else.
+Paths start from the package or from $VIDSEG_HOME, never from the current folder, because papermill, nbval and a shell
+each start in another one.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """$VIDSEG_HOME if set; else the checkout that holds the package; else ~/vidseg (an installed package)."""
+    """$VIDSEG_HOME if it is set; else the checkout that holds the package; else (for an installed package) ~/vidseg."""
     if configured := os.environ.get("VIDSEG_HOME"):
         return Path(configured).expanduser().resolve()
     checkout = Path(__file__).resolve().parents[1]
@@ -22,17 +22,30 @@ def home() -> Path:
 
 
 def data_dir() -> Path:
-    """Folder of the data sets, one sub-folder a set."""
+    """Folder of the data sets, one subfolder each."""
     return home() / "data"
 
 
 def runs_dir() -> Path:
-    """Folder of the runs, one sub-folder a run."""
+    """Folder of the run folders."""
     return home() / "runs"
 
 
+def notebook_run_folder(notebook: str, profile: str, name: str = "auto") -> Path:
+    """The run folder of a notebook, whether it runs in Jupyter, from the command line or in a sweep.
+
+    notebook: its file name without .ipynb; profile: a profile's name
+    name: of the run folder; "auto": NOTEBOOK-PROFILE, such as 02_unet_segmentation-cpu
+    Raises ValueError for a name that is not a plain folder name.
+    """
+    default = f"{notebook}-{profile}"
+    if name != "auto" and (not name or Path(name).name != name or name.startswith(".")):
+        raise ValueError(f"run {name!r} is not a plain folder name; give one such as {default!r}")
+    return runs_dir() / (default if name == "auto" else name)
+
+
 def figures_dir() -> Path:
-    """Folder of the pictures that the README shows."""
+    """Folder of the pictures that README and docs show."""
     return home() / "figures"
 
 
@@ -59,20 +72,20 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
 
 def write_json(path: Path | str, value: object, *, indent: int | None = 2) -> None:
-    """Write `value` as JSON atomically; `indent=None` is for files that only programs read."""
+    """Write `value` as JSON atomically; `indent=None` writes one line, for files that only programs read."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path | str) -> dict:
-    """Read a JSON object. Raises ValueError naming the file when it is none, FileNotFoundError when it is missing."""
+    """Read a JSON object. Raises ValueError that names the file if it is not one, FileNotFoundError without file."""
     path = Path(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
     except RecursionError:
-        raise ValueError(f"{path} is nested too deeply to be one of ours") from None
+        raise ValueError(f"{path} is nested too deeply to be a file of this package") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds a JSON {type(value).__name__}, not an object")
     return value

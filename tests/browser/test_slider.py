@@ -1,4 +1,4 @@
-"""Proves in a real browser, in a real JupyterLab, that moving a slider changes the picture; needs Chromium."""
+"""Proves in a real browser and a real JupyterLab that moving a slider changes the picture. Needs Chromium."""
 
 import contextlib
 import json
@@ -13,13 +13,13 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from vidseg_utils.running.execute import execute
+from vidseg_utils.running.execute import execute_copy
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run")
 FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 TOKEN = "a-token-of-this-test"
-SECONDS = 120  # until something is taken for hung; a slow machine needs 20 for JupyterLab's first page
+SECONDS = 120  # time limit of each step; a slow machine needs 20 for the first page of JupyterLab
 
 CLIP = """
 import numpy as np
@@ -31,7 +31,7 @@ for t in range(6):
 show_clip_sliders(frames, masks)
 """
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the slider is not tried in a browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
 
@@ -43,7 +43,7 @@ def lab(tmp_path_factory):
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = new_notebook(cells=[new_code_cell(CLIP.strip())], metadata={"kernelspec": kernel})
     nbformat.write(notebook, folder / "live.ipynb")
-    execute(folder / "live.ipynb", folder / "saved.ipynb", parameters={}, progress=False)
+    execute_copy(folder / "live.ipynb", folder / "saved.ipynb", parameters={}, progress=False)
     own = {f"JUPYTER_{name}_DIR": str(folder / ".jupyter" / name) for name in ("CONFIG", "RUNTIME")}
     own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".jupyter"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".jupyter")}
     options = ["--no-browser", "--allow-root", "--ServerApp.port=0", f"--IdentityProvider.token={TOKEN}"]
@@ -60,7 +60,7 @@ def lab(tmp_path_factory):
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(20)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)  # whatever it left: its own group only
+            os.killpg(server.pid, signal.SIGKILL)  # children that it left, all in its own group
         server.wait()
 
 
@@ -90,7 +90,7 @@ def open_notebook(page, lab, name):
 
 
 def run_first_cell(page):
-    """Press Shift+Enter until it counts: JupyterLab drops the key while its kernel is still connecting."""
+    """Press Shift+Enter until the cell runs: JupyterLab ignores the key while its kernel is still connecting."""
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first
     end = time.monotonic() + SECONDS
@@ -115,7 +115,7 @@ def pixels(image):
     )
 
 
-def wait_for_other(image, before):
+def wait_for_change(image, before):
     end = time.monotonic() + SECONDS
     while (now := pixels(image)) == before:
         assert time.monotonic() < end, "the picture did not change"
@@ -140,10 +140,10 @@ def test_moving_a_slider_changes_the_picture_and_moving_it_back_restores_it(page
 
     frame.focus()
     page.keyboard.press("ArrowRight")
-    second = wait_for_other(image, first)
+    second = wait_for_change(image, first)
     opacity.focus()
     page.keyboard.press("ArrowRight")
-    wait_for_other(image, second)
+    wait_for_change(image, second)
 
     opacity.focus()
     page.keyboard.press("ArrowLeft")

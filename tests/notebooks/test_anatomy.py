@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from vidseg_utils.running.source import known_parameters
+from vidseg_utils.running.notebook_file import known_parameters
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from vidseg_utils.paths import read_json
-from vidseg_utils.running.batch import run_notebook
+from vidseg_utils.running import execute_notebook
 
 LESSON = Path(__file__).resolve().parents[2] / "notebooks" / "14_recurrent_unet.ipynb"
 
 
 def test_the_lesson_runs_on_a_tiny_cityscapes(tiny_cityscapes, home):
     parameters = {"CITYSCAPES_ROOT": str(tiny_cityscapes), "CELL": "rnn", "EPOCHS": 12}
-    folder = run_notebook(LESSON, profile="smoke", parameters=parameters, progress=False)
+    folder = execute_notebook(LESSON, profile="smoke", parameters=parameters, progress=False)
     model = read_json(folder / "vanilla-small_shallow-rnn-0" / "config.json")["model"]["config"]
     assert (model["n_classes"], model["head"]) == (20, "flat")
     scores = read_json(folder / "metrics.json")

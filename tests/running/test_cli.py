@@ -1,4 +1,4 @@
-"""The command line: wrong input is one clear line and a non-zero exit, with nothing left behind; help has examples."""
+"""Proves that wrong input prints one line, exits with a non-zero code and writes nothing; help has examples."""
 
 import subprocess
 import sys
@@ -51,14 +51,14 @@ def test_debug_shows_the_traceback(monkeypatch):
         cli.main()
 
 
-def test_an_interrupted_command_says_how_to_go_on(vidseg, monkeypatch):
+def test_an_interrupted_command_says_how_to_resume(vidseg, monkeypatch):
     def interrupt(*arguments, **settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vidseg_utils.systems.system_class", interrupt)
     code, _, errors = vidseg("train", "unet_copy_last", "--profile", "smoke")
     assert code == 130
-    assert errors.splitlines()[-1] == "interrupted; start the same command again to go on"
+    assert errors.splitlines()[-1] == "interrupted; run the same command again to resume"
 
 
 def test_every_command_has_help_with_an_example(vidseg):
@@ -68,6 +68,15 @@ def test_every_command_has_help_with_an_example(vidseg):
     code, text, _ = vidseg("evaluate", "--help")
     assert code == 0
     assert "Example: vidseg evaluate" in text
+
+
+def test_a_usage_error_does_not_wait_for_slow_libraries():
+    script = (
+        "import sys; import vidseg_utils.running.cli; "
+        "print([name for name in ('torch', 'papermill', 'matplotlib', 'numpy') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_systems_are_listed_with_what_is_trained(vidseg):

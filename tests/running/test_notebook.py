@@ -1,4 +1,5 @@
-"""Proves that a notebook's set-up is repeatable, metrics are merged whole, and sources shown as they are."""
+"""Proves that the set-up of a notebook is repeatable, that metrics are merged atomically, and that source code is shown
+unchanged."""
 
 import os
 import random
@@ -10,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg_utils.paths import read_json
+from vidseg_utils.paths import notebook_run_folder, read_json
 from vidseg_utils.running.notebook import record, setup, show_source
-from vidseg_utils.running.run_folder import run_folder
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def _own_style():
         yield
 
 
-def test_setup_settles_profile_folder_and_seeds(home, capsys):
+def test_setup_chooses_profile_and_folder_and_sets_seeds(home, capsys):
     session = setup("smoke", notebook="02_unet")
     first = random.random(), np.random.rand(), torch.rand(1).item()
     setup("smoke", notebook="02_unet")
@@ -39,15 +39,15 @@ def test_auto_reads_the_environment_and_sizes_can_be_replaced(home, monkeypatch)
         setup(notebook="n", sizes={"epoch": 3})
 
 
-def test_another_data_set_and_a_named_run_are_taken(home, tmp_path):
-    session = setup("smoke", notebook="n", run="trial", data_root=str(tmp_path / "mine"))
-    assert session.run_folder == home / "runs" / "trial" and session.workspace.root == tmp_path / "mine"
+def test_another_data_set_and_run_folder_can_be_named(home, tmp_path):
+    session = setup("smoke", notebook="n", run="trial", data_root=str(tmp_path / "other"))
+    assert session.run_folder == home / "runs" / "trial" and session.workspace.root == tmp_path / "other"
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden"])
-def test_a_run_that_is_no_folder_name_is_refused(home, name):
-    with pytest.raises(ValueError, match="is no plain folder name; give one such as 'n-smoke'"):
-        run_folder("n", "smoke", name)
+def test_a_run_that_is_not_a_folder_name_is_refused(home, name):
+    with pytest.raises(ValueError, match="is not a plain folder name; give one such as 'n-smoke'"):
+        notebook_run_folder("n", "smoke", name)
 
 
 def test_drive_is_mounted_in_colab_and_only_on_request(home, monkeypatch):
@@ -64,7 +64,7 @@ def test_drive_is_mounted_in_colab_and_only_on_request(home, monkeypatch):
     assert mounted == ["/content/drive"] and (home / "drive" / "runs" / "n-smoke").is_dir()
 
 
-def test_metrics_are_merged_and_numbers_of_every_kind_are_plain(tmp_path):
+def test_metrics_are_merged_and_all_kinds_of_numbers_become_json(tmp_path):
     record(tmp_path, {"jaccard": torch.tensor(0.5), "old": 1, "iou": np.array([0.25, np.nan])})
     path = record(tmp_path, {"old": np.int64(2), "by": {"shape": (1.0, float("nan"))}, "note": "x"})
     assert read_json(path) == {"jaccard": 0.5, "old": 2, "iou": [0.25, None], "by": {"shape": [1.0, None]}, "note": "x"}
@@ -75,23 +75,23 @@ def test_metrics_are_merged_and_numbers_of_every_kind_are_plain(tmp_path):
     ("value", "message"),
     [(float("inf"), "metric by.x is inf"), ({1}, "metric by.x is a set"), (np.array([1, np.inf]), r"metric by.x\[1\]")],
 )
-def test_a_metric_that_json_cannot_hold_is_named_and_the_file_stays(tmp_path, value, message):
+def test_a_metric_that_json_cannot_hold_is_named_and_the_file_is_unchanged(tmp_path, value, message):
     record(tmp_path, {"jaccard": 0.5})
     with pytest.raises(ValueError, match=message):
         record(tmp_path, {"jaccard": 0.6, "by": {"x": value}})
     assert read_json(tmp_path / "metrics.json") == {"jaccard": 0.5}
 
 
-def test_sources_are_shown_as_python_and_the_same_every_time():
-    shown = show_source(run_folder)
-    assert repr(shown).startswith("def run_folder(") and repr(shown) == repr(show_source(run_folder))
+def test_source_code_is_shown_as_python_and_the_same_every_time():
+    shown = show_source(notebook_run_folder)
+    assert repr(shown).startswith("def notebook_run_folder(") and repr(shown) == repr(show_source(notebook_run_folder))
     assert shown._repr_markdown_() == f"```python\n{shown!r}\n```"
     method = show_source(torch.nn.ReLU.forward)
     assert repr(method).startswith("def forward("), "dedented"
 
 
-def test_a_thing_without_source_is_refused():
-    with pytest.raises(ValueError, match="has no source to show"):
+def test_an_object_without_source_code_is_refused():
+    with pytest.raises(ValueError, match="has no source code to show"):
         show_source(len)
-    with pytest.raises(ValueError, match="has no source to show"):
+    with pytest.raises(ValueError, match="has no source code to show"):
         show_source(3)

@@ -1,12 +1,12 @@
-"""Proves that a sweep file means what it says, finished runs are skipped, and a failing run leaves the rest."""
+"""Proves that a sweep file gives the runs it names, skips finished ones, and that a failure stops no other run."""
 
 import sys
 
 import pytest
 
 from vidseg_utils.paths import read_json, write_json
-from vidseg_utils.running import NotebookFailed, batch
-from vidseg_utils.running.batch import run_sweep
+from vidseg_utils.running import NotebookFailed, executors
+from vidseg_utils.running.executors import execute_sweep
 from vidseg_utils.running.sweep import plan_sweep, read_sweep
 
 RECORD = """
@@ -33,7 +33,7 @@ def make_sweep(tmp_path, make_notebook, home):
 
 def test_a_grid_is_every_combination_in_order(make_sweep, home):
     runs = plan_sweep(make_sweep("parameters: {RATE: 1e-2}\ngrid: {EPOCHS: [1, 3], LOSS: [mse, l1]}"), profile="smoke")
-    assert [run.run for run in runs] == [
+    assert [run.name for run in runs] == [
         "epochs-smoke-EPOCHS=1-LOSS=mse",
         "epochs-smoke-EPOCHS=1-LOSS=l1",
         "epochs-smoke-EPOCHS=3-LOSS=mse",
@@ -43,7 +43,7 @@ def test_a_grid_is_every_combination_in_order(make_sweep, home):
     assert runs[0].folder == home / "runs" / "epochs-smoke-EPOCHS=1-LOSS=mse"
 
 
-def test_a_list_of_runs_is_taken_as_it_stands(make_sweep):
+def test_a_list_of_runs_is_used_as_it_is(make_sweep):
     runs = plan_sweep(make_sweep("runs:\n- {EPOCHS: 1}\n- {EPOCHS: 1, LOSS: l1}"), profile="smoke")
     assert [run.parameters for run in runs] == [{"EPOCHS": 1}, {"EPOCHS": 1, "LOSS": "l1"}]
 
@@ -51,21 +51,21 @@ def test_a_list_of_runs_is_taken_as_it_stands(make_sweep):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grid: {EPOCHS: 3}", "`grid:` gives each parameter a list"),
-        ("grid: {EPOCHS: []}", "`grid:` gives each parameter a list"),
+        ("grid: {EPOCHS: 3}", "`grid:` must give each parameter a list"),
+        ("grid: {EPOCHS: []}", "`grid:` must give each parameter a list"),
         ("grid: {EPOCH: [3]}", "has no parameter 'EPOCH'; choose from"),
         ("grid: {LOSS: [no]}", "parameter LOSS takes str, not bool False"),
-        ("runs: []", "`runs:` is a list"),
+        ("runs: []", "`runs:` must be a list"),
         ("runs: [{EPOCHS: 1}, {EPOCHS: 1}]", "two of its runs are the same"),
         ("parameters: {EPOCHS: 1}", "either `grid:` or `runs:`"),
         ("grid: {EPOCHS: [1]}\nruns: [{EPOCHS: 1}]", "either `grid:` or `runs:`"),
         ("grid: {EPOCHS: [1]}\nprofile: gpu", "unknown key 'profile'"),
-        ("grid: {EPOCHS: [1]}\nquestion: 3", "`question:` is a line of text"),
-        ("parameters: 3\ngrid: {EPOCHS: [1]}", "`parameters:` gives names and values"),
+        ("grid: {EPOCHS: [1]}\nquestion: 3", "`question:` must be a line of text"),
+        ("parameters: 3\ngrid: {EPOCHS: [1]}", "`parameters:` must map names to values"),
         ("grid: {EPOCHS: [1", "is not valid YAML"),
     ],
 )
-def test_a_wrong_sweep_file_is_named_with_what_is_wrong(make_sweep, text, message):
+def test_a_wrong_sweep_file_is_named_with_its_fault(make_sweep, text, message):
     with pytest.raises(ValueError, match=rf"epochs\.yaml.*{message}"):
         plan_sweep(make_sweep(text), profile="smoke")
 
@@ -76,27 +76,27 @@ def pretend_finished(run, **metrics):
     write_json(run.folder / "parameters.json", record)
 
 
-def test_an_interrupted_sweep_goes_on_where_it_stopped(make_sweep):
+def test_an_interrupted_sweep_skips_the_finished_runs(make_sweep):
     path = make_sweep("grid: {EPOCHS: [1, 2]}")
     first, second = plan_sweep(path, profile="smoke")
     pretend_finished(first, score=-1)
-    assert run_sweep(path, profile="smoke", progress=False) == [first.folder, second.folder]
+    assert execute_sweep(path, profile="smoke", progress=False) == [first.folder, second.folder]
     rows = read_sweep(path, profile="smoke")
-    assert [(row["run"], row["EPOCHS"], row["score"]) for row in rows] == [(first.run, 1, -1), (second.run, 2, 20)]
+    assert [(row["run"], row["EPOCHS"], row["score"]) for row in rows] == [(first.name, 1, -1), (second.name, 2, 20)]
 
 
-def test_a_run_folder_of_other_parameters_is_not_taken_for_this_run(make_sweep):
+def test_a_run_folder_with_other_parameters_is_refused(make_sweep):
     (run,) = plan_sweep(make_sweep("grid: {EPOCHS: [1]}"), profile="smoke")
     pretend_finished(run)
     changed = make_sweep("parameters: {LOSS: l1}\ngrid: {EPOCHS: [1]}")
     with pytest.raises(ValueError, match="was made with other parameters; delete it, or rename"):
-        run_sweep(changed, profile="smoke", progress=False)
+        execute_sweep(changed, profile="smoke", progress=False)
 
 
-def test_two_jobs_run_in_processes_and_one_failure_leaves_the_rest(make_sweep, home):
+def test_two_jobs_run_in_processes_and_a_failure_stops_no_other(make_sweep, home):
     path = make_sweep("grid: {LOSS: [broken, l1]}")
     with pytest.raises(NotebookFailed, match=r"epochs\.yaml: epochs-smoke-LOSS=broken: .*AssertionError: no such loss"):
-        run_sweep(path, profile="smoke", jobs=2, progress=False)
+        execute_sweep(path, profile="smoke", jobs=2, progress=False)
     (row,) = read_sweep(path, profile="smoke")
     assert row["LOSS"] == "l1" and row["threads"] is not None
 
@@ -105,24 +105,24 @@ def test_two_jobs_run_in_processes_and_one_failure_leaves_the_rest(make_sweep, h
 def test_the_cluster_executor_runs_the_same_jobs(make_sweep):
     pytest.importorskip("submitit")
     path = make_sweep("slurm: {timeout_min: 5}\ngrid: {EPOCHS: [4]}")
-    (folder,) = run_sweep(path, profile="smoke", executor="debug", progress=False)
+    (folder,) = execute_sweep(path, profile="smoke", executor="debug", progress=False)
     assert read_json(folder / "metrics.json")["score"] == 40
 
 
-def test_without_slurm_the_slurm_executor_says_so(make_sweep, monkeypatch):
+def test_without_slurm_the_slurm_executor_is_refused(make_sweep, monkeypatch):
     path = make_sweep("grid: {EPOCHS: [4]}")
-    monkeypatch.setattr(batch.shutil, "which", lambda command: None)
+    monkeypatch.setattr(executors.shutil, "which", lambda command: None)
     pytest.importorskip("submitit")
-    with pytest.raises(ValueError, match="there is no Slurm here"):
-        run_sweep(path, profile="smoke", executor="slurm", progress=False)
+    with pytest.raises(ValueError, match="this machine has no Slurm"):
+        execute_sweep(path, profile="smoke", executor="slurm", progress=False)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ValueError, match="needs submitit: pip install"):
-        run_sweep(path, profile="smoke", executor="slurm", progress=False)
+        execute_sweep(path, profile="smoke", executor="slurm", progress=False)
 
 
 def test_an_unknown_executor_names_the_choices(make_sweep):
     path = make_sweep("grid: {EPOCHS: [4]}")
     with pytest.raises(ValueError, match=r"unknown executor 'lsf'; choose from \['local', 'slurm', 'debug'\]"):
-        run_sweep(path, executor="lsf")
+        execute_sweep(path, executor="lsf")
     with pytest.raises(ValueError, match="jobs is 0; give 1 or more"):
-        run_sweep(path, jobs=0)
+        execute_sweep(path, jobs=0)

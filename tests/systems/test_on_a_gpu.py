@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from vidseg_utils.data.datasets import collate
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.evaluation.evaluate import evaluate_system, predict_split
+from vidseg_utils.evaluation import evaluate_system, predict_split
 from vidseg_utils.models import build_model
 from vidseg_utils.renderer.batch import render_video
 from vidseg_utils.simulator.physics import simulate_video

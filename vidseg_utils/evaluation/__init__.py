@@ -1,1 +1,31 @@
-"""Scores: of masks, of frames, of whole systems, and the table of all runs."""
+"""Evaluate systems on a split, write and score submissions, compare answers, and rank all runs."""
+
+from vidseg_utils.evaluation.comparison import agreement, error_share, recall_by_collisions
+from vidseg_utils.evaluation.evaluate import Evaluation, evaluate_system
+from vidseg_utils.evaluation.leaderboard import (
+    BEST_PUBLISHED_JACCARD,
+    PUBLISHED_RECURRENT,
+    leaderboard_table,
+    read_leaderboard,
+    read_runs,
+    recurrent_table,
+)
+from vidseg_utils.evaluation.submission import predict_split, save_submission, score_submission, write_submission
+
+__all__ = [
+    "BEST_PUBLISHED_JACCARD",
+    "PUBLISHED_RECURRENT",
+    "Evaluation",
+    "agreement",
+    "error_share",
+    "evaluate_system",
+    "leaderboard_table",
+    "predict_split",
+    "read_leaderboard",
+    "read_runs",
+    "recall_by_collisions",
+    "recurrent_table",
+    "save_submission",
+    "score_submission",
+    "write_submission",
+]

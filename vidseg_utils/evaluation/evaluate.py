@@ -16,13 +16,10 @@ from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.evaluation.submission import predict_split, save_submission
 from vidseg_utils.metrics.masks import MaskScore, confusion_matrix, jaccard_of, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import Forecaster, Workspace
 from vidseg_utils.task import PAST_FRAMES
-
-__all__ = ["Evaluation", "evaluate_system", "predict_split", "save_submission"]
 
 
 @dataclass(frozen=True)

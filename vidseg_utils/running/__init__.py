@@ -1,5 +1,50 @@
-"""Running the notebooks: what their cells call, and how they are executed in batches."""
+"""Running notebooks: what their cells call, and how they are executed one by one or in sweeps.
+
+The names below are imported on first use, because papermill and torch take seconds to load and a mistyped `vidseg`
+command should fail at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidseg_utils.running.execute import adopt_outputs, execute_notebook
+    from vidseg_utils.running.executors import execute_sweep
+    from vidseg_utils.running.notebook import Session, record, setup, show_source
+    from vidseg_utils.running.notebook_file import find_notebooks, notebooks_dir
+    from vidseg_utils.running.sweep import plan_sweep, read_sweep, read_sweep_file
+
+__all__ = [
+    "NotebookFailed",
+    "Session",
+    "adopt_outputs",
+    "execute_notebook",
+    "execute_sweep",
+    "find_notebooks",
+    "notebooks_dir",
+    "plan_sweep",
+    "read_sweep",
+    "read_sweep_file",
+    "record",
+    "setup",
+    "show_source",
+]
+
+_MODULES = {
+    "execute": ("adopt_outputs", "execute_notebook"),
+    "executors": ("execute_sweep",),
+    "notebook": ("Session", "record", "setup", "show_source"),
+    "notebook_file": ("find_notebooks", "notebooks_dir"),
+    "sweep": ("plan_sweep", "read_sweep", "read_sweep_file"),
+}
 
 
 class NotebookFailed(RuntimeError):
-    """A cell raised; the message names the notebook, the cell with the first line of its source, and the error."""
+    """A cell raised an error; the message names the notebook, the cell with its first line of code, and the error."""
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"vidseg_utils.running.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

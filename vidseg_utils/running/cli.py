@@ -1,6 +1,7 @@
-"""The command line `vidseg`: everything that the notebooks do, for batches and clusters.
+"""The command line `vidseg`: what the notebooks do, for batch jobs and clusters.
 
-Every error is one clear line and a non-zero exit; `--debug`, anywhere on the line, shows the traceback instead.
+Every error is one line and a non-zero exit code; `--debug`, anywhere on the line, shows the traceback instead.
+Commands import what they need inside the function, so that a usage error or `--help` appears at once.
 """
 
 import logging
@@ -24,12 +25,13 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
-INTERRUPTED = 130  # what typer makes of Ctrl-C
+INTERRUPTED = 130  # exit code that typer returns after Ctrl-C
 
 RunsOption = Annotated[Path | None, typer.Option(help="Folder of the run folders [default: runs].")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is one].")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is a GPU].")]
 ReconstructorOption = Annotated[
-    bool, typer.Option("--reconstructor/--no-reconstructor", help="Without it, convlstm_unet segments frame 10.")
+    bool,
+    typer.Option("--reconstructor/--no-reconstructor", help="--no-reconstructor: convlstm_unet segments frame 10."),
 ]
 SizesOption = Annotated[
     list[str] | None,
@@ -41,9 +43,9 @@ SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg sy
 # ---- systems ---------------------------------------------------------------------------------------------------------
 
 
-@app.command(epilog="Example: vidseg systems --profile cpu")
-def systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
-    """List the systems, what each is made of, and which of its runs are there."""
+@app.command("systems", epilog="Example: vidseg systems --profile cpu")
+def list_systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
+    """List the systems, the parts of each, and whether they are trained."""
     from vidseg_utils.systems import SYSTEMS, Workspace
     from vidseg_utils.training.run_folder import is_trained
 
@@ -54,8 +56,8 @@ def systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
         typer.echo(f"{name:24} {', '.join(parts) or 'nothing to train':44} {summary}")
 
 
-@app.command(epilog="Example: vidseg train simvp_unet --profile cpu")
-def train(
+@app.command("train", epilog="Example: vidseg train simvp_unet --profile cpu")
+def train_system(
     system: SystemArgument,
     profile: ProfileOption = "auto",
     root: RootOption = None,
@@ -63,55 +65,55 @@ def train(
     size: SizesOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Train the parts of a system that have no finished run. An interrupted run goes on where it stopped."""
+    """Train the parts of a system that have no finished run. An interrupted training resumes."""
     from vidseg_utils.systems import Workspace, system_class
 
-    cls = system_class(system)
-    workspace = Workspace.of(profile, sizes=_sizes(size), root=root, runs=runs, device=device)
-    cls.train(workspace)
-    for part in cls.parts:
+    forecaster = system_class(system)
+    workspace = Workspace.of(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
+    forecaster.train(workspace)
+    for part in forecaster.parts:
         typer.echo(f"{part}: {workspace.run(part)}")
 
 
-@app.command(epilog="Example: vidseg evaluate simvp_unet --profile cpu --split val")
-def evaluate(
+@app.command("evaluate", epilog="Example: vidseg evaluate simvp_unet --profile cpu --split val")
+def evaluate_on_split(
     system: SystemArgument,
     profile: ProfileOption = "auto",
     split: Annotated[str, typer.Option(help="A labelled split: val or train.")] = "val",
     true_masks: Annotated[
-        bool, typer.Option("--true-masks/--frames", help="Give the system true masks in place of frames.")
+        bool, typer.Option("--true-masks/--frames", help="Give the system true masks instead of frames.")
     ] = False,
     reconstructor: ReconstructorOption = True,
     root: RootOption = None,
     runs: RunsOption = None,
-    run: Annotated[str | None, typer.Option(help="Name of the run folder that keeps the result.")] = None,
+    run: Annotated[str | None, typer.Option(help="Name of the run folder for the result.")] = None,
     size: SizesOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Score a trained system on a labelled split; keep metrics and predictions in a run folder."""
-    from vidseg_utils.evaluation.evaluate import evaluate_system
+    """Score a trained system on a labelled split; write metrics and predictions to a run folder."""
+    from vidseg_utils.evaluation import evaluate_system
     from vidseg_utils.systems import Workspace
 
-    workspace = Workspace.of(profile, sizes=_sizes(size), root=root, runs=runs, device=device)
-    forecaster = _built(system, workspace, reconstructor=reconstructor)
-    true_masks = true_masks or forecaster.segmenter is None  # such as copy_last, which has nothing else to start from
+    workspace = Workspace.of(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
+    forecaster = _build(system, workspace, reconstructor=reconstructor)
+    true_masks = true_masks or forecaster.segmenter is None  # such as copy_last, which cannot start from frames
     result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
     suffix = "" if reconstructor else "_no_reconstructor"
     suffix += "_true_masks" if true_masks and forecaster.segmenter is not None else ""
     suffix += "" if split == "val" else f"_{split}"
-    # another data set's score does not belong on the profile's own table
+    # so that a score on another data set does not replace the one on the profile's own
     suffix += "" if root is None else f"_{workspace.root.resolve().name}"
     folder = workspace.run(run or system + suffix)
     result.save(folder, system=forecaster.name, workspace=workspace, split=split, true_masks=true_masks)
     _print_metrics(result.metrics)
-    typer.echo(f"kept in {folder}")
+    typer.echo(f"written to {folder}")
 
 
-@app.command(epilog="Example: vidseg predict simvp_unet --split hidden --out masks.pt")
-def predict(
+@app.command("predict", epilog="Example: vidseg predict simvp_unet --split hidden --out masks.pt")
+def predict_hidden_masks(
     system: SystemArgument,
-    out: Annotated[Path, typer.Option(help="The submission to write, a torch tensor (N, 160, 240) uint8.")],
-    split: Annotated[str, typer.Option(help="Any split.")] = "hidden",
+    out: Annotated[Path, typer.Option(help="File to write: a torch tensor (N, 160, 240) uint8.")],
+    split: Annotated[str, typer.Option(help="Any split of the data set.")] = "hidden",
     profile: ProfileOption = "auto",
     reconstructor: ReconstructorOption = True,
     root: RootOption = None,
@@ -119,28 +121,28 @@ def predict(
     size: SizesOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Forecast frame 21 of every video of a split and write the submission that the course asked for. Resumes."""
-    from vidseg_utils.evaluation.submission import write_submission
+    """Forecast frame 21 of every video of a split and write the masks as the course's submission. Resumes."""
+    from vidseg_utils.evaluation import write_submission
     from vidseg_utils.systems import Workspace
 
-    workspace = Workspace.of(profile, sizes=_sizes(size), root=root, runs=runs, device=device)
-    forecaster = _built(system, workspace, reconstructor=reconstructor)
+    workspace = Workspace.of(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
+    forecaster = _build(system, workspace, reconstructor=reconstructor)
     masks = write_submission(out, forecaster, workspace.split(split), device=workspace.device)
     typer.echo(f"{out}: {len(masks)} masks")
 
 
-@app.command(epilog="Example: vidseg score masks.pt --root data/cpu")
-def score(
+@app.command("score", epilog="Example: vidseg score masks.pt --root data/cpu")
+def score_file(
     file: Annotated[Path, typer.Argument(help="A submission: a torch tensor (N, 160, 240) uint8.")],
-    root: Annotated[Path, typer.Option(help="The generated data set whose hidden videos it is about.")],
+    root: Annotated[Path, typer.Option(help="The generated data set whose hidden videos were forecast.")],
 ) -> None:
-    """Judge a submission for the hidden videos, as the course would have: by the truth in ROOT/hidden_truth."""
-    from vidseg_utils.evaluation.submission import score_submission
+    """Score a submission for the hidden videos, as the course would have, with the true masks in ROOT/hidden_truth."""
+    from vidseg_utils.evaluation import score_submission
 
     _print_metrics(score_submission(file, root))
 
 
-def _built(system: str, workspace: "Workspace", *, reconstructor: bool) -> "Forecaster":
+def _build(system: str, workspace: "Workspace", *, reconstructor: bool) -> "Forecaster":
     from vidseg_utils.systems import build_system
     from vidseg_utils.systems.convlstm_unet import without_reconstructor
 
@@ -156,33 +158,35 @@ def _print_metrics(metrics: dict[str, float]) -> None:
 # ---- notebooks -------------------------------------------------------------------------------------------------------
 
 
-@app.command(epilog="Example: vidseg run 02 03 --profile cpu -p EPOCHS=6")
-def run(
-    notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers, names or paths; none: the core five.")] = None,
+@app.command("run", epilog="Example: vidseg run 02 03 --profile cpu -p EPOCHS=6")
+def run_notebooks(
+    notebooks: Annotated[
+        list[str] | None, typer.Argument(help="Numbers, names or paths [default: the five core ones].")
+    ] = None,
     profile: ProfileOption = "auto",
     parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebook's parameters cell.")
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the parameters cell; repeatable.")
     ] = None,
 ) -> None:
-    """Run notebooks through papermill; the executed ones and their numbers are kept in run folders."""
+    """Execute notebooks; the run folder of each keeps the executed copy and its metrics."""
     from vidseg_utils.profiles import get_profile
-    from vidseg_utils.running.batch import find_notebooks, run_notebook
+    from vidseg_utils.running import execute_notebook, find_notebooks
 
-    chosen = get_profile(profile).name
-    values = dict(_name_and_value(text) for text in parameter or [])
+    profile = get_profile(profile).name
+    values = dict(_parse_parameter(text) for text in parameter or [])
     for path in find_notebooks(notebooks or []):
-        typer.echo(f"{path.stem}: {run_notebook(path, profile=chosen, parameters=values)}")
+        typer.echo(f"{path.stem}: {execute_notebook(path, profile=profile, parameters=values)}")
 
 
-def _sizes(texts: list[str] | None) -> dict[str, str]:
-    """--size options as `get_profile` takes them. Raises ValueError for one without a value."""
+def _parse_sizes(texts: list[str] | None) -> dict[str, str]:
+    """The --size options as `get_profile` takes them. Raises ValueError for one without a value."""
     for text in texts or []:
         if "=" not in text:
             raise ValueError(f"--size {text} is not NAME=VALUE, such as unet.epochs=3")
     return dict(text.split("=", 1) for text in texts or [])
 
 
-def _name_and_value(text: str) -> tuple[str, object]:
+def _parse_parameter(text: str) -> tuple[str, object]:
     import yaml
 
     name, equals, value = text.partition("=")
@@ -191,36 +195,36 @@ def _name_and_value(text: str) -> tuple[str, object]:
     return name, yaml.safe_load(value)
 
 
-@app.command(epilog="Example: vidseg sweep notebooks/sweeps/simvp_epochs_and_loss.yaml --profile cpu")
-def sweep(
-    file: Annotated[Path, typer.Argument(help="A YAML file; see notebooks/sweeps/.")],
+@app.command("sweep", epilog="Example: vidseg sweep notebooks/sweeps/simvp_epochs_and_loss.yaml --profile cpu")
+def run_sweep(
+    file: Annotated[Path, typer.Argument(help="A YAML file, such as those in notebooks/sweeps.")],
     profile: ProfileOption = "auto",
     executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
-    jobs: Annotated[int, typer.Option(help="Runs at once.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Number of notebooks executed at once.")] = 1,
 ) -> None:
-    """Run one notebook over a grid of parameters. Finished runs are skipped."""
+    """Execute one notebook with many parameters. Finished runs are skipped."""
     from vidseg_utils.profiles import get_profile
-    from vidseg_utils.running.batch import run_sweep
+    from vidseg_utils.running import execute_sweep
 
-    for folder in run_sweep(file, profile=get_profile(profile).name, executor=executor, jobs=jobs):
+    for folder in execute_sweep(file, profile=get_profile(profile).name, executor=executor, jobs=jobs):
         typer.echo(str(folder))
 
 
-@app.command(epilog="Example: vidseg report")
-def report(runs: RunsOption = None) -> None:
-    """Print the table of all systems that have been evaluated, beside the published figures."""
-    from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
+@app.command("report", epilog="Example: vidseg report")
+def print_leaderboard(runs: RunsOption = None) -> None:
+    """Print the table of all evaluated systems, with the published scores."""
+    from vidseg_utils.evaluation import leaderboard_table, read_leaderboard
     from vidseg_utils.paths import runs_dir
 
     folder = runs or runs_dir()
     rows = read_leaderboard(folder)
     if not rows:
-        raise ValueError(f"no evaluated system below {folder}; try `vidseg evaluate copy_last`")
+        raise ValueError(f"no evaluated system in {folder}; try `vidseg evaluate copy_last`")
     typer.echo(leaderboard_table(rows))
 
 
 def main() -> None:
-    """Entry point: run the command; turn any error into one line and a non-zero exit."""
+    """Entry point: run the command; print an error as one line and exit with a non-zero code."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -229,15 +233,15 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        # a usage error of the command line knows its own text and exit code, whatever typer builds on
-        text = error.format_message() if hasattr(error, "format_message") else str(error)
-        expected = isinstance(error, (ValueError, OSError, NotebookFailed)) or hasattr(error, "format_message")
-        if not expected:
-            text = f"{type(error).__name__}: {text} (--debug shows where)"
+        # usage errors have this method and an exit code; their class depends on the version of typer
+        format_message = getattr(error, "format_message", None)
+        text = format_message() if format_message else str(error)
+        if not format_message and not isinstance(error, ValueError | OSError | NotebookFailed):
+            text = f"{type(error).__name__}: {text} (add --debug to see the traceback)"
         print("error: " + " ".join(text.split()), file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))
     if code == INTERRUPTED:
-        print("interrupted; start the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 

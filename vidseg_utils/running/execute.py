@@ -1,6 +1,6 @@
-"""One notebook through papermill, from an open source to an executed copy; the source itself is never written.
+"""Execute a notebook with papermill into its run folder. The notebook file itself is never written.
 
-Kernels talk over IPC (files in a folder of their own), because several that start at once race for TCP ports.
+Kernels communicate over IPC, through files in their own folder: kernels that start at once compete for TCP ports.
 """
 
 import os
@@ -10,26 +10,67 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from filelock import FileLock, Timeout
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
-from vidseg_utils.paths import atomic_write
+from vidseg_utils.paths import atomic_write, notebook_run_folder, write_json
+from vidseg_utils.profiles import get_profile
 from vidseg_utils.running import NotebookFailed
-from vidseg_utils.running.source import read_notebook
+from vidseg_utils.running.notebook_file import checked_parameters, read_notebook
 from vidseg_utils.visualisation.sliders import WIDGET_VIEW
 
-_INJECTED = "injected-parameters"
+PARAMETERS = "parameters.json"  # in a run folder: written last, so its presence means that the notebook has finished
+_INJECTED = "injected-parameters"  # papermill's tag of the cell that holds the given parameters
 _ERROR_MARKER = "papermill-error-cell-tag"
+_FIXED = {  # parameters that the caller cannot give by name
+    "PROFILE": "use --profile",
+    "RUN": "set it in Jupyter, or write a sweep file",
+}
 
 
-def execute(source: Path, target: Path, *, parameters: Mapping[str, object], progress: bool = True) -> None:
-    """Run `source` with `parameters` and write the executed copy to `target` atomically.
+def execute_notebook(
+    path: Path | str,
+    *,
+    profile: str = "auto",
+    parameters: Mapping[str, object] | None = None,
+    run: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Execute a notebook into its run folder and return that folder; it then holds executed.ipynb and parameters.json.
 
-    parameters: checked before (`checked_parameters`); progress: a bar over the cells on stderr
-    Raises NotebookFailed when a cell fails; the copy, as far as it came, is then beside target as failed.ipynb.
+    profile: passed to the notebook as PROFILE; parameters: for its parameters cell, checked by name and type
+    run: name of the run folder, passed to the notebook as RUN; None: the default, such as 02_unet_segmentation-cpu
+    progress: show a progress bar over the cells on stderr
+    Raises ValueError for wrong parameters or if the run folder is in use, NotebookFailed if a cell fails.
+    """
+    path, profile = Path(path), get_profile(profile).name
+    given = dict(parameters or {})
+    if fixed := sorted(set(_FIXED) & set(given)):
+        raise ValueError(f"{fixed[0]} cannot be given as a parameter; {_FIXED[fixed[0]]}")
+    values = checked_parameters(path, given | {"PROFILE": profile} | ({} if run is None else {"RUN": run}))
+    # a solution has the file name of its lesson, but needs its own run folder
+    name = f"{path.stem}_solutions" if path.resolve().parent.name == "solutions" else path.stem
+    folder = notebook_run_folder(name, profile, run or "auto")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".executing.lock", timeout=0):
+            (folder / PARAMETERS).unlink(missing_ok=True)
+            execute_copy(path, folder / "executed.ipynb", parameters=values, progress=progress)
+            write_json(folder / PARAMETERS, {"notebook": path.stem, "profile": profile, "parameters": given})
+    except Timeout:
+        raise ValueError(f"run folder {folder} is in use by another process; wait until it has finished") from None
+    return folder
+
+
+def execute_copy(source: Path, target: Path, *, parameters: Mapping[str, object], progress: bool = True) -> None:
+    """Execute a copy of the notebook `source` with `parameters` and write it atomically to `target`.
+
+    parameters: already checked by `checked_parameters`; progress: show a progress bar over the cells on stderr
+    Raises NotebookFailed if a cell fails; the copy up to that cell is then kept beside `target` as failed.ipynb.
     """
     if target.resolve() == source.resolve():
-        raise ValueError(f"{target} is the source notebook itself; it is never written over")
+        raise ValueError(f"{target} is the source notebook itself, which is never overwritten")
     failed = target.with_name("failed.ipynb")
     with atomic_write(target) as temporary, tempfile.TemporaryDirectory(prefix="vidseg-kernel-") as kernel_folder:
         try:
@@ -37,29 +78,29 @@ def execute(source: Path, target: Path, *, parameters: Mapping[str, object], pro
                 str(source),
                 str(temporary),
                 parameters=dict(parameters),
-                progress_bar={"desc": source.stem} if progress else False,
+                progress_bar={"desc": source.stem} if progress else False,  # pyright: ignore[reportArgumentType] (tqdm's)
                 config=_kernel_config(kernel_folder),
                 store_widget_state=False,
             )
         except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
-            message = _failure(source, temporary, error)
-            tidy(read_notebook(temporary), failed)
-            raise NotebookFailed(f"{message}; as far as it came: {failed}") from None
-        tidy(read_notebook(temporary), temporary)
+            message = _describe_failure(source, temporary, error)
+            _write_without_widgets(read_notebook(temporary), failed)
+            raise NotebookFailed(f"{message}; executed up to there: {failed}") from None
+        _write_without_widgets(read_notebook(temporary), temporary)
     failed.unlink(missing_ok=True)
 
 
 def _kernel_config(folder: str) -> Config:
-    if os.name == "nt":  # Windows has no IPC sockets in ZeroMQ
+    if os.name == "nt":  # ZeroMQ has no IPC sockets on Windows
         return Config()
     return Config(KernelManager={"transport": "ipc", "connection_file": str(Path(folder) / "kernel.json")})
 
 
-def _failure(source: Path, executed: Path, error: Exception) -> str:
-    """Which cell of the source failed, and how."""
+def _describe_failure(source: Path, executed: Path, error: Exception) -> str:
+    """The failed cell's number in the source and its first line of code, and the error."""
     cells = [cell for cell in read_notebook(executed).cells if not {_INJECTED, _ERROR_MARKER} & set(_tags(cell))]
-    begun = [cell.metadata.get("papermill", {}).get("start_time") is not None for cell in cells]
-    number = max((place for place, it_began in enumerate(begun, 1) if it_began), default=0)
+    started = [cell.metadata.get("papermill", {}).get("start_time") is not None for cell in cells]
+    number = max((n for n, has_started in enumerate(started, 1) if has_started), default=0)
     if isinstance(error, papermill.PapermillExecutionError):
         reason = f"{error.ename}: {error.evalue}"
     else:
@@ -72,8 +113,8 @@ def _tags(cell: nbformat.NotebookNode) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
-def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write an executed notebook without what only a live kernel can show: sliders keep their still picture."""
+def _write_without_widgets(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write an executed notebook without widgets, which need a running kernel; their still pictures remain."""
     notebook.metadata.pop("widgets", None)
     for key in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(key, None)
@@ -85,7 +126,7 @@ def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def _without_widget(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    """The output with its widget view taken out; None if nothing but that view's text is left (a progress bar)."""
+    """The output without its widget view; None if only the text of that view would be left (a progress bar)."""
     data = output.get("data", {})
     if data.pop(WIDGET_VIEW, None) is not None and not set(data) - {"text/plain"}:
         return None
@@ -93,9 +134,9 @@ def _without_widget(output: nbformat.NotebookNode) -> nbformat.NotebookNode | No
 
 
 def adopt_outputs(source: Path | str, executed: Path | str) -> None:
-    """Put the outputs of an executed copy into the source notebook, for committing; nothing else of it is taken over.
+    """Copy the outputs of an executed copy into the source notebook, to commit them; the source keeps all else.
 
-    Raises ValueError when the copy was made from other cells than the source has now.
+    Raises ValueError if the code cells of the two differ.
     """
     notebook = read_notebook(source)
     copied = [c for c in read_notebook(executed).cells if c.cell_type == "code" and _INJECTED not in _tags(c)]

@@ -1,11 +1,11 @@
-"""What the cells of a notebook call: set up once, show a definition from the package, record the metrics."""
+"""What the cells of a notebook call: `setup` once, `show_source` for a definition, `record` for the metrics."""
 
 import inspect
 import math
 import os
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,30 +13,29 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 
-from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.paths import notebook_run_folder, read_json, write_json
 from vidseg_utils.profiles import Profile, get_profile
-from vidseg_utils.running.run_folder import run_folder
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.visualisation.style import figure_png, use_style
 
-DRIVE = Path("/content/drive/MyDrive/vidseg")  # where data and runs lie if Google Drive is asked for
+DRIVE = Path("/content/drive/MyDrive/vidseg")  # $VIDSEG_HOME in Colab if the user wants to keep files on Google Drive
 
 
 @dataclass(frozen=True)
 class Session:
-    """What `setup` settled: the profile's sizes, the data root and the device (in `workspace`), and the run folder."""
+    """What `setup` returns: the workspace (profile, data set, device) and the run folder of the notebook."""
 
     workspace: Workspace
     run_folder: Path
 
     @property
     def profile(self) -> Profile:
-        """Every size."""
+        """The profile of the workspace."""
         return self.workspace.profile
 
     @property
     def device(self) -> torch.device:
-        """Where tensors live."""
+        """The device of the workspace."""
         return self.workspace.device
 
 
@@ -49,67 +48,67 @@ def setup(
     drive: bool = False,
     sizes: Mapping[str, object] | None = None,
 ) -> Session:
-    """Settle a notebook's profile, data, seeds, run folder and look, and print them in one line.
+    """Choose profile, data set and run folder, set seeds and the style of figures, and print the choice in one line.
 
     profile: smoke, cpu, cpu_full, gpu, or "auto" for $VIDSEG_PROFILE (cpu where that is not set)
-    notebook: the notebook's stem, such as "02_unet_segmentation"; run: the run folder's name, "auto" for the usual one
-    data_root: a data set in the course layout, "auto" for the profile's own generated one
-    drive: in Colab, keep data and runs on Google Drive, which asks for leave; elsewhere without effect
+    notebook: the notebook's file name without .ipynb; run: name of the run folder, "auto" for NOTEBOOK-PROFILE
+    data_root: a data set in the course layout, "auto" for the generated one of the profile
+    drive: in Colab, keep data and runs on Google Drive (it asks for permission); no effect elsewhere
     sizes: single sizes to replace, such as {"unet.epochs": 3}, see `get_profile`; None keeps the profile's own
-    Raises ValueError for an unknown profile or size, or a run that is no folder name.
+    Raises ValueError for an unknown profile or size, or a run that is not a plain folder name.
     """
     if drive and "google.colab" in sys.modules:
         _mount_drive()
     chosen = get_profile(profile, {name: value for name, value in (sizes or {}).items() if value is not None})
     workspace = Workspace.of(chosen, root=None if data_root == "auto" else data_root)
-    folder = run_folder(notebook, chosen.name, run)
+    folder = notebook_run_folder(notebook, chosen.name, run)
     folder.mkdir(parents=True, exist_ok=True)
     set_seed(chosen.seed)
     use_style()
-    _small_pictures()
+    _show_figures_as_small_png()
     size = f"{chosen.height}x{chosen.width} pixels"
     print(f"profile {chosen.name}: {size}, seed {chosen.seed}, on {workspace.device.type}; run {folder.name}")
     return Session(workspace, folder)
 
 
 def _mount_drive() -> None:
-    from google.colab import drive
+    from google.colab import drive  # pyright: ignore[reportMissingImports] (exists only in Colab)
 
     drive.mount("/content/drive")
     os.environ["VIDSEG_HOME"] = str(DRIVE)
 
 
-def _small_pictures() -> None:
-    """Have the notebook save its figures as PNG of 256 colours, a third of the usual size."""
+def _show_figures_as_small_png() -> None:
+    """Let the notebook display its figures as PNG of 256 colours, a third of the usual size."""
     from IPython import get_ipython
     from matplotlib.figure import Figure
 
     if (shell := get_ipython()) is not None:
-        shell.run_line_magic("matplotlib", "inline")  # now, or its first figure would bring its own format along
+        shell.run_line_magic("matplotlib", "inline")  # before our format: it registers its own
         shell.display_formatter.formatters["image/png"].for_type(Figure, figure_png)
 
 
 def record(run_folder: Path | str, metrics: Mapping[str, object]) -> Path:
     """Merge metrics into RUN/metrics.json atomically and return its path; new values replace old ones.
 
-    Numbers may be Python's, NumPy's or torch's; NaN is written as null, "not measured".
-    Raises ValueError for a value that JSON cannot hold, naming it.
+    Numbers may come from Python, NumPy or torch. NaN is written as null, which means "not measured".
+    Raises ValueError that names the metric for a value that JSON cannot hold.
     """
     path = Path(run_folder) / "metrics.json"
     merged = read_json(path) if path.is_file() else {}
-    merged |= {name: _plain(value, name) for name, value in metrics.items()}
+    merged |= {name: _to_json(value, name) for name, value in metrics.items()}
     write_json(path, merged)
     return path
 
 
-def _plain(value: object, name: str) -> object:
-    """value as JSON takes it; `name` says where it stands."""
+def _to_json(value: object, name: str) -> object:
+    """The value in types that JSON has; `name`: of the metric, for the error message."""
     if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner, f"{name}.{key}") for key, inner in value.items()}
+        return {str(key): _to_json(inner, f"{name}.{key}") for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner, f"{name}[{place}]") for place, inner in enumerate(value)]
+        return [_to_json(inner, f"{name}[{index}]") for index, inner in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         if math.isnan(value):
             return None
@@ -119,8 +118,8 @@ def _plain(value: object, name: str) -> object:
     raise ValueError(f"metric {name} is a {type(value).__name__}; record numbers, text, lists or dicts of them")
 
 
-class Source:
-    """The source text of a definition, shown as highlighted Python; its plain form is the text itself."""
+class SourceCode:
+    """The source code of a definition. Jupyter shows it as highlighted Python; `repr` is the code itself."""
 
     def __init__(self, code: str):
         self.code = code
@@ -133,12 +132,12 @@ class Source:
         return self.code
 
 
-def show_source(thing: object) -> Source:
-    """The definition of a function, class or method of the package, to stand as a cell's last value.
+def show_source(definition: Callable) -> SourceCode:
+    """The source code of a function, class or method, for a cell to show as its last value.
 
-    Raises ValueError for something that was not written in Python.
+    Raises ValueError for an object without Python source.
     """
     try:
-        return Source(textwrap.dedent(inspect.getsource(thing)).rstrip())
+        return SourceCode(textwrap.dedent(inspect.getsource(definition)).rstrip())
     except (TypeError, OSError):
-        raise ValueError(f"{thing!r} has no source to show; give a function, class or method") from None
+        raise ValueError(f"{definition!r} has no source code to show; give a function, class or method") from None

@@ -1,4 +1,4 @@
-"""A notebook as it stands: found by its number, read, and its parameters checked before anything runs."""
+"""Notebook files: find them by number, read them, and check values for their parameters cell before anything runs."""
 
 import ast
 import logging
@@ -8,20 +8,20 @@ from pathlib import Path
 import nbformat
 import papermill
 
-logging.getLogger("papermill").setLevel(logging.WARNING)  # else it announces every file that it opens
+logging.getLogger("papermill").setLevel(logging.WARNING)  # at INFO it logs every file that it opens
 CORE_NOTEBOOKS = ("01", "02", "03", "04", "05")
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 
 
 def notebooks_dir() -> Path:
-    """Folder of the notebooks, in the checkout that holds the package, wherever data and runs are."""
+    """Folder of the notebooks: that of the checkout which holds the package, wherever $VIDSEG_HOME is."""
     return Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
-    """The notebooks of these numbers ("01"), names ("01_data_exploration") or paths; without names the five core ones.
+    """Paths of the notebooks of these numbers ("01"), names ("01_data_exploration") or paths; default: the core five.
 
-    Raises ValueError for a name that fits none, with the list of those there are.
+    Raises ValueError with the choices for a name that matches no notebook.
     """
     return [_find_notebook(str(name)) for name in names or CORE_NOTEBOOKS]
 
@@ -32,16 +32,16 @@ def _find_notebook(name: str) -> Path:
     else:
         candidates = [p for p in notebooks_dir().glob("*.ipynb") if p.stem == name or p.stem.startswith(f"{name}_")]
     if len(candidates) != 1:
-        there = sorted(path.stem for path in notebooks_dir().glob("*.ipynb"))
-        raise ValueError(f"no notebook {name!r} in {notebooks_dir()}; choose from {there}")
+        choices = sorted(path.stem for path in notebooks_dir().glob("*.ipynb"))
+        raise ValueError(f"no notebook {name!r} in {notebooks_dir()}; choose from {choices}")
     return candidates[0]
 
 
 def read_notebook(path: Path | str) -> nbformat.NotebookNode:
-    """Read an .ipynb file. Raises ValueError that names it when it is missing or is no notebook."""
+    """Read an .ipynb file. Raises ValueError that names the file if it is missing or not a notebook."""
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} is no notebook file")
+        raise ValueError(f"there is no notebook file {path}")
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
@@ -51,23 +51,26 @@ def read_notebook(path: Path | str) -> nbformat.NotebookNode:
 
 
 def known_parameters(path: Path | str) -> dict[str, tuple[type | None, object]]:
-    """The names in the notebook's parameters cell, each with its type (None: not told) and its default value."""
+    """Name -> (type, default) of each parameter in the notebook's parameters cell; the type is None if it is unknown.
+
+    Raises ValueError for a default that is not a literal.
+    """
     read_notebook(path)
     known = {}
     for name, entry in papermill.inspect_notebook(str(path)).items():
         try:
             default = ast.literal_eval(entry["default"])
         except (ValueError, SyntaxError):
-            raise ValueError(f"{path}: the default of {name} is no literal: {entry['default']}") from None
-        told = _TYPES.get(entry["inferred_type_name"].split("[")[0])
-        known[name] = (told or (None if default is None else type(default)), default)
+            raise ValueError(f"{path}: the default of {name} is not a literal: {entry['default']}") from None
+        annotated = _TYPES.get(entry["inferred_type_name"].split("[")[0])
+        known[name] = (annotated or (None if default is None else type(default)), default)
     return known
 
 
 def checked_parameters(path: Path | str, values: Mapping[str, object]) -> dict[str, object]:
-    """The values as the notebook's parameters cell wants them; an int is taken for a float, and "1e-3" too (YAML).
+    """The values with the types of the notebook's parameters; a float also accepts an int, and "1e-3" as YAML reads it.
 
-    Raises ValueError for a name that the cell does not have, with the list of those it has, and for a wrong type.
+    Raises ValueError for an unknown name, with the choices, and for a value of the wrong type.
     """
     known = known_parameters(path)
     checked = {}
@@ -78,12 +81,12 @@ def checked_parameters(path: Path | str, values: Mapping[str, object]) -> dict[s
     return checked
 
 
-def _as_type(value: object, wanted: type | None, where: str) -> object:
-    if wanted is None or type(value) is wanted:
+def _as_type(value: object, expected: type | None, description: str) -> object:
+    if expected is None or type(value) is expected:
         return value
-    if wanted is float and type(value) in (int, str):
+    if expected is float and isinstance(value, int | str) and not isinstance(value, bool):
         try:
             return float(value)
         except ValueError:
             pass
-    raise ValueError(f"{where} takes {wanted.__name__}, not {type(value).__name__} {value!r}")
+    raise ValueError(f"{description} takes {expected.__name__}, not {type(value).__name__} {value!r}")

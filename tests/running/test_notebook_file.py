@@ -1,35 +1,35 @@
-"""Proves that notebooks are found by number, and that parameters which do not fit are refused before anything runs."""
+"""Proves that notebooks are found by number, and that wrong parameters are refused before anything runs."""
 
 import pytest
 
-from vidseg_utils.running import source
-from vidseg_utils.running.source import checked_parameters, find_notebooks, known_parameters, read_notebook
+from vidseg_utils.running import notebook_file
+from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks, known_parameters, read_notebook
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
+def lessons(tmp_path, monkeypatch):
     for name in ("01_data", "02_unet", "03_simvp", "04_table", "05_ablations", "11_masks"):
         (tmp_path / f"{name}.ipynb").touch()
-    monkeypatch.setattr(source, "notebooks_dir", lambda: tmp_path)
+    monkeypatch.setattr(notebook_file, "notebooks_dir", lambda: tmp_path)
     return tmp_path
 
 
-def test_without_names_the_five_core_notebooks_come_in_order(shelf):
+def test_the_default_is_the_five_core_notebooks_in_order(lessons):
     assert [path.stem[:2] for path in find_notebooks()] == ["01", "02", "03", "04", "05"]
 
 
 @pytest.mark.parametrize("name", ["11", "11_masks", "11_masks.ipynb"])
-def test_a_notebook_has_a_number_a_name_and_a_path(shelf, name):
-    assert find_notebooks([name]) == [shelf / "11_masks.ipynb"]
+def test_a_notebook_is_found_by_number_name_or_file_name(lessons, name):
+    assert find_notebooks([name]) == [lessons / "11_masks.ipynb"]
 
 
-def test_a_path_elsewhere_is_taken_as_it_is(shelf, make_notebook):
-    path = make_notebook("mine")
+def test_a_path_to_another_folder_is_used_as_it_is(lessons, make_notebook):
+    path = make_notebook("other")
     assert find_notebooks([str(path)]) == [path]
 
 
 @pytest.mark.parametrize("name", ["06", "0", "missing.ipynb", ""])
-def test_an_unknown_notebook_names_those_there_are(shelf, name):
+def test_an_unknown_notebook_is_refused_with_the_choices(lessons, name):
     with pytest.raises(ValueError, match=r"no notebook .*choose from \['01_data', "):
         find_notebooks([name])
 
@@ -45,7 +45,7 @@ def test_untyped_parameters_take_the_type_of_their_default(make_notebook):
 
 
 def test_a_default_that_is_computed_is_refused(make_notebook):
-    with pytest.raises(ValueError, match="the default of STEPS is no literal: EPOCHS \\* 2"):
+    with pytest.raises(ValueError, match="the default of STEPS is not a literal: EPOCHS \\* 2"):
         known_parameters(make_notebook("n", parameters="EPOCHS: int = 3\nSTEPS: int = EPOCHS * 2"))
 
 
@@ -70,10 +70,10 @@ def test_numbers_that_yaml_reads_as_text_or_whole_become_floats(make_notebook):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', '{"nbformat": 4}', "\x00\xff"])
-def test_a_file_that_is_no_notebook_is_refused_by_name(tmp_path, text):
+def test_a_file_that_is_not_a_notebook_is_refused_by_name(tmp_path, text):
     path = tmp_path / "broken.ipynb"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"broken\.ipynb is not a notebook"):
         read_notebook(path)
-    with pytest.raises(ValueError, match=r"absent\.ipynb is no notebook file"):
+    with pytest.raises(ValueError, match=r"there is no notebook file .*absent\.ipynb"):
         read_notebook(tmp_path / "absent.ipynb")

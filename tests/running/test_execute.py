@@ -1,5 +1,5 @@
-"""Proves that a notebook runs into its run folder, that a failing cell is named, and that the source is
-never touched."""
+"""Proves that a notebook is executed into its run folder, that a failing cell is named, and that the source never
+changes."""
 
 import nbformat
 import pytest
@@ -7,8 +7,7 @@ from filelock import FileLock
 
 from vidseg_utils.paths import read_json
 from vidseg_utils.running import NotebookFailed
-from vidseg_utils.running.batch import run_notebook
-from vidseg_utils.running.execute import adopt_outputs, execute
+from vidseg_utils.running.execute import adopt_outputs, execute_copy, execute_notebook
 
 TRANSPORT = "from ipykernel.kernelapp import IPKernelApp\nprint(IPKernelApp.instance().transport)"
 
@@ -21,11 +20,11 @@ def test_a_run_keeps_the_executed_notebook_and_its_parameters(home, make_noteboo
     path = make_notebook("02_small", "print(PROFILE, EPOCHS, LOSS)", TRANSPORT)
     before = path.read_bytes()
     (home / "runs" / "02_small-smoke").mkdir(parents=True)
-    (home / "runs" / "02_small-smoke" / "failed.ipynb").touch()  # left by an earlier try
-    folder = run_notebook(path, profile="smoke", parameters={"EPOCHS": 7}, progress=False)
+    (home / "runs" / "02_small-smoke" / "failed.ipynb").touch()  # left by an earlier attempt
+    folder = execute_notebook(path, profile="smoke", parameters={"EPOCHS": 7}, progress=False)
     assert folder == home / "runs" / "02_small-smoke"
     texts = [cell.outputs[0].text for cell in code_cells(folder / "executed.ipynb")[-2:]]
-    assert texts == ["smoke 7 mse\n", "ipc\n"], "over TCP, kernels that start at once race for ports"
+    assert texts == ["smoke 7 mse\n", "ipc\n"], "over TCP, kernels that start at once compete for ports"
     record = read_json(folder / "parameters.json")
     assert record == {"notebook": "02_small", "profile": "smoke", "parameters": {"EPOCHS": 7}}
     assert {entry.name for entry in folder.iterdir()} == {".executing.lock", "executed.ipynb", "parameters.json"}
@@ -36,9 +35,9 @@ def test_a_run_keeps_the_executed_notebook_and_its_parameters(home, make_noteboo
 def test_a_failing_cell_is_named_with_its_error_and_kept(home, make_notebook):
     path = make_notebook("03_fails", "good = 1", "\nheight = 162\nassert height % 4 == 0, 'pad to 164'")
     (home / "runs" / "03_fails-smoke").mkdir(parents=True)
-    (home / "runs" / "03_fails-smoke" / "parameters.json").touch()  # of an earlier run that was finished
+    (home / "runs" / "03_fails-smoke" / "parameters.json").touch()  # of an earlier run that had finished
     with pytest.raises(NotebookFailed) as caught:
-        run_notebook(path, profile="smoke", parameters={"EPOCHS": 3}, progress=False)
+        execute_notebook(path, profile="smoke", parameters={"EPOCHS": 3}, progress=False)
     assert "03_fails.ipynb, cell 4 (`height = 162`): AssertionError: pad to 164" in str(caught.value)
     folder = home / "runs" / "03_fails-smoke"
     assert {entry.name for entry in folder.iterdir()} == {".executing.lock", "failed.ipynb"}
@@ -47,7 +46,7 @@ def test_a_failing_cell_is_named_with_its_error_and_kept(home, make_notebook):
 
 def test_a_kernel_that_dies_is_named_with_its_cell(home, make_notebook):
     with pytest.raises(NotebookFailed, match=r"cell 3 \(`import os; os._exit\(9\)`\): DeadKernelError"):
-        run_notebook(make_notebook("n", "import os; os._exit(9)"), profile="smoke", progress=False)
+        execute_notebook(make_notebook("n", "import os; os._exit(9)"), profile="smoke", progress=False)
 
 
 @pytest.mark.parametrize(
@@ -55,13 +54,13 @@ def test_a_kernel_that_dies_is_named_with_its_cell(home, make_notebook):
     [
         ({"profile": "huge"}, "unknown profile 'huge'"),
         ({"parameters": {"EPOCH": 1}}, "has no parameter 'EPOCH'"),
-        ({"parameters": {"PROFILE": "cpu"}}, "PROFILE is no free parameter"),
-        ({"run": "../outside"}, "is no plain folder name"),
+        ({"parameters": {"PROFILE": "cpu"}}, "PROFILE cannot be given as a parameter"),
+        ({"run": "../outside"}, "is not a plain folder name"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_written(home, make_notebook, arguments, message):
     with pytest.raises(ValueError, match=message):
-        run_notebook(make_notebook("n"), **{"profile": "smoke"} | arguments)
+        execute_notebook(make_notebook("n"), **{"profile": "smoke"} | arguments)
     assert not home.exists()
 
 
@@ -69,13 +68,13 @@ def test_a_run_folder_in_use_is_refused(home, make_notebook):
     folder = home / "runs" / "n-smoke"
     folder.mkdir(parents=True)
     with FileLock(folder / ".executing.lock"), pytest.raises(ValueError, match="is in use by another process"):
-        run_notebook(make_notebook("n"), profile="smoke", progress=False)
+        execute_notebook(make_notebook("n"), profile="smoke", progress=False)
 
 
-def test_the_source_is_never_written_over(make_notebook):
+def test_the_source_is_never_overwritten(make_notebook):
     path = make_notebook("n", "print(1)")
-    with pytest.raises(ValueError, match="never written over"):
-        execute(path, path, parameters={})
+    with pytest.raises(ValueError, match="never overwritten"):
+        execute_copy(path, path, parameters={})
 
 
 SLIDER = """
@@ -88,17 +87,17 @@ display({"image/png": png, "application/vnd.jupyter.widget-view+json": view}, ra
 """
 
 
-def test_no_widget_is_saved_and_its_still_picture_is(home, make_notebook):
-    folder = run_notebook(make_notebook("n", SLIDER), profile="smoke", progress=False)
+def test_the_still_picture_of_a_widget_is_saved_and_the_widget_is_not(home, make_notebook):
+    folder = execute_notebook(make_notebook("n", SLIDER), profile="smoke", progress=False)
     notebook = nbformat.read(folder / "executed.ipynb", as_version=4)
     assert "widgets" not in notebook.metadata
     (output,) = notebook.cells[-1].outputs
     assert list(output.data) == ["image/png"]
 
 
-def test_outputs_are_adopted_without_the_injected_cell_and_only_by_the_same_version(home, make_notebook):
+def test_outputs_are_adopted_without_the_injected_cell_and_only_from_the_same_version(home, make_notebook):
     path = make_notebook("n", "EPOCHS", "print('done')")
-    folder = run_notebook(path, profile="smoke", parameters={"EPOCHS": 5}, progress=False)
+    folder = execute_notebook(path, profile="smoke", parameters={"EPOCHS": 5}, progress=False)
     adopt_outputs(path, folder / "executed.ipynb")
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == [1, 2, 3]

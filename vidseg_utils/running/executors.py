@@ -1,0 +1,97 @@
+"""Execute a sweep: one notebook with many parameters, on the cores of this machine or on a Slurm cluster."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from vidseg_utils.paths import runs_dir
+from vidseg_utils.running import NotebookFailed
+from vidseg_utils.running.execute import execute_notebook
+from vidseg_utils.running.sweep import SweepRun, plan_sweep, read_sweep_file
+
+
+def execute_sweep(
+    path: Path | str, *, profile: str = "auto", executor: str = "local", jobs: int = 1, progress: bool = True
+) -> list[Path]:
+    """Execute the unfinished runs of a sweep file; returns all its run folders, in the file's order.
+
+    executor: "local" (processes on this machine), "slurm" (an array job through submitit, which gets the file's
+        `slurm:` settings) or "debug" (submitit in this process, to try a file without a cluster)
+    jobs: how many notebooks are executed at once; progress: show a progress bar over the runs on stderr
+    Raises ValueError for a file that does not fit its notebook. Raises NotebookFailed at the end if notebooks failed.
+    """
+    if executor not in EXECUTORS:
+        raise ValueError(f"unknown executor {executor!r}; choose from {list(EXECUTORS)}")
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; give 1 or more")
+    runs = plan_sweep(path, profile=profile)
+    unfinished = [run for run in runs if not run.is_finished()]
+    failures = []
+    with tqdm(
+        total=len(runs), initial=len(runs) - len(unfinished), desc=Path(path).stem, unit="run", disable=not progress
+    ) as bar:
+        for failure in EXECUTORS[executor](unfinished, jobs=jobs, slurm=read_sweep_file(path)["slurm"]):
+            failures += [failure] if failure else []
+            bar.update()
+    if failures:
+        more = f" (and {len(failures) - 1} more runs failed)" if len(failures) > 1 else ""
+        raise NotebookFailed(f"{Path(path).name}: {failures[0]}{more}")
+    return [run.folder for run in runs]
+
+
+def _execute(run: SweepRun) -> str | None:
+    """Execute the notebook of a run; returns the error as text, if there was one, so that the other runs go on."""
+    try:
+        execute_notebook(run.notebook, profile=run.profile, parameters=run.parameters, run=run.name, progress=False)
+    except (NotebookFailed, ValueError) as error:
+        return f"{run.name}: {error}"
+    return None
+
+
+def _execute_locally(runs: Sequence[SweepRun], *, jobs: int, slurm: Mapping) -> Iterator[str | None]:
+    """One process a run, `jobs` at once; the processes share the cores equally."""
+    if jobs == 1 or len(runs) <= 1:
+        yield from map(_execute, runs)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_limit_threads, initargs=(threads,)
+    ) as pool:
+        for future in as_completed([pool.submit(_execute, run) for run in runs]):
+            yield future.result()
+
+
+def _limit_threads(threads: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernels inherit it
+
+
+def _execute_with_submitit(
+    runs: Sequence[SweepRun], *, jobs: int, slurm: Mapping, cluster: str
+) -> Iterator[str | None]:
+    """One array job; RUNS/.slurm keeps what its tasks print."""
+    try:
+        import submitit  # pyright: ignore[reportMissingImports] (the extra `slurm`)
+    except ImportError:
+        raise ValueError("executor 'slurm' needs submitit: pip install 'vidseg[slurm]'") from None
+    if cluster == "slurm" and shutil.which("sbatch") is None:
+        raise ValueError("this machine has no Slurm (no command sbatch); use a login node, or --executor local")
+    executor = submitit.AutoExecutor(folder=runs_dir() / ".slurm", cluster=cluster)
+    try:
+        executor.update_parameters(slurm_array_parallelism=jobs, **slurm)
+    except (NameError, TypeError) as error:
+        raise ValueError(f"wrong `slurm:` settings in the sweep file: {error}") from None
+    for job in executor.map_array(_execute, runs) if runs else ():
+        yield job.result()
+
+
+EXECUTORS = {
+    "local": _execute_locally,
+    "slurm": partial(_execute_with_submitit, cluster="slurm"),
+    "debug": partial(_execute_with_submitit, cluster="debug"),
+}

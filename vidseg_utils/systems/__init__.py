@@ -1,8 +1,14 @@
-"""The systems by name. A new one is a file with a `Forecaster` in it, and a line here."""
+"""Systems that forecast the mask of frame 21, and the recipes that train their networks.
+
+`build_system("object_dynamics")` loads a trained system; `SimVPRecipe(workspace).train()` trains one network. The names
+of object dynamics, step by step, are in `vidseg_utils.systems.object_dynamics`.
+"""
 
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
+from vidseg_utils.systems.convlstm_unet import ConvLSTMRecipe, ConvLSTMUnet, without_reconstructor
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
+from vidseg_utils.systems.mask_simvp.forecast import forecast_scores
+from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
 from vidseg_utils.systems.mask_simvp.system import (
     UnetMaskSimVP,
     UnetMaskSimVPCrossEntropy,
@@ -10,53 +16,79 @@ from vidseg_utils.systems.mask_simvp.system import (
     UnetMaskSimVPRollout,
 )
 from vidseg_utils.systems.object_dynamics import LearnedObjectDynamics, ObjectDynamics
+from vidseg_utils.systems.pseudo_labels import label_split
+from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.systems.recurrent_unet.recipe import RecurrentUNetRecipe, score_sequences
 from vidseg_utils.systems.recurrent_unet.system import RecurrentCopyLast, RecurrentObjectDynamics
-from vidseg_utils.systems.semi_supervised import SemiSupervisedSimVP
-from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
+from vidseg_utils.systems.registry import SYSTEMS, build_system, system_class
+from vidseg_utils.systems.semi_supervised.forecaster import class_logits, fresh_forecaster
+from vidseg_utils.systems.semi_supervised.stages import STAGES, Stages
+from vidseg_utils.systems.semi_supervised.system import SemiSupervisedSimVP
+from vidseg_utils.systems.simvp_unet import (
+    CopyLastFrame,
+    Rollout,
+    SimVPRecipe,
+    SimVPRolloutUnet,
+    SimVPSizes,
+    SimVPUnet,
+    score_frames,
+)
+from vidseg_utils.systems.suppression.rules import (
+    RULE_TREE,
+    default_small_px,
+    known_classes,
+    suppress_new_objects,
+)
+from vidseg_utils.systems.unet_segmenter import SegmenterRecipe, segmentation_confusion
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.run_folder import is_trained
 
-SYSTEMS: dict[str, type[Forecaster]] = {
-    system.name: system
-    for system in (
-        CopyLast,
-        UnetCopyLast,
-        SimVPUnet,
-        SimVPRolloutUnet,
-        UnetMaskSimVP,
-        UnetMaskSimVPCrossEntropy,
-        UnetMaskSimVPMSE,
-        UnetMaskSimVPRollout,
-        ConvLSTMUnet,
-        SemiSupervisedSimVP,
-        ObjectDynamics,
-        LearnedObjectDynamics,
-        RecurrentCopyLast,
-        RecurrentObjectDynamics,
-    )
-}
-
-
-def system_class(name: str) -> type[Forecaster]:
-    """The class of that system. Raises ValueError with the choices for an unknown name."""
-    if name not in SYSTEMS:
-        raise ValueError(f"unknown system {name!r}; choose from {sorted(SYSTEMS)}")
-    return SYSTEMS[name]
-
-
-def build_system(name: str, *, workspace: Workspace | None = None, profile: str = "auto") -> Forecaster:
-    """A trained system, loaded from its finished runs, ready to `predict`.
-
-    workspace: where its runs are; by default that of `profile`. Raises ValueError for an unknown name or for a run
-    that is missing, with the cure.
-    """
-    cls = system_class(name)
-    workspace = workspace or Workspace.of(profile)
-    for part in cls.parts:
-        run = workspace.run(part)
-        if not is_trained(run):
-            raise ValueError(
-                f"{name} needs the run {run}, which is not trained yet; "
-                f"train it with `vidseg train {name} --profile {workspace.profile.name}`"
-            )
-    return cls.load(workspace)
+__all__ = [  # noqa: RUF022 - grouped by use
+    # by name
+    "SYSTEMS",
+    "build_system",
+    "system_class",
+    "Workspace",
+    # what a system and a recipe are
+    "Forecaster",
+    "Recipe",
+    # systems
+    "CopyLast",
+    "UnetCopyLast",
+    "SimVPUnet",
+    "SimVPRolloutUnet",
+    "UnetMaskSimVP",
+    "UnetMaskSimVPCrossEntropy",
+    "UnetMaskSimVPMSE",
+    "UnetMaskSimVPRollout",
+    "ConvLSTMUnet",
+    "SemiSupervisedSimVP",
+    "ObjectDynamics",
+    "LearnedObjectDynamics",
+    "RecurrentCopyLast",
+    "RecurrentObjectDynamics",
+    # recipes
+    "SegmenterRecipe",
+    "SimVPRecipe",
+    "SimVPSizes",
+    "MaskSimVPRecipe",
+    "ConvLSTMRecipe",
+    "RecurrentUNetRecipe",
+    # predicting and scoring frames, masks and sequences
+    "CopyLastFrame",
+    "Rollout",
+    "score_frames",
+    "segmentation_confusion",
+    "score_sequences",
+    "forecast_scores",
+    "label_split",
+    "without_reconstructor",
+    # semi-supervised SimVP and new-object suppression
+    "STAGES",
+    "Stages",
+    "class_logits",
+    "fresh_forecaster",
+    "RULE_TREE",
+    "default_small_px",
+    "known_classes",
+    "suppress_new_objects",
+]

@@ -1,1 +1,31 @@
-"""Training: losses, the loop that can be read, and run folders that survive being killed."""
+"""Training: the loop, losses, and run folders that survive a killed process.
+
+`fit` trains a model into a run folder; `load_model` and `read_history` read that folder.
+"""
+
+from vidseg_utils.training.fit import evaluate, fit, train_one_epoch
+from vidseg_utils.training.fit_config import FitConfig, truth_probability
+from vidseg_utils.training.losses import LOSSES, build_loss, still_pixels, temporal_consistency
+from vidseg_utils.training.run_folder import is_finished, is_trained, read_history
+from vidseg_utils.training.weights import load_model, save_model, weights_hash
+
+__all__ = [  # noqa: RUF022 - grouped by use
+    # the loop
+    "FitConfig",
+    "evaluate",
+    "fit",
+    "train_one_epoch",
+    "truth_probability",
+    # losses
+    "LOSSES",
+    "build_loss",
+    "still_pixels",
+    "temporal_consistency",
+    # run folders
+    "is_finished",
+    "is_trained",
+    "load_model",
+    "read_history",
+    "save_model",
+    "weights_hash",
+]

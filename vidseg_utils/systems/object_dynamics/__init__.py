@@ -1,13 +1,41 @@
-"""Object dynamics: a class id is an identity and physics is simple, so forecast objects, not pixels.
+"""Object dynamics: forecast objects, not pixels. A class id is an object's identity, and the physics is simple.
 
-`patches` and `voting` give each object one class; `cracks` and `outline` read places off masks, `tracks` sorts them by
-object, `tracking` follows them through the past; `planar` and `contact` are the physics, `fitting` finds its constants;
-`choice` decides, `silhouette` draws, `system` is all of it. `learning` trains a network to move objects in place of the
-physics, `rollout` lets it, `learned` is that system. `ladder` replaces one stage after another by the truth, and
-`picture_plane` does without the camera.
+Past masks become components, components become tracks of one class each, outlines give poses (`perception`). An
+ensemble of worlds follows the tracks (`filter`), moves on by fitted rigid-body physics (`physics`), and one mask is
+decided (`decision`). `system` puts all of it together. `ladder` replaces one stage after another by the truth, and
+`image_plane` does without the camera. `learned` moves the objects by a trained network in place of the physics.
 """
 
-from vidseg_utils.systems.object_dynamics.learned.system import LearnedObjectDynamics
+from vidseg_utils.systems.object_dynamics.decision import decide_mask, decide_poses
+from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
+from vidseg_utils.systems.object_dynamics.ladder import (
+    find_clear_collision,
+    forecasts_from_masks,
+    forecasts_from_truth,
+    rollout_errors,
+    state_error_table,
+)
+from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
+from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
+from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
+from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
 from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, train_physics
 
-__all__ = ["LearnedObjectDynamics", "ObjectDynamics", "train_physics"]
+__all__ = [
+    "DYNAMICS",
+    "LearnedObjectDynamics",
+    "ObjectDynamics",
+    "advance",
+    "decide_mask",
+    "decide_poses",
+    "extrapolate_masks",
+    "find_clear_collision",
+    "forecasts_from_masks",
+    "forecasts_from_truth",
+    "measure_poses",
+    "rollout_errors",
+    "seconds_per_frame",
+    "state_error_table",
+    "train_physics",
+    "worlds_from_trajectories",
+]

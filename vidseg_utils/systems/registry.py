@@ -1,0 +1,62 @@
+"""The systems by name. A new one is a file with a `Forecaster` in it, and a line here."""
+
+from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
+from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
+from vidseg_utils.systems.mask_simvp.system import (
+    UnetMaskSimVP,
+    UnetMaskSimVPCrossEntropy,
+    UnetMaskSimVPMSE,
+    UnetMaskSimVPRollout,
+)
+from vidseg_utils.systems.object_dynamics import LearnedObjectDynamics, ObjectDynamics
+from vidseg_utils.systems.recurrent_unet.system import RecurrentCopyLast, RecurrentObjectDynamics
+from vidseg_utils.systems.semi_supervised.system import SemiSupervisedSimVP
+from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
+from vidseg_utils.systems.workspace import Workspace
+from vidseg_utils.training.run_folder import is_trained
+
+SYSTEMS: dict[str, type[Forecaster]] = {
+    system.name: system
+    for system in (
+        CopyLast,
+        UnetCopyLast,
+        SimVPUnet,
+        SimVPRolloutUnet,
+        UnetMaskSimVP,
+        UnetMaskSimVPCrossEntropy,
+        UnetMaskSimVPMSE,
+        UnetMaskSimVPRollout,
+        ConvLSTMUnet,
+        SemiSupervisedSimVP,
+        ObjectDynamics,
+        LearnedObjectDynamics,
+        RecurrentCopyLast,
+        RecurrentObjectDynamics,
+    )
+}
+
+
+def system_class(name: str) -> type[Forecaster]:
+    """The class of that system. Raises ValueError with the choices for an unknown name."""
+    if name not in SYSTEMS:
+        raise ValueError(f"unknown system {name!r}; choose from {sorted(SYSTEMS)}")
+    return SYSTEMS[name]
+
+
+def build_system(name: str, *, workspace: Workspace | None = None, profile: str = "auto") -> Forecaster:
+    """A trained system, loaded from its finished runs, ready to `predict`.
+
+    workspace: where its runs are; by default that of `profile`. Raises ValueError for an unknown name or for a run
+    that is missing, with the cure.
+    """
+    cls = system_class(name)
+    workspace = workspace or Workspace.of(profile)
+    for part in cls.parts:
+        run = workspace.run(part)
+        if not is_trained(run):
+            raise ValueError(
+                f"{name} needs the run {run}, which is not trained yet; "
+                f"train it with `vidseg train {name} --profile {workspace.profile.name}`"
+            )
+    return cls.load(workspace)

@@ -9,6 +9,7 @@ from vidseg_utils.data.cache import open_split
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
 from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.paths import write_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.base import Forecaster
@@ -78,6 +79,13 @@ def test_an_evaluation_is_found_on_the_leaderboard(root, tmp_path):
     table = leaderboard_table([row])
     assert "upper bound" in table
     assert f"{row['jaccard']:.3f}" in table
+
+
+def test_a_run_of_an_earlier_version_is_refused_by_name(tmp_path):
+    write_json(tmp_path / "old" / "config.json", {"system": "copy_last"})
+    write_json(tmp_path / "old" / "metrics.json", {"jaccard": 0.3, "floor_jaccard": 0.3})
+    with pytest.raises(ValueError, match="run old was made by an earlier version; delete it"):
+        read_leaderboard(tmp_path)
 
 
 def test_a_damaged_run_is_named(tmp_path):

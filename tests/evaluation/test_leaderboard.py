@@ -1,4 +1,4 @@
-"""Proves that the tables say what the runs say: means over seeds, published figures beside their own kind only."""
+"""Proves that the table of recurrent networks shows means over seeds, and each published score in the right row."""
 
 from vidseg_utils.evaluation.leaderboard import recurrent_table
 
@@ -8,7 +8,7 @@ def run(cell, miou, block="vanilla", size="small_shallow"):
     return {"model": {"config": {"block": block, "cell": cell, "size": size}}, **scores}
 
 
-def test_recurrent_networks_stand_beside_their_published_scores():
+def test_recurrent_networks_are_shown_with_their_published_scores():
     rows = [run("gru", 0.4), run("gru", 0.6), run("none", 0.1, block="convnext")]
     lines = [[part.strip() for part in line.split("|")[1:-1]] for line in recurrent_table(rows).splitlines()]
     assert {len(line) for line in lines} == {11}

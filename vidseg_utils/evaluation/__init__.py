@@ -1,6 +1,6 @@
 """Evaluate systems on a split, write and score submissions, compare answers, and rank all runs."""
 
-from vidseg_utils.evaluation.comparison import agreement, error_share, recall_by_collisions
+from vidseg_utils.evaluation.comparison import error_rate_per_pixel, object_agreement, recall_by_collisions
 from vidseg_utils.evaluation.evaluate import Evaluation, evaluate_system
 from vidseg_utils.evaluation.leaderboard import (
     BEST_PUBLISHED_JACCARD,
@@ -16,10 +16,10 @@ __all__ = [
     "BEST_PUBLISHED_JACCARD",
     "PUBLISHED_RECURRENT",
     "Evaluation",
-    "agreement",
-    "error_share",
+    "error_rate_per_pixel",
     "evaluate_system",
     "leaderboard_table",
+    "object_agreement",
     "predict_split",
     "read_leaderboard",
     "read_runs",

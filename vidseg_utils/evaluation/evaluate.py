@@ -1,4 +1,4 @@
-"""The one evaluation that all systems share: forecast each clip of a split, score it, keep masks and numbers."""
+"""Evaluate any system the same way: forecast each clip of a split, score the forecasts, save masks and metrics."""
 
 import time
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
-from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
@@ -24,14 +24,17 @@ from vidseg_utils.task import PAST_FRAMES
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A system's answer for a split, and what it is worth."""
+    """The forecasts of a system for a split, and their scores."""
 
     metrics: dict[str, float]
     predictions: np.ndarray  # (N, H, W) uint8 class ids of the last frame
-    numbers: np.ndarray  # (N,) the videos' numbers
+    numbers: np.ndarray  # (N,) numbers of the videos
 
     def save(self, run: Path, *, system: str, workspace: Workspace, split: str, true_masks: bool) -> None:
-        """Write config.json, predictions.npz and metrics.json (last, so that what has metrics is whole) into `run`."""
+        """Write config.json, predictions.npz and metrics.json into the folder `run`.
+
+        metrics.json is written last: a folder that has it is complete.
+        """
         config = {
             "system": system,
             "profile": workspace.profile.name,
@@ -57,16 +60,18 @@ def evaluate_system(
 ) -> Evaluation:
     """Forecast frame 21 of every clip of a labelled split and score it.
 
-    true_masks: give the system the true masks of frames 0..10 in place of the frames.
-    Metrics: those of `MaskScore`; the baseline `copy_last_jaccard` (the true mask of frame 10 as the answer) and the
-    upper bound `oracle_jaccard` (the truth without objects never seen); `segmentation_jaccard` of frames 0..10 where
-    the system has a segmenter; `seconds_per_video`, `parameters`, `gflops_per_video`, `videos`.
+    true_masks: give the system the true masks of frames 0..10 instead of the frames.
+    batch_size: clips at once; progress: show a progress bar over the batches on stderr
+    The metrics are those of `MaskScore`; the baseline `copy_last_jaccard` (the true mask of frame 10 as the forecast)
+    and the upper bound `oracle_jaccard` (the truth without objects never seen); `segmentation_jaccard` of frames 0..10
+    if the system has a segmenter; `seconds_per_video`, `parameters`, `gflops_per_video` (1e9 operations) and `videos`.
+    Raises ValueError for a split without masks.
     """
     if split.masks is None:
         raise ValueError("a split without masks cannot be scored; choose train or val")
     score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
     segmentation = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
-    segments = system.segmenter is not None and not true_masks
+    scores_segmentation = system.segmenter is not None and not true_masks
     predictions, seconds = [], 0.0
     loader = DataLoader(ClipDataset(split), batch_size=batch_size)
     for batch in tqdm(loader, desc=f"evaluate {system.name}", unit="batch", disable=not progress):
@@ -75,18 +80,18 @@ def evaluate_system(
             masks[:, :PAST_FRAMES].to(device) if true_masks else to_float(batch["frames"][:, :PAST_FRAMES].to(device))
         )
         start = time.perf_counter()
-        seen = system.segment(past) if segments and system.starts_from_masks else None
-        prediction = system.predict(past if seen is None else seen, masks.shape[-2:]).cpu()
+        segmented = system.segment(past) if scores_segmentation and system.starts_from_masks else None
+        prediction = system.predict(past if segmented is None else segmented, masks.shape[-2:]).cpu()
         seconds += time.perf_counter() - start
-        if segments:
-            seen = system.segment(past) if seen is None else seen
-            seen = F.interpolate(seen.to(torch.uint8), size=masks.shape[-2:], mode="nearest-exact")
-            segmentation += confusion_matrix(seen.cpu(), masks[:, :PAST_FRAMES])
+        if scores_segmentation:
+            segmented = system.segment(past) if segmented is None else segmented
+            segmented = F.interpolate(segmented.to(torch.uint8), size=masks.shape[-2:], mode="nearest-exact")
+            segmentation += confusion_matrix(segmented.cpu(), masks[:, :PAST_FRAMES])
         copy_last, oracle = reference_masks(masks)
         score.update(prediction, masks)
-        # where the reference's own label is unknown it claims nothing
-        copy_last_score.update(copy_last.where(copy_last < N_CLASSES, 0), masks)
-        oracle_score.update(oracle.where(oracle < N_CLASSES, 0), masks)
+        # a pixel without a label in a reference mask counts as forecast background
+        copy_last_score.update(copy_last.where(copy_last < N_CLASSES, BACKGROUND), masks)
+        oracle_score.update(oracle.where(oracle < N_CLASSES, BACKGROUND), masks)
         predictions.append(prediction.numpy())
 
     metrics = score.result() | {
@@ -97,7 +102,7 @@ def evaluate_system(
         "gflops_per_video": _gflops(system, past[:1]),
         "videos": len(split),
     }
-    if segments:
+    if scores_segmentation:
         metrics["segmentation_jaccard"] = jaccard_of(segmentation)
     return Evaluation(metrics, np.concatenate(predictions), np.asarray(split.numbers))
 

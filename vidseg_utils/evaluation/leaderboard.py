@@ -1,11 +1,11 @@
-"""The table of all systems that have been evaluated, read from the run folders, beside the published figures."""
+"""Tables of all evaluated systems, read from the run folders, with the published scores."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 from vidseg_utils.paths import read_json
 
-# Jaccard on the real course data, by the student projects that published them. Ours are on our data: compare the order.
+# Jaccard that student projects published, on the real course data. Our scores are on other data: compare the order.
 PUBLISHED_JACCARD = {
     "unet_copy_last": 0.24,
     "convlstm_unet": 0.16,
@@ -19,7 +19,7 @@ BEST_PUBLISHED_JACCARD = 0.456
 
 
 class Published(NamedTuple):
-    """What was published of one recurrent U-Net; mIoU and pixel accuracy (there called mAcc) on Cityscapes, [0, 1]."""
+    """Published figures of a recurrent U-Net: mIoU and pixel accuracy (there called mAcc) on Cityscapes, in [0, 1]."""
 
     parameters: int  # with 20 classes
     miou: float | None = None
@@ -50,9 +50,9 @@ PUBLISHED_RECURRENT = {  # by (block, cell, size)
 
 
 def read_runs(runs: Path | str) -> list[dict]:
-    """One row a run folder that has metrics: its name as `run`, then what its config.json and metrics.json hold.
+    """One row a run folder with metrics: its name as `run`, and the contents of its config.json and metrics.json.
 
-    Raises ValueError naming the file when one is damaged.
+    Raises ValueError that names the file if one is damaged.
     """
     rows = []
     for path in sorted(Path(runs).glob("*/metrics.json")):
@@ -62,8 +62,16 @@ def read_runs(runs: Path | str) -> list[dict]:
 
 
 def read_leaderboard(runs: Path | str) -> list[dict]:
-    """The rows of `read_runs` that are a system's evaluation, best Jaccard first; `published`: its figure or None."""
+    """The rows of `read_runs` that evaluate a system, best Jaccard first; `published` is the published score or None.
+
+    Raises ValueError for a run folder of an earlier version, whose metrics had other names.
+    """
     rows = [row for row in read_runs(runs) if "system" in row and "jaccard" in row]
+    for row in rows:
+        if "copy_last_jaccard" not in row:
+            raise ValueError(
+                f"run {row['run']} was made by an earlier version; delete it and evaluate again"
+            )
     rows = [{**row, "published": PUBLISHED_JACCARD.get(row["system"])} for row in rows]
     return sorted(rows, key=lambda row: -row["jaccard"])
 
@@ -73,21 +81,21 @@ def leaderboard_table(rows: list[dict]) -> str:
     columns = ("profile", "system", "input", "Jaccard", "objects", "moving", "still", "late", "s/video", "parameters")
     lines = ["| " + " | ".join((*columns, "published")) + " |", "|" + "---|" * (len(columns) + 1)]
     for profile in sorted({row["profile"] for row in rows}):
-        block = [row for row in rows if row["profile"] == profile]
-        for split in sorted({row["split"] for row in block}):
-            any_row = next(row for row in block if row["split"] == split)
+        profile_rows = [row for row in rows if row["profile"] == profile]
+        for split in sorted({row["split"] for row in profile_rows}):
+            references = next(row for row in profile_rows if row["split"] == split)  # the same in all rows of a split
             for name, key in (
                 ("upper bound: truth without objects never seen", "oracle_jaccard"),
                 ("baseline: true mask of frame 10", "copy_last_jaccard"),
             ):
-                lines.append(f"| {profile} | *{name}* | truth | {any_row[key]:.3f} |" + "  |" * 7)
-        lines += [_line(row) for row in block]
+                lines.append(f"| {profile} | *{name}* | truth | {references[key]:.3f} |" + "  |" * 7)
+        lines += [_table_line(row) for row in profile_rows]
     return "\n".join(lines)
 
 
-def _line(row: dict) -> str:
-    def number(key: str, form: str = ".3f") -> str:
-        return "" if row.get(key) is None else format(row[key], form)
+def _table_line(row: dict) -> str:
+    def number(key: str, format_spec: str = ".3f") -> str:
+        return "" if row.get(key) is None else format(row[key], format_spec)
 
     cells = (
         row["profile"],
@@ -106,23 +114,24 @@ def _line(row: dict) -> str:
 
 
 def recurrent_table(rows: list[dict]) -> str:
-    """Markdown: recurrent U-Nets among the rows of `read_runs`, means over their seeds, beside what was published.
+    """Markdown: the recurrent U-Nets among the rows of `read_runs`, averaged over seeds, with the published scores.
 
-    A kind that was neither trained nor published with a score is left out.
+    Networks without a run and without a published score are left out.
     """
-    scores = {"miou": ".3f", "mean_accuracy": ".3f", "pixel_accuracy": ".3f", "flip_rate": ".2%"}
-    scores["seconds_per_epoch"] = ".0f"
+    formats = {"miou": ".3f", "mean_accuracy": ".3f", "pixel_accuracy": ".3f", "flip_rate": ".2%"}
+    formats["seconds_per_epoch"] = ".0f"
     titles = ("block", "cell", "size", "seeds", "mIoU", "mean acc.", "pixel acc.", "flips", "s/epoch")
     lines = ["| " + " | ".join((*titles, "published mIoU", "published mAcc")) + " |", "|---" * (len(titles) + 2) + "|"]
     trained: dict[tuple[str, str, str], list[dict]] = {}
     for row in rows:
         config = row["model"]["config"]
         trained.setdefault((config["block"], config["cell"], config["size"]), []).append(row)
-    for kind in sorted({*trained, *(kind for kind, published in PUBLISHED_RECURRENT.items() if published.miou)}):
-        runs, published = trained.get(kind, []), PUBLISHED_RECURRENT.get(kind, Published(0))
-        cells = [*kind, str(len(runs) or "")]
+    with_score = {network for network, published in PUBLISHED_RECURRENT.items() if published.miou}
+    for network in sorted({*trained, *with_score}):
+        runs, published = trained.get(network, []), PUBLISHED_RECURRENT.get(network, Published(0))
+        cells = [*network, str(len(runs) or "")]
         cells += [
-            format(sum(run[key] for run in runs) / len(runs), form) if runs else "" for key, form in scores.items()
+            format(sum(run[key] for run in runs) / len(runs), spec) if runs else "" for key, spec in formats.items()
         ]
         cells += ["" if value is None else format(value, ".3f") for value in (published.miou, published.pixel_accuracy)]
         lines.append("| " + " | ".join(cells) + " |")

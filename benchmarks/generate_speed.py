@@ -54,7 +54,9 @@ def one_process(n_videos: int, folder: Path, clock: Clock) -> Counter:
                 trajectory = clock("simulate", simulate, scene, settings)
             except BrokenRuleError as error:
                 why[str(error)] += 1
-        frames, masks = clock("frames and masks", render_video, trajectory.at(CLIP_VIDEO_FRAMES), noise_seed=number)
+        frames, masks = clock(
+            "frames and masks", render_video, trajectory.select_frames(CLIP_VIDEO_FRAMES), noise_seed=number
+        )
         clock("22 PNG files, mask.npy", write_video, folder / f"video_{number}", frames, masks)
         path = folder / f"video_{number}" / "annotation.json"
         clock("annotation.json", write_annotation, path, trajectory, number=number)

@@ -44,7 +44,7 @@ KNOWN = {
 
 def last_input_and_answer(trajectory: Trajectory) -> np.ndarray:
     """(2, 160, 240) uint8: the true masks of the course frames 10 and 21."""
-    return np.asarray(render_masks(trajectory.at((CLIP_VIDEO_FRAMES[10], CLIP_VIDEO_FRAMES[21]))))
+    return np.asarray(render_masks(trajectory.select_frames((CLIP_VIDEO_FRAMES[10], CLIP_VIDEO_FRAMES[21]))))
 
 
 def copy_last(trajectories: list[Trajectory]) -> tuple[float, float]:
@@ -53,7 +53,7 @@ def copy_last(trajectories: list[Trajectory]) -> tuple[float, float]:
     score = float(jaccard(torch.from_numpy(masks[:, 0]), torch.from_numpy(masks[:, 1])))
     shown = late = 0
     for trajectory, (_, answer) in zip(trajectories, masks, strict=True):
-        inputs = np.asarray(render_masks(trajectory.at(CLIP_VIDEO_FRAMES[:11])))
+        inputs = np.asarray(render_masks(trajectory.select_frames(CLIP_VIDEO_FRAMES[:11])))
         present = set(np.unique(answer).tolist()) - {0}
         shown += len(present)
         late += len(present - set(np.unique(inputs).tolist()))

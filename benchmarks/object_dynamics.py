@@ -120,7 +120,7 @@ def videos(seed: int, count: int, settings: PhysicsSettings | None, title: str) 
 def cast(trajectory: Trajectory, height: int) -> np.ndarray:
     """(22, height, width) masks, sampled as the course's are."""
     shape = (trajectory.class_ids.astype(int) - 1) // 16
-    at = trajectory.at(CLIP_VIDEO_FRAMES)
+    at = trajectory.select_frames(CLIP_VIDEO_FRAMES)
     poses = np.concatenate([at.positions[..., :2], yaw_from_rotations(shape, at.rotations)[..., None]], axis=-1)
     ids = np.broadcast_to(trajectory.class_ids, poses.shape[:2])
     return nearest_scale(draw_masks(ids, poses, ids > 0, height=160, width=240), height=height, width=height * 3 // 2)

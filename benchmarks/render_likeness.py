@@ -46,7 +46,7 @@ def main() -> None:
     print(f"{'':24}{'rendered, mean':>16}{'worst frame':>14}{'empty scene':>14}   dB PSNR")
     for video, annotation in zip(arguments.files[::2], arguments.files[1::2], strict=True):
         real = decode(video)
-        frames, _ = render_video(read_annotation(annotation).at(CLIP_VIDEO_FRAMES))
+        frames, _ = render_video(read_annotation(annotation).select_frames(CLIP_VIDEO_FRAMES))
         ours.append(psnr(frames, real))
         theirs.append(psnr(background[None], real))
         print(f"{video.name:24}{ours[-1].mean():16.2f}{ours[-1].min():14.2f}{theirs[-1].mean():14.2f}")

@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = arguments.device
-    videos = [simulate_video(0, number).at(CLIP_VIDEO_FRAMES) for number in range(arguments.videos)]
+    videos = [simulate_video(0, number).select_frames(CLIP_VIDEO_FRAMES) for number in range(arguments.videos)]
     render_video(videos[0], device=device)  # the floor is made, the device wakes up
 
     full = median_ms(lambda v: render_video(v, noise_seed=0, device=device), videos, device)

@@ -143,7 +143,7 @@ def test_absent_and_far_objects_are_not_drawn():
 def test_samples_do_not_depend_on_their_neighbours():
     trajectory = scattered(1, frames=70)
     together = render_masks(trajectory, height=80, width=120)
-    alone = [render_masks(trajectory.at((t,)), height=80, width=120)[0] for t in (0, 13, 69)]
+    alone = [render_masks(trajectory.select_frames((t,)), height=80, width=120)[0] for t in (0, 13, 69)]
     assert (together[[0, 13, 69]] == alone).all()
 
 
@@ -203,7 +203,7 @@ def test_one_frame_alone_leaves_the_empty_floor_empty():
 
 def test_objects_at_rest_look_the_same_in_every_frame_as_alone():
     trajectory = pose([CUBE, SPHERE], [[0.3, 0.3, 0.2], [-1, -1, 0.2]], frames=4)
-    together, alone = render_video(trajectory)[0], render_video(trajectory.at((0,)))[0]
+    together, alone = render_video(trajectory)[0], render_video(trajectory.select_frames((0,)))[0]
     assert (together == alone).all()
 
 
@@ -232,7 +232,7 @@ def test_pictures_come_within_38_dB_of_the_real_ones(real_sample, number):
     folder = real_sample.parent / "clevrer"
     some = CLIP_VIDEO_FRAMES[::4]
     real = decode(folder / f"video_{number}.mp4")[::4].astype(float)
-    frames, _ = render_video(read_annotation(folder / f"annotation_{number}.json").at(some))
+    frames, _ = render_video(read_annotation(folder / f"annotation_{number}.json").select_frames(some))
     decibel = 10 * np.log10(255**2 / ((frames - real) ** 2).mean(axis=(1, 2, 3)))
     assert decibel.mean() > 38
     assert decibel.min() > 35
@@ -240,7 +240,7 @@ def test_pictures_come_within_38_dB_of_the_real_ones(real_sample, number):
 
 def test_shadows_are_whole_in_the_blocks_that_are_looked_at(monkeypatch):
     """The same pictures come out when every shadow is looked for everywhere in its rectangle."""
-    trajectories = [simulate_video(1, number).at((0, 60, 126)) for number in range(3)]
+    trajectories = [simulate_video(1, number).select_frames((0, 60, 126)) for number in range(3)]
     frames = [render_video(trajectory)[0] for trajectory in trajectories]
     monkeypatch.setattr(
         PixelBlocks, "overlap_hulls", lambda blocks, rectangles, hulls: blocks.overlap_rectangles(rectangles)

@@ -208,14 +208,14 @@ def test_an_object_that_tips_is_refused():
 
 
 def test_an_object_at_rest_in_the_air_is_refused():
-    run = physics._Run(_scene([CUBE, CYLINDER], [(0, 0), (1, 0)], [(0, 0), (0, 0)]), PhysicsSettings())
+    simulation = physics._Simulation(_scene([CUBE, CYLINDER], [(0, 0), (1, 0)], [(0, 0), (0, 0)]), PhysicsSettings())
     for frame in range(128):
-        run.record(frame)
-    run.collisions = [Collision(0, (0, 1), (0.0, 0.0, 0.0))] * 2
-    run.trajectory()
-    run.all_poses[50, 1, 2] = 0.25
+        simulation.record(frame)
+    simulation.collisions = [Collision(0, (0, 1), (0.0, 0.0, 0.0))] * 2
+    simulation.trajectory()
+    simulation.all_poses[50, 1, 2] = 0.25
     with pytest.raises(BrokenRuleError, match="in the air"):
-        run.trajectory()
+        simulation.trajectory()
 
 
 def test_a_world_in_which_no_simulation_works_is_refused_in_words(monkeypatch):
@@ -223,7 +223,7 @@ def test_a_world_in_which_no_simulation_works_is_refused_in_words(monkeypatch):
         raise BrokenRuleError("for the test")
 
     monkeypatch.setattr(physics, "simulate", never)
-    monkeypatch.setattr(physics, "MOST_DRAWS", 2)
+    monkeypatch.setattr(physics, "MAX_DRAWS", 2)
     with pytest.raises(ValueError, match="none of 2 simulations"):
         simulate_video(0, 0)
 

@@ -7,7 +7,7 @@ import pytest
 
 from vidseg_utils.simulator import scene
 from vidseg_utils.simulator.scene import sample_scene
-from vidseg_utils.simulator.settings import SECONDS_PER_FRAME, PhysicsSettings, glide
+from vidseg_utils.simulator.settings import SECONDS_PER_FRAME, PhysicsSettings, glide_curve
 from vidseg_utils.world.camera import project
 from vidseg_utils.world.solids import OBJECT_RADIUS
 
@@ -58,22 +58,24 @@ def test_friction_alone_slows_as_the_formula_says():
     frames = np.array([0.0, 10, 40])
     seconds, slowing = frames * SECONDS_PER_FRAME, 0.05 * 9.81
     expected = 2.8 * seconds - slowing * seconds**2 / 2
-    assert glide("cube", world)(2.8, frames) == pytest.approx(expected, abs=1e-4)
-    assert glide("cube", world)(2.8, 1e4) == pytest.approx(2.8**2 / (2 * slowing), abs=1e-3)  # it has stopped
+    assert glide_curve("cube", world).distance(2.8, frames) == pytest.approx(expected, abs=1e-4)
+    assert glide_curve("cube", world).distance(2.8, 1e4) == pytest.approx(
+        2.8**2 / (2 * slowing), abs=1e-3
+    )  # it has stopped
 
 
 def test_without_friction_and_drag_nothing_slows():
     world = PhysicsSettings(sliding_friction=0, linear_drag=0, quadratic_drag=0)
-    assert glide("cylinder", world)(2.9, 100.0) == pytest.approx(2.9 * 100 * SECONDS_PER_FRAME, abs=0.01)
+    assert glide_curve("cylinder", world).distance(2.9, 100.0) == pytest.approx(2.9 * 100 * SECONDS_PER_FRAME, abs=0.01)
 
 
 def test_a_sphere_glides_further_than_a_cube():
     world = PhysicsSettings()
-    assert glide("sphere", world)(2.8, 126.0) > glide("cube", world)(2.8, 126.0) + 1
+    assert glide_curve("sphere", world).distance(2.8, 126.0) > glide_curve("cube", world).distance(2.8, 126.0) + 1
 
 
 def test_a_world_in_which_no_plan_works_is_refused_in_words(monkeypatch):
-    monkeypatch.setattr(scene, "MOST_DRAWS", 3)
+    monkeypatch.setattr(scene, "MAX_DRAWS", 3)
     with pytest.raises(ValueError, match="none of 3 scenes keeps CLEVRER's rules"):
         sample_scene(np.random.default_rng(0), PhysicsSettings(quadratic_drag=1000.0))
 

@@ -171,7 +171,7 @@ def test_the_interaction_network_learns_on_a_gpu():
 
 
 def test_the_ray_caster_gives_the_same_pictures_on_a_gpu():
-    trajectory = simulate_video(0, 0).at(CLIP_VIDEO_FRAMES[:2])
+    trajectory = simulate_video(0, 0).select_frames(CLIP_VIDEO_FRAMES[:2])
     frames, masks = render_video(trajectory)
     with pretended_gpu():
         other_frames, other_masks = render_video(trajectory, device=GPU)

@@ -33,7 +33,7 @@ def test_what_is_written_is_read_back(path):
     assert trajectory.in_view[:, 0].all()
     assert not trajectory.in_view[:, 1].any()
     assert trajectory.collisions == (Collision(2, (0, 1), (0.5, -0.25, 0.2)),)
-    assert trajectory.at((0, 3)).positions.shape == (2, 2, 3)
+    assert trajectory.select_frames((0, 3)).positions.shape == (2, 2, 3)
 
 
 def test_objects_are_told_apart_by_their_number_not_their_place(path):
@@ -58,7 +58,7 @@ def test_an_object_on_its_side_keeps_its_turn(tmp_path):
 
 def test_frames_that_are_not_there_are_refused(path):
     with pytest.raises(ValueError, match="has 4 frames; frame 126"):
-        read_annotation(path).at((0, 126))
+        read_annotation(path).select_frames((0, 126))
 
 
 @pytest.mark.real_data

@@ -1,4 +1,4 @@
-"""How videos come to move: a scene is drawn, rigid bodies play it, and its statistics are held against CLEVRER's."""
+"""How videos move: a scene is drawn at random, rigid-body physics plays it, and statistics compare it with CLEVRER."""
 
 from vidseg_utils.simulator.physics import BrokenRuleError, simulate, simulate_video
 from vidseg_utils.simulator.scene import Scene, sample_scene

@@ -1,58 +1,56 @@
-"""Floor and objects as rigid bodies, for MuJoCo.
+"""The ground and the objects as rigid bodies of a MuJoCo model.
 
-MuJoCo has no restitution: a bounce is a stiff damped spring. Todorov et al., MuJoCo (IROS 2012), and its manual.
+MuJoCo has no restitution, so a bounce is a stiff damped spring. Todorov et al., MuJoCo (IROS 2012), and its manual.
 """
 
 import functools
 import math
 
-import mujoco
 import numpy as np
+from mujoco import MjModel  # pyright: ignore[reportAttributeAccessIssue]  # mujoco has no type stubs
 
+from vidseg_utils.classes import SHAPES
 from vidseg_utils.simulator.settings import PhysicsSettings
-from vidseg_utils.world.solids import OBJECT_RADIUS
+from vidseg_utils.world.solids import INERTIA, OBJECT_RADIUS
 
-CONTACT_FREQUENCY = 250.0  # radians a second: a bounce lasts about 12 ms and dents 0.01 units
-FLOOR_SECONDS = 0.03  # in which the floor gives; less than four large steps makes objects rock by themselves
-ROCKING_DAMPING = 10.0  # 1 / s, of what stands
-HALF_WIDTH = {"cube": 2**0.5 * OBJECT_RADIUS, "sphere": OBJECT_RADIUS, "cylinder": OBJECT_RADIUS}  # the widest
-INSCRIBED = OBJECT_RADIUS / 2**0.5  # half the side of the square in a cylinder's rim
-GEOMS = {  # of each shape: what touches the floor, and what touches other objects
-    "cube": ('type="box" size="{r} {r} {r}"',) * 2,
-    "sphere": ('type="sphere" size="{r}"',) * 2,
-    "cylinder": ('type="box" size="{s} {s} {r}"', 'type="sphere" size="{r}"'),
+CONTACT_FREQUENCY = 250.0  # radians a second: a bounce lasts about 12 ms and dents the surface by 0.01 units
+# Seconds in which the ground yields to a weight. Less than four coarse physics steps would make objects rock at rest.
+GROUND_RESPONSE_SECONDS = 0.03
+ROCKING_DAMPING = 10.0  # 1 / s, about the horizontal axes of cubes and cylinders
+INSCRIBED_HALF_SIDE = OBJECT_RADIUS / 2**0.5  # of the square inside a cylinder's rim, world units
+GEOMS = {  # of each shape: the solid that touches the ground, and the one that touches other objects
+    "cube": ('type="box" size="{radius} {radius} {radius}"',) * 2,
+    "sphere": ('type="sphere" size="{radius}"',) * 2,
+    "cylinder": ('type="box" size="{side} {side} {radius}"', 'type="sphere" size="{radius}"'),
 }
-INERTIA = {  # of mass 1
-    "cube": (2 / 3 * OBJECT_RADIUS**2,) * 3,
-    "sphere": (2 / 5 * OBJECT_RADIUS**2,) * 3,
-    "cylinder": (7 / 12 * OBJECT_RADIUS**2, 7 / 12 * OBJECT_RADIUS**2, OBJECT_RADIUS**2 / 2),
-}
-# MuJoCo's cylinder stands along its z, CLEVRER's along its own y
+# Rotation from a shape's own axes in CLEVRER to MuJoCo's: MuJoCo's cylinder stands along z, CLEVRER's along its own y.
 OWN_AXES = {"cube": np.eye(3), "sphere": np.eye(3), "cylinder": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
 
 
 @functools.lru_cache(maxsize=256)
-def build_model(shapes: tuple[str, ...], settings: PhysicsSettings) -> mujoco.MjModel:
-    """A floor and one free body a shape, of mass 1; body 0 is the world, body n + 1 is object n.
+def build_mujoco_model(shapes: tuple[str, ...], settings: PhysicsSettings) -> MjModel:
+    """The ground and one free body of mass 1 for each shape. Body 0 is the world, body n + 1 is object n.
 
-    A cylinder stands on the square in its rim and meets others as a ball: upright, that is the same contact. MuJoCo's
-    own cylinders rock by themselves, fall through the floor, and gain energy from corners of boxes.
+    A cylinder touches the ground as a box (the square inside its rim) and other objects as a sphere. While it stands,
+    the contacts are the same. MuJoCo's own cylinders rock at rest, fall through the ground, and gain energy from
+    corners of boxes.
     """
     bounce = f'solref="{-(CONTACT_FREQUENCY**2)} {-_contact_damping(settings.restitution)}" solimp="0.99 0.99 0.01"'
     bodies, pairs = [], []
     for n, shape in enumerate(shapes):
-        foot, side = (geom.format(r=OBJECT_RADIUS, s=INSCRIBED) for geom in GEOMS[shape])
+        foot, side = (geom.format(radius=OBJECT_RADIUS, side=INSCRIBED_HALF_SIDE) for geom in GEOMS[shape])
+        inertia = " ".join(map(str, INERTIA[SHAPES.index(shape)].tolist()))
         bodies.append(
-            f'<body><freejoint/><inertial pos="0 0 0" mass="1" diaginertia="{" ".join(map(str, INERTIA[shape]))}"/>'
+            f'<body><freejoint/><inertial pos="0 0 0" mass="1" diaginertia="{inertia}"/>'
             f'<geom name="foot{n}" {foot} contype="0" conaffinity="0"/>'
             f'<geom name="side{n}" {side} contype="0" conaffinity="0"/></body>'
         )
         friction = settings.sphere_friction if shape == "sphere" else settings.sliding_friction
-        pairs.append(_pair("floor", f"foot{n}", friction, f'solref="{FLOOR_SECONDS} 1"'))
-        pairs += [_pair(f"side{m}", f"side{n}", settings.contact_friction, bounce) for m in range(n)]
-    model = mujoco.MjModel.from_xml_string(
+        pairs.append(_contact_pair("ground", f"foot{n}", friction, f'solref="{GROUND_RESPONSE_SECONDS} 1"'))
+        pairs += [_contact_pair(f"side{m}", f"side{n}", settings.contact_friction, bounce) for m in range(n)]
+    model = MjModel.from_xml_string(
         f'<mujoco><option cone="elliptic" gravity="0 0 {-settings.gravity}"/><worldbody>'
-        '<geom name="floor" type="plane" size="0 0 1" contype="0" conaffinity="0"/>'
+        '<geom name="ground" type="plane" size="0 0 1" contype="0" conaffinity="0"/>'
         f"{''.join(bodies)}</worldbody><contact>{''.join(pairs)}</contact></mujoco>"
     )
     damping = model.dof_damping.reshape(len(shapes), 6)  # linear, then about the body's own x, y and z (upright)
@@ -63,7 +61,7 @@ def build_model(shapes: tuple[str, ...], settings: PhysicsSettings) -> mujoco.Mj
     return model
 
 
-def _pair(first: str, second: str, friction: float, stiffness: str) -> str:
+def _contact_pair(first: str, second: str, friction: float, stiffness: str) -> str:
     contact = f'condim="3" friction="{friction} {friction} 0 0 0"' if friction > 0 else 'condim="1"'
     return f'<pair geom1="{first}" geom2="{second}" {contact} {stiffness}/>'
 
@@ -72,9 +70,10 @@ def _pair(first: str, second: str, friction: float, stiffness: str) -> str:
 def _contact_damping(restitution: float) -> float:
     """Damping (1 / s) of a unit spring of CONTACT_FREQUENCY whose bounce returns `restitution` of the speed.
 
-    The contact ends when its force is 0, before the dent has gone (Schwager and Poeschel, 2007, eq. 20).
+    The contact ends when its force is 0, before the dent is gone (Schwager and Poeschel, 2007, eq. 20). Found by
+    bisection.
     """
-    low, high = 0.0, 0.999  # of critical
+    low, high = 0.0, 0.999  # of the critical damping
     for _ in range(50):
         ratio = (low + high) / 2
         omega = math.sqrt(1 - ratio**2)

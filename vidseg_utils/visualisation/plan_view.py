@@ -75,7 +75,7 @@ def plot_trajectory(ax: Axes, trajectory: Trajectory) -> Axes:
     Solid with dots: the past frames; dashed: the frames to be forecast; a ring: the last position; a cross: a
     collision; a name in brackets: an object that is never in view in the past frames.
     """
-    clip = trajectory.at(CLIP_VIDEO_FRAMES)
+    clip = trajectory.select_frames(CLIP_VIDEO_FRAMES)
     plot_ground(ax)
     for n, class_id in enumerate(clip.class_ids.tolist()):
         x, y = clip.positions[:, n, 0], clip.positions[:, n, 1]

@@ -1,1 +1,24 @@
 """The world behind the pictures: the camera, the three solids and their silhouettes, and how objects move in time."""
+
+from vidseg_utils.world.camera import CAMERA_POSITION, FOCAL_LENGTH, camera_matrix, project, unproject
+from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.solids import CUBE, CYLINDER, OBJECT_RADIUS, SPHERE, VISIBLE_HALF_SIZE
+from vidseg_utils.world.trajectory import Collision, Trajectory, read_annotation, write_annotation
+
+__all__ = [
+    "CAMERA_POSITION",
+    "CUBE",
+    "CYLINDER",
+    "FOCAL_LENGTH",
+    "OBJECT_RADIUS",
+    "SPHERE",
+    "VISIBLE_HALF_SIZE",
+    "Collision",
+    "Trajectory",
+    "camera_matrix",
+    "draw_masks",
+    "project",
+    "read_annotation",
+    "unproject",
+    "write_annotation",
+]

@@ -5,6 +5,9 @@ Pixel coordinates have (0, 0) at the outer corner of the first pixel, whose cent
 """
 
 import numpy as np
+from jaxtyping import Float
+
+from vidseg_utils.task import HEIGHT, WIDTH
 
 CAMERA_POSITION = np.array([4.3301, 0.0, 2.5])
 FOCAL_LENGTH = 525 / 320  # in heights of the picture
@@ -17,20 +20,24 @@ _MATRIX_480x320 = np.array(
 )
 
 
-def camera_matrix(height: int = 160, width: int = 240) -> np.ndarray:
-    """(3, 4) projection from world units to pixels of a picture of that size."""
+def camera_matrix(height: int = HEIGHT, width: int = WIDTH) -> Float[np.ndarray, "3 4"]:
+    """Projection from world units to pixels of a picture of that size."""
     return _MATRIX_480x320 * np.array([[width / 480], [height / 320], [1.0]])
 
 
-def project(points: np.ndarray, *, height: int = 160, width: int = 240) -> np.ndarray:
-    """points: (..., 3) world -> (..., 3): pixel x, pixel y, and depth along the view axis in world units."""
+def project(
+    points: Float[np.ndarray, "*points 3"], *, height: int = HEIGHT, width: int = WIDTH
+) -> Float[np.ndarray, "*points 3"]:
+    """World points to pixel x, pixel y, and depth along the view axis in world units."""
     matrix = camera_matrix(height, width)
     pixels = np.asarray(points, dtype=float) @ matrix[:, :3].T + matrix[:, 3]
     return np.concatenate([pixels[..., :2] / pixels[..., 2:], pixels[..., 2:]], axis=-1)
 
 
-def unproject(pixels: np.ndarray, *, z: float = 0.0, height: int = 160, width: int = 240) -> np.ndarray:
-    """pixels: (..., 2) -> (..., 2): the world (x, y) where each pixel's ray meets the horizontal plane at height z."""
+def unproject(
+    pixels: Float[np.ndarray, "*points 2"], *, z: float = 0.0, height: int = HEIGHT, width: int = WIDTH
+) -> Float[np.ndarray, "*points 2"]:
+    """The world (x, y) where the ray through each pixel position meets the horizontal plane at height z."""
     matrix = camera_matrix(height, width)
     homography = np.column_stack([matrix[:, 0], matrix[:, 1], matrix[:, 2] * z + matrix[:, 3]])
     pixels = np.asarray(pixels, dtype=float)

@@ -1,9 +1,12 @@
-"""The three solids: their codes and their sizes. All objects of the world have one size.
+"""The three solids: their codes, sizes, outlines and inertia. All objects of the world have one size.
 
-A code is the position of a shape's name in `classes.SHAPES`.
+A code is the position of a shape's name in `classes.SHAPES`; arrays with one entry or row a shape are ordered by code.
 """
 
+import itertools
+
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from vidseg_utils.classes import SHAPES
 
@@ -12,7 +15,42 @@ OBJECT_RADIUS = 0.2  # radius, half side and half height of every object, in wor
 # Half side and half height of a cube, radius of a sphere, radius and half height of a cylinder as a camera sees them,
 # in world units: OBJECT_RADIUS, less where edges are bevelled. Fitted by least squares to outlines of real videos.
 VISIBLE_HALF_SIZE = np.array([0.1915, 0.2, 0.1965])
-VISIBLE_HALF_SIZE.setflags(write=False)
+# Greatest distance of a solid's surface from its vertical axis, in world units: a cube's is half its diagonal.
+WIDEST_RADIUS = np.array([2**0.5 * OBJECT_RADIUS, OBJECT_RADIUS, OBJECT_RADIUS])
+# Moments of inertia of a unit of mass, in units squared: about two horizontal axes and the vertical one of a solid that
+# stands.
+INERTIA = np.array(
+    [
+        [2 / 3 * OBJECT_RADIUS**2] * 3,
+        [2 / 5 * OBJECT_RADIUS**2] * 3,
+        [7 / 12 * OBJECT_RADIUS**2, 7 / 12 * OBJECT_RADIUS**2, OBJECT_RADIUS**2 / 2],
+    ]
+)
+VERTICAL_INERTIA = INERTIA[:, 2]
+# Mean distance of the points that touch the ground from the vertical axis, in world units: over a square, over a disc,
+# and none for a sphere, which touches in one point.
+MEAN_CONTACT_RADIUS = np.array([0.765, 0.0, 2 / 3]) * OBJECT_RADIUS
+
+_ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1, None]
+_CIRCLE = np.concatenate([np.cos(_ANGLES), 0 * _ANGLES, np.sin(_ANGLES)], axis=1)
+_UP = np.array([0.0, 1.0, 0.0])  # a cylinder's axis is its own y, as in `Trajectory.rotations`
+_VIEW_TILT = Rotation.from_euler("y", -30, degrees=True)  # the camera looks down at 30 degrees
+# Points of each shape, in its own frame and in world units, whose pictures span the object's picture. Those of a sphere
+# are its circle across the camera's line of sight, in the world's axes.
+OUTLINE_POINTS = {
+    "cube": OBJECT_RADIUS * np.array(list(itertools.product((-1.0, 1.0), repeat=3))),
+    "sphere": OBJECT_RADIUS * _CIRCLE[:, [1, 0, 2]] @ _VIEW_TILT.as_matrix().T,
+    "cylinder": OBJECT_RADIUS * np.concatenate([_CIRCLE + _UP, _CIRCLE - _UP]),
+}
+for _constant in (
+    VISIBLE_HALF_SIZE,
+    WIDEST_RADIUS,
+    INERTIA,
+    VERTICAL_INERTIA,
+    MEAN_CONTACT_RADIUS,
+    *OUTLINE_POINTS.values(),
+):
+    _constant.setflags(write=False)
 
 
 def visible_half_size(shape: str) -> float:

@@ -191,7 +191,7 @@ def load(source: Source, *, labelled: bool) -> tuple[np.ndarray, np.ndarray | No
             if len(trajectory.positions) <= CLIP_VIDEO_FRAMES[-1]:
                 needed = CLIP_VIDEO_FRAMES[-1] + 1
                 return f"{source.annotation.name} has {len(trajectory.positions)} frames; needs {needed}"
-            masks = np.asarray(render_masks(trajectory.at(CLIP_VIDEO_FRAMES), height=HEIGHT, width=WIDTH))
+            masks = np.asarray(render_masks(trajectory.select_frames(CLIP_VIDEO_FRAMES), height=HEIGHT, width=WIDTH))
         return decode(source.video), masks
     except (ValueError, OSError, av.FFmpegError) as error:
         return " ".join(str(error).split())

@@ -62,7 +62,7 @@ def make_video(
     """Video `number` of the world `seed`: frames (22, 3, 160, 240), masks (22, 160, 240), both uint8, and the truth."""
     trajectory = simulate_video(seed, number, settings=settings)
     noise_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
-    frames, masks = render_video(trajectory.at(CLIP_VIDEO_FRAMES), noise_seed=noise_seed, device=device)
+    frames, masks = render_video(trajectory.select_frames(CLIP_VIDEO_FRAMES), noise_seed=noise_seed, device=device)
     return frames, masks, trajectory
 
 

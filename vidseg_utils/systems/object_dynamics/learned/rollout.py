@@ -9,9 +9,9 @@ from torch import Tensor
 from vidseg_utils.classes import material_code
 from vidseg_utils.models.interaction_network import Contacts, InteractionNetwork, Objects
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.contact import INERTIA, contact_geometry
+from vidseg_utils.systems.object_dynamics.physics.contact import contact_geometry
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, may_touch
-from vidseg_utils.world.solids import OBJECT_RADIUS
+from vidseg_utils.world.solids import OBJECT_RADIUS, VERTICAL_INERTIA
 
 TOUCH = 0.02  # world units: a pair that keeps a wider gap during a frame is no contact
 WATCHED = 8  # video frames for which a list of the pairs that may meet is good
@@ -30,7 +30,7 @@ def objects_from_worlds(worlds: Worlds, class_ids: np.ndarray) -> Objects:
     return Objects(
         torch.from_numpy(shape.astype(np.int64)),
         torch.from_numpy(material),
-        floats(INERTIA[shape]),
+        floats(VERTICAL_INERTIA[shape]),
         torch.from_numpy(worlds.active.copy()),
         *(floats(values) for values in (worlds.position, worlds.velocity, worlds.yaw, worlds.spin)),
     )

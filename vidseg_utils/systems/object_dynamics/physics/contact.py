@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
+from vidseg_utils.world.solids import CUBE
 
 SUBSTEPS = 6  # a video frame, for objects that are close to another
-INERTIA = np.array([2 / 3, 2 / 5, 1 / 2]) * OBJECT_RADIUS**2  # of a unit of mass: cube, sphere, cylinder
 SOFT_EDGE = 0.01  # world units: corners within it of the deepest one carry part of the push
 _CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.contact import INERTIA, SUBSTEPS, resolve_contacts
-from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, SPHERE
+from vidseg_utils.systems.object_dynamics.physics.contact import SUBSTEPS, resolve_contacts
+from vidseg_utils.world.solids import CUBE, MEAN_CONTACT_RADIUS, SPHERE, VERTICAL_INERTIA
 
-SPIN_ARM = np.array([0.765, 0.0, 2 / 3]) * OBJECT_RADIUS  # mean distance of the floor contact from the axis
 RESTING = 1e-5  # units a frame: slower objects do not move
 
 
@@ -58,7 +57,7 @@ def advance(worlds: Worlds, frames: int, constants: PhysicsConstants) -> None:
     index_a, index_b = index_a[both], index_b[both]
     edge = np.where(shape == CUBE, np.sqrt(2) * constants.half_side, constants.radius)
     reach = edge[index_a] + edge[index_b]
-    inertia = INERTIA[shape]
+    inertia = VERTICAL_INERTIA[shape]
     active = worlds.active.reshape(-1)
     watch = 0  # frames until the list of pairs that may meet is drawn up anew
     for frame in range(frames):
@@ -112,8 +111,9 @@ def _slow_down(
     speed = np.hypot(velocity[:, 0], velocity[:, 1])
     ball = shape == SPHERE
     friction = np.where(ball, constants.rolling_friction, constants.sliding_friction)
-    slip = np.maximum(np.hypot(speed, np.abs(spin) * SPIN_ARM[shape]), 1e-9)
+    slip = np.maximum(np.hypot(speed, np.abs(spin) * MEAN_CONTACT_RADIUS[shape]), 1e-9)
     loss = constants.linear_drag + constants.quadratic_drag * speed + friction / slip
     velocity *= (np.clip(1 - share * loss, 0, 1) * active * (speed > RESTING))[:, None]
-    turn_loss = constants.spin_drag + np.where(ball, 0.0, friction * SPIN_ARM[shape] ** 2 / INERTIA[shape]) / slip
+    turn_friction = np.where(ball, 0.0, friction * MEAN_CONTACT_RADIUS[shape] ** 2 / VERTICAL_INERTIA[shape])
+    turn_loss = constants.spin_drag + turn_friction / slip
     spin *= np.clip(1 - share * turn_loss, 0, 1) * active

@@ -28,7 +28,7 @@ from vidseg_utils.training.losses import build_loss
 
 def trained_jaccard(workspace: Workspace, *, head: str, videos: int, steps: int) -> float:
     """Train a U-Net with that head on the frames of so many videos; its Jaccard on validation frames."""
-    sizes = UNetSizes.of(workspace.profile)
+    sizes = UNetSizes.for_profile(workspace.profile)
     seed_everything(workspace.profile.seed)
     frames = FrameDataset(
         workspace.split("train"),
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--profile", default="cpu", help="default cpu")
     parser.add_argument("--root", help="data set; default: the profile's own")
     options = parser.parse_args()
-    workspace = Workspace.of(options.profile, root=options.root)
+    workspace = Workspace.for_profile(options.profile, root=options.root)
     if options.root is None:
         generate(workspace.root, **workspace.profile.split_sizes, seed=workspace.profile.seed)
     available = len(workspace.split("train"))

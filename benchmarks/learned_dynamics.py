@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6, help="of the other world's videos")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    workspace = Workspace.of(arguments.profile)
-    constants, network = load_constants(workspace), load_model(workspace.run("interaction_network"))
+    workspace = Workspace.for_profile(arguments.profile)
+    constants, network = load_constants(workspace), load_model(workspace.run_folder("interaction_network"))
 
     def straight(worlds: Worlds, _: np.ndarray) -> None:
         worlds.position += FRAME_STEP * worlds.velocity

@@ -60,7 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.profile:
-        system = show_profile(Workspace.of(arguments.profile, root=arguments.root), arguments.val)
+        system = show_profile(Workspace.for_profile(arguments.profile, root=arguments.root), arguments.val)
     else:
         system = show_simulated(arguments)
     real = [read_annotation(path) for path in sorted(SHARED.glob("annotation_*.json"))]

@@ -59,7 +59,7 @@ def mask_simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callab
             top, left = height // 3 + (number - 2) * frame * height // 160, (number * 20 + frame) * width // 120
             masks[:, frame, top : top + height // 8, left : left + height // 8] = 9 * number + 1
     past, future = masks[:, :PAST_FRAMES].to(device), masks[:, PAST_FRAMES:].to(device)
-    sizes = MaskSimVPSizes.of(get_profile("gpu" if options.published else "cpu"))
+    sizes = MaskSimVPSizes.for_profile(get_profile("gpu" if options.published else "cpu"))
     config = {**parse_configuration(sizes.configuration), "shrink": sizes.shrink}
     return (
         lambda: build_model("mask_simvp", residual=True, translator="gsta", **config),

@@ -20,15 +20,16 @@ def test_cpu_full_is_cpu_at_the_size_of_frames_of_the_course():
     laptop, full = get_profile("cpu"), get_profile("cpu_full")
     assert (full.height, full.width) == (get_profile("gpu").height, get_profile("gpu").width) == (160, 240)
     assert (full.split_sizes, full.seed) == (laptop.split_sizes, laptop.seed)  # so it has the same videos
-    assert UNetSizes.of(full).base_channels == UNetSizes.of(laptop).base_channels  # so weights can be taken over
-    assert UNetSizes.of(full).epochs != UNetSizes.of(laptop).epochs
+    laptop_unet, full_unet = UNetSizes.for_profile(laptop), UNetSizes.for_profile(full)
+    assert full_unet.base_channels == laptop_unet.base_channels  # so weights can be taken over
+    assert full_unet.epochs != laptop_unet.epochs
 
 
 def test_a_single_size_can_be_replaced():
     profile = get_profile("smoke", {"height": 16, "unet.epochs": 3})
     assert (profile.height, profile.width) == (16, 60)
-    assert (UNetSizes.of(profile).epochs, UNetSizes.of(profile).batch_size) == (3, 8)
-    assert SimVPSizes.of(profile).epochs == 1
+    assert (UNetSizes.for_profile(profile).epochs, UNetSizes.for_profile(profile).batch_size) == (3, 8)
+    assert SimVPSizes.for_profile(profile).epochs == 1
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_single_size_can_be_replaced():
 )
 def test_a_size_is_read_as_its_type(text, size, value):
     group, _, name = size.partition(".")
-    found = getattr(Sizes.groups[group].of(get_profile("smoke", {size: text})), name)
+    found = getattr(Sizes.groups[group].for_profile(get_profile("smoke", {size: text})), name)
     assert (found, type(found)) == (value, type(value))
 
 
@@ -56,17 +57,17 @@ def test_unknown_profiles_and_sizes_are_refused_with_the_choices():
     with pytest.raises(ValueError, match=r"unknown size 'hight'; choose from \['train', .*'height'"):
         get_profile("cpu", {"hight": 3})
     with pytest.raises(ValueError, match=r"unknown size 'unett.epochs'; recipes with sizes are \[.*'unet'\]"):
-        Workspace.of("cpu", sizes={"unett.epochs": 3})
+        Workspace.for_profile("cpu", sizes={"unett.epochs": 3})
     with pytest.raises(
         ValueError, match=r"unknown size 'unet.epoch'; choose from \['unet.base_channels', .*'unet.epochs'"
     ):
-        Workspace.of("cpu", sizes={"unet.epoch": 3})
+        Workspace.for_profile("cpu", sizes={"unet.epoch": 3})
 
 
 @pytest.mark.parametrize("value", ["many", 2.5, True, None])
 def test_a_size_of_another_type_is_refused(value):
     with pytest.raises(ValueError, match=r"size unet\.epochs takes int, not "):
-        Workspace.of("cpu", sizes={"unet.epochs": value})
+        Workspace.for_profile("cpu", sizes={"unet.epochs": value})
     with pytest.raises(ValueError, match="size height takes int, not "):
         get_profile("cpu", {"height": value})
 
@@ -75,4 +76,4 @@ def test_every_recipe_has_a_value_for_every_profile():
     assert {"unet", "simvp", "mask", "convlstm", "recurrent", "semi", "interaction"} <= set(Sizes.groups)
     for sizes in Sizes.groups.values():
         for profile in PROFILES.values():
-            assert all(value is not None for value in vars(sizes.of(profile)).values())
+            assert all(value is not None for value in vars(sizes.for_profile(profile)).values())

@@ -61,7 +61,7 @@ class Sizes:
         Sizes.groups[group] = cls
 
     @classmethod
-    def of(cls, profile: Profile) -> Self:
+    def for_profile(cls, profile: Profile) -> Self:
         """The profile's column, with the sizes that the profile replaces.
 
         Raises ValueError for a replaced size that this recipe does not have, or of another type.
@@ -94,7 +94,7 @@ def check_replaced(profile: Profile) -> None:
         group = key.partition(".")[0]
         if group not in Sizes.groups:
             raise ValueError(f"unknown size {key!r}; recipes with sizes are {sorted(Sizes.groups)}")
-        Sizes.groups[group].of(profile)
+        Sizes.groups[group].for_profile(profile)
 
 
 def _instance(cls: type, profile_name: str, sizes: Mapping[str, Any], prefix: str, **more: Any) -> Any:

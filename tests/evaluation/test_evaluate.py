@@ -67,7 +67,7 @@ def test_a_split_without_masks_cannot_be_scored(root):
 
 
 def test_an_evaluation_is_found_on_the_leaderboard(root, tmp_path):
-    runs, workspace = tmp_path / "runs", Workspace.of(get_profile("smoke"), root=root)
+    runs, workspace = tmp_path / "runs", Workspace.for_profile(get_profile("smoke"), root=root)
     result = evaluate_system(FromFrames(), open_split(root, "val"), progress=False)
     result.save(runs / "a-smoke", system="from_frames", workspace=workspace, split="val", true_masks=False)
     (runs / "not_evaluated").mkdir()

@@ -21,6 +21,6 @@ def workspace(root):
     """Profile smoke on that data set; `make(runs, sizes={…})` gives one with another folder of runs or other sizes."""
 
     def make(runs="runs", sizes=None):
-        return Workspace.of("smoke", sizes=sizes, root=root, runs=root / runs, device="cpu")
+        return Workspace.for_profile("smoke", sizes=sizes, root=root, runs=root / runs, device="cpu")
 
     return make

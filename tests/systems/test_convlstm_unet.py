@@ -45,7 +45,7 @@ def test_without_it_frame_10_is_segmented():
 def test_it_is_trained_on_unlabelled_videos_loaded_and_scored(workspace):
     here = workspace()
     SYSTEMS["convlstm_unet"].train(here)
-    assert read_config(here.run("convlstm"))["train_samples"] == 1
+    assert read_config(here.run_folder("convlstm"))["train_samples"] == 1
     system = build_system("convlstm_unet", workspace=here)
     assert 0 <= evaluate_system(system, here.split("val"), progress=False).metrics["jaccard"] <= 1
 
@@ -56,6 +56,6 @@ def test_the_same_seed_gives_the_same_weights_and_longer_training_a_smaller_erro
         torch.manual_seed(len(weights))
         sizes = {"convlstm.learning_rate": 1e-2, "convlstm.residual": False, "convlstm.epochs": 8}
         _, history = ConvLSTMRecipe(workspace(runs, sizes)).train()
-        weights.append((workspace(runs).run("convlstm") / "weights.safetensors").read_bytes())
+        weights.append((workspace(runs).run_folder("convlstm") / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
     assert history[-1]["train_loss"] < 0.7 * history[0]["train_loss"]

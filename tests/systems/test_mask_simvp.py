@@ -57,7 +57,7 @@ def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
     forecast = forecast_scores(model, past, ahead=ahead).argmax(dim=2)
     assert (forecast == 30)[future == 30].all()  # and doubt around it
     torch.testing.assert_close(forecast_last(model, past, ahead=ahead), forecast[:, -1])
-    recipe = MaskSimVPRecipe(Workspace.of("smoke"), last_frame_weight=1.0, ahead=ahead)
+    recipe = MaskSimVPRecipe(Workspace.for_profile("smoke"), last_frame_weight=1.0, ahead=ahead)
     loss, last = recipe.forecast_loss(model, past, future)
     assert loss < 2  # any cell of the map alike: 5.7
     torch.testing.assert_close(last.logits, steps[-1].logits)
@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(workspace):
         torch.manual_seed(len(weights))  # whatever was drawn before must not matter
         here = workspace(runs, {"mask.epochs": 2})
         MaskSimVPRecipe(here, train_on="true", ahead=1).train()
-        weights.append((here.run("mask_objects_rollout") / "weights.safetensors").read_bytes())
+        weights.append((here.run_folder("mask_objects_rollout") / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
 
 
@@ -121,7 +121,7 @@ def test_configurations_are_written_as_in_the_published_tables(workspace):
     sizes = {"n_s": 8, "n_t": 16, "hid_s": 64, "hid_t": 512, "groups": 8}
     assert parse_configuration("8_16_64_512_8") == sizes
     published = MaskSimVPRecipe(workspace(), representation="one_hot")
-    assert published.model()[1]["hid_s"] == SimVPSizes.of(workspace().profile).hid_s
+    assert published.model()[1]["hid_s"] == SimVPSizes.for_profile(workspace().profile).hid_s
     for wrong in ("8_16_64_512", "8_16_64_512_x", ""):
         with pytest.raises(ValueError, match="is not of the form N_S_N_T_hid_S_hid_T_groups"):
             parse_configuration(wrong)
@@ -134,7 +134,7 @@ def test_the_loss_chooses_the_best_epoch_and_the_jaccard_index_where_it_ties(wor
     assert loss_then_jaccard(0.0, 0.5) < loss_then_jaccard(1e-3, 1.0)
     here = workspace()
     MaskSimVPRecipe(here, train_on="true").train()
-    fit = read_json(here.run("mask_objects") / "config.json")["fit"]
+    fit = read_json(here.run_folder("mask_objects") / "config.json")["fit"]
     assert (fit["monitor"], fit["mode"]) == ("loss_then_jaccard", "min")
 
 

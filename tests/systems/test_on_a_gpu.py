@@ -154,9 +154,9 @@ def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
 
 def fitted_on_the_cpu(here):
     """What a profile's fit would leave of the fitted physics and of the network of collisions."""
-    PhysicsConstants().to_json(here.run("rigid_body_physics") / CONSTANTS)
-    finish(here.run("rigid_body_physics"))
-    network = here.run("interaction_network")
+    PhysicsConstants().to_json(here.run_folder("rigid_body_physics") / CONSTANTS)
+    finish(here.run_folder("rigid_body_physics"))
+    network = here.run_folder("interaction_network")
     save_model(network, build_model("interaction_network"), name="interaction_network", config={})
     finish(network)
 

@@ -27,12 +27,12 @@ def root(tmp_path_factory):
 
 
 def workspace(root, runs, sizes=None):
-    return Workspace.of("smoke", sizes=sizes, root=root, runs=runs, device="cpu")
+    return Workspace.for_profile("smoke", sizes=sizes, root=root, runs=runs, device="cpu")
 
 
 def weights(workspace, **options):
     RecurrentUNetRecipe(workspace, **options).train()
-    return (workspace.run("recurrent_unet") / "weights.safetensors").read_bytes()
+    return (workspace.run_folder("recurrent_unet") / "weights.safetensors").read_bytes()
 
 
 # ---- one step --------------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def batch_and_model(cell="gru"):
 
 
 def step_of(**options):
-    return RecurrentUNetRecipe(Workspace.of("smoke"), **options).step
+    return RecurrentUNetRecipe(Workspace.for_profile("smoke"), **options).step
 
 
 def test_the_loss_is_that_of_the_labelled_frames():

@@ -50,9 +50,9 @@ def test_unet_copy_last_is_the_segmentation_of_frame_10():
 
 
 def test_only_what_looks_at_all_masks_and_nothing_else_starts_from_masks():
-    assert CopyLast().starts_from_masks
-    assert not UnetCopyLast(segmenter=tiny_unet()).starts_from_masks  # it segments a single frame
-    assert not SimVPUnet(tiny_simvp(), tiny_unet()).starts_from_masks
+    assert CopyLast().uses_only_masks
+    assert not UnetCopyLast(segmenter=tiny_unet()).uses_only_masks  # it segments a single frame
+    assert not SimVPUnet(tiny_simvp(), tiny_unet()).uses_only_masks
 
 
 def test_simvp_unet_segments_the_frame_that_was_predicted():
@@ -91,7 +91,7 @@ def test_a_system_of_frames_refuses_masks():
 
 
 def test_unknown_and_untrained_systems_are_refused_with_the_cure(tmp_path):
-    workspace = Workspace.of(get_profile("smoke"), root=tmp_path, runs=tmp_path)
+    workspace = Workspace.for_profile(get_profile("smoke"), root=tmp_path, runs=tmp_path)
     with pytest.raises(ValueError, match=r"unknown system 'unett'; choose from .*'copy_last'"):
         build_system("unett", workspace=workspace)
     with pytest.raises(ValueError, match=r"vidseg train simvp_unet --profile smoke"):

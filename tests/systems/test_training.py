@@ -33,13 +33,13 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(workspace):
     torch.manual_seed(2)
     second = trained(workspace, "second")
     for part in ("unet", "simvp"):
-        weights = [here.run(part) / "weights.safetensors" for here in (first, second)]
+        weights = [here.run_folder(part) / "weights.safetensors" for here in (first, second)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_a_finished_part_is_not_trained_again(workspace):
     here = trained(workspace, "runs")
-    path = here.run("unet") / "weights.safetensors"
+    path = here.run_folder("unet") / "weights.safetensors"
     before = path.stat().st_mtime_ns
     trained(workspace, "runs")
     assert path.stat().st_mtime_ns == before
@@ -60,7 +60,7 @@ def test_a_rollout_is_trained_loaded_and_scored(workspace):
 def test_either_translator_is_trained_and_loaded(workspace):
     here = workspace()
     for translator, part in (("inception", Inception), ("gsta", GatedAttention)):
-        run = here.run(translator)
+        run = here.run_folder(translator)
         SimVPRecipe(here, translator=translator).train(run)
         assert isinstance(load_model(run).translator, part)
 
@@ -81,13 +81,13 @@ def test_another_augmentation_is_another_run(workspace):
 def test_training_begins_with_the_weights_of_another_run_at_another_size(workspace):
     small, _ = SegmenterRecipe(workspace(sizes={"unet.learning_rate": 1e-2})).train()
     here = workspace(sizes={"height": 80, "width": 120, "unet.learning_rate": 1e-9})
-    large, _ = SegmenterRecipe(here, start_from="unet-smoke").train(here.run("large"))
+    large, _ = SegmenterRecipe(here, start_from="unet-smoke").train(here.run_folder("large"))
     weights = small.head.scores.weight
     torch.testing.assert_close(large.head.scores.weight, weights, rtol=0, atol=1e-6)
-    fresh, _ = SegmenterRecipe(here).train(here.run("fresh"))
+    fresh, _ = SegmenterRecipe(here).train(here.run_folder("fresh"))
     assert (fresh.head.scores.weight - weights).abs().max() > 1e-3
     with pytest.raises(ValueError, match=r"unet-nobody.*train it first"):
-        SegmenterRecipe(here, start_from="unet-nobody").train(here.run("other"))
+        SegmenterRecipe(here, start_from="unet-nobody").train(here.run_folder("other"))
 
 
 def test_a_system_takes_a_finished_segmenter_however_long_it_was_trained(workspace):

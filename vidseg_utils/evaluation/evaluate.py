@@ -80,7 +80,7 @@ def evaluate_system(
             masks[:, :PAST_FRAMES].to(device) if true_masks else to_float(batch["frames"][:, :PAST_FRAMES].to(device))
         )
         start = time.perf_counter()
-        segmented = system.segment(past) if scores_segmentation and system.starts_from_masks else None
+        segmented = system.segment(past) if scores_segmentation and system.uses_only_masks else None
         prediction = system.predict(past if segmented is None else segmented, masks.shape[-2:]).cpu()
         seconds += time.perf_counter() - start
         if scores_segmentation:

@@ -69,9 +69,7 @@ def read_leaderboard(runs: Path | str) -> list[dict]:
     rows = [row for row in read_runs(runs) if "system" in row and "jaccard" in row]
     for row in rows:
         if "copy_last_jaccard" not in row:
-            raise ValueError(
-                f"run {row['run']} was made by an earlier version; delete it and evaluate again"
-            )
+            raise ValueError(f"run {row['run']} was made by an earlier version; delete it and evaluate again")
     rows = [{**row, "published": PUBLISHED_JACCARD.get(row["system"])} for row in rows]
     return sorted(rows, key=lambda row: -row["jaccard"])
 

@@ -49,9 +49,12 @@ def list_systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> No
     from vidseg_utils.systems import SYSTEMS, Workspace
     from vidseg_utils.training.run_folder import is_trained
 
-    workspace = Workspace.of(profile, runs=runs)
+    workspace = Workspace.for_profile(profile, runs=runs)
     for name, system in SYSTEMS.items():
-        parts = [f"{part} ({'trained' if is_trained(workspace.run(part)) else 'not trained'})" for part in system.parts]
+        parts = [
+            f"{part} ({'trained' if is_trained(workspace.run_folder(part)) else 'not trained'})"
+            for part in system.run_names
+        ]
         summary = (system.__doc__ or "").strip().splitlines()[0]
         typer.echo(f"{name:24} {', '.join(parts) or 'nothing to train':44} {summary}")
 
@@ -69,10 +72,10 @@ def train_system(
     from vidseg_utils.systems import Workspace, system_class
 
     forecaster = system_class(system)
-    workspace = Workspace.of(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
+    workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
     forecaster.train(workspace)
-    for part in forecaster.parts:
-        typer.echo(f"{part}: {workspace.run(part)}")
+    for part in forecaster.run_names:
+        typer.echo(f"{part}: {workspace.run_folder(part)}")
 
 
 @app.command("evaluate", epilog="Example: vidseg evaluate simvp_unet --profile cpu --split val")
@@ -94,7 +97,7 @@ def evaluate_on_split(
     from vidseg_utils.evaluation import evaluate_system
     from vidseg_utils.systems import Workspace
 
-    workspace = Workspace.of(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
+    workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
     forecaster = _build(system, workspace, reconstructor=reconstructor)
     true_masks = true_masks or forecaster.segmenter is None  # such as copy_last, which cannot start from frames
     result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
@@ -103,7 +106,7 @@ def evaluate_on_split(
     suffix += "" if split == "val" else f"_{split}"
     # so that a score on another data set does not replace the one on the profile's own
     suffix += "" if root is None else f"_{workspace.root.resolve().name}"
-    folder = workspace.run(run or system + suffix)
+    folder = workspace.run_folder(run or system + suffix)
     result.save(folder, system=forecaster.name, workspace=workspace, split=split, true_masks=true_masks)
     _print_metrics(result.metrics)
     typer.echo(f"written to {folder}")
@@ -125,7 +128,7 @@ def predict_hidden_masks(
     from vidseg_utils.evaluation import write_submission
     from vidseg_utils.systems import Workspace
 
-    workspace = Workspace.of(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
+    workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
     forecaster = _build(system, workspace, reconstructor=reconstructor)
     masks = write_submission(out, forecaster, workspace.split(split), device=workspace.device)
     typer.echo(f"{out}: {len(masks)} masks")

@@ -29,7 +29,7 @@ def data_generate(
     from vidseg_utils.data.sources.generate import generate
     from vidseg_utils.systems import Workspace
 
-    workspace = Workspace.of(profile, root=root)
+    workspace = Workspace.for_profile(profile, root=root)
     given = {"train": train, "val": val, "unlabeled": unlabeled, "hidden": hidden}
     sizes = {split: workspace.profile.split_sizes[split] if n is None else n for split, n in given.items()}
     generate(

@@ -60,7 +60,7 @@ def setup(
     if drive and "google.colab" in sys.modules:
         _mount_drive()
     chosen = get_profile(profile, {name: value for name, value in (sizes or {}).items() if value is not None})
-    workspace = Workspace.of(chosen, root=None if data_root == "auto" else data_root)
+    workspace = Workspace.for_profile(chosen, root=None if data_root == "auto" else data_root)
     folder = notebook_run_folder(notebook, chosen.name, run)
     folder.mkdir(parents=True, exist_ok=True)
     set_seed(chosen.seed)

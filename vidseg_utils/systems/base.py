@@ -19,7 +19,7 @@ class Forecaster(ABC):
     """
 
     name: ClassVar[str]
-    parts: ClassVar[tuple[str, ...]] = ()  # names of the runs that this system is made of
+    run_names: ClassVar[tuple[str, ...]] = ()  # names of the runs that this system is made of
     accepts_masks: ClassVar[bool] = False
 
     def __init__(self, *, segmenter: nn.Module | None = None):
@@ -72,7 +72,7 @@ class Forecaster(ABC):
         raise ValueError(f"{self.name} cannot start from masks")
 
     @property
-    def starts_from_masks(self) -> bool:
+    def uses_only_masks(self) -> bool:
         """Whether it looks at frames through the masks of all of them, and at nothing else."""
         return self.accepts_masks and type(self).forecast_frames is Forecaster.forecast_frames
 
@@ -81,10 +81,10 @@ class Forecaster(ABC):
 
         A system that reads outlines between the pixels gives masks finer than the frames.
         """
-        segmenter = self.needed_segmenter()
+        segmenter = self.require_segmenter()
         return torch.stack([segmenter(clip).argmax(dim=1) for clip in frames.unbind(0)])  # (B, T, H, W)
 
-    def needed_segmenter(self) -> nn.Module:
+    def require_segmenter(self) -> nn.Module:
         """The system's segmenter. Raises ValueError, with the cure, where there is none."""
         if self.segmenter is None:
             raise ValueError(

@@ -18,7 +18,6 @@ from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.training.fit_config import FitConfig
-from vidseg_utils.training.weights import load_model
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class ConvLSTMRecipe(Recipe):
     task = "frame reconstruction"
 
     def __post_init__(self) -> None:
-        self.sizes = ConvLSTMSizes.of(self.workspace.profile)
+        self.sizes = ConvLSTMSizes.for_profile(self.workspace.profile)
 
     @property
     def run_name(self) -> str:
@@ -104,7 +103,7 @@ class ConvLSTMUnet(Forecaster):
     """A ConvLSTM draws frame 21; U-Net segments it. Without the reconstructor, U-Net segments frame 10."""
 
     name = "convlstm_unet"
-    parts = ("convlstm", "unet")
+    run_names = ("convlstm", "unet")
 
     def __init__(self, reconstructor: nn.Module | None, segmenter: nn.Module):
         super().__init__(segmenter=segmenter)
@@ -121,7 +120,7 @@ class ConvLSTMUnet(Forecaster):
     @classmethod
     def load(cls, workspace: Workspace) -> "ConvLSTMUnet":
         """Load both networks."""
-        reconstructor, segmenter = (load_model(workspace.run(part), device=workspace.device) for part in cls.parts)
+        reconstructor, segmenter = map(workspace.load_network, cls.run_names)
         return cls(reconstructor, segmenter)
 
     def forecast_frames(self, frames: Tensor) -> Tensor:

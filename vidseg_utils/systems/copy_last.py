@@ -5,7 +5,6 @@ from torch import Tensor
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.weights import load_model
 
 
 class CopyLast(Forecaster):
@@ -32,7 +31,7 @@ class UnetCopyLast(CopyLast):
     """U-Net's mask of frame 10 as the answer: what every learned forecaster has to beat."""
 
     name = "unet_copy_last"
-    parts = ("unet",)
+    run_names = ("unet",)
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -42,7 +41,7 @@ class UnetCopyLast(CopyLast):
     @classmethod
     def load(cls, workspace: Workspace) -> "UnetCopyLast":
         """Load U-Net."""
-        return cls(segmenter=load_model(workspace.run("unet"), device=workspace.device))
+        return cls(segmenter=workspace.load_network("unet"))
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, H, W); only the last frame needs to be segmented."""

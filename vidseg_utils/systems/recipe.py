@@ -87,7 +87,7 @@ class Recipe(ABC):
         Raises what `training.fit` raises.
         """
         profile, (name, config) = self.workspace.profile, self.model()
-        run = run or self.workspace.run(self.run_name)
+        run = run or self.workspace.run_folder(self.run_name)
         train_data, val_data = self.data()
         network = self.build()
         if not is_finished(run):

@@ -51,9 +51,9 @@ def build_system(name: str, *, workspace: Workspace | None = None, profile: str 
     that is missing, with the cure.
     """
     cls = system_class(name)
-    workspace = workspace or Workspace.of(profile)
-    for part in cls.parts:
-        run = workspace.run(part)
+    workspace = workspace or Workspace.for_profile(profile)
+    for part in cls.run_names:
+        run = workspace.run_folder(part)
         if not is_trained(run):
             raise ValueError(
                 f"{name} needs the run {run}, which is not trained yet; "

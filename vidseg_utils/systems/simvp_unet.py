@@ -20,7 +20,6 @@ from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FUTURE_FRAMES, PAST_FRAMES
 from vidseg_utils.training.fit_config import FitConfig, truth_probability
-from vidseg_utils.training.weights import load_model
 
 LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
 
@@ -61,7 +60,7 @@ class SimVPRecipe(Recipe):
 
     def __post_init__(self) -> None:
         check_choice("loss_frames", self.loss_frames, LOSS_FRAMES)
-        self.sizes = SimVPSizes.of(self.workspace.profile)
+        self.sizes = SimVPSizes.for_profile(self.workspace.profile)
         self.truth_probability = 1.0  # of a rollout in training
 
     @property
@@ -174,7 +173,7 @@ class SimVPUnet(Forecaster):
     """SimVP predicts frames 11..21; U-Net segments frame 21."""
 
     name = "simvp_unet"
-    parts = ("simvp", "unet")
+    run_names = ("simvp", "unet")
 
     def __init__(self, predictor: nn.Module, segmenter: nn.Module):
         super().__init__(segmenter=segmenter)
@@ -189,7 +188,7 @@ class SimVPUnet(Forecaster):
     @classmethod
     def load(cls, workspace: Workspace) -> "SimVPUnet":
         """Load both networks."""
-        predictor, segmenter = (load_model(workspace.run(part), device=workspace.device) for part in cls.parts)
+        predictor, segmenter = map(workspace.load_network, cls.run_names)
         return cls(predictor, segmenter)
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
@@ -202,7 +201,7 @@ class SimVPRolloutUnet(SimVPUnet):
     """SimVP predicts the next frame only, fed back eleven times (autoregressive); U-Net segments frame 21."""
 
     name = "simvp_rollout_unet"
-    parts = ("simvp_rollout", "unet")
+    run_names = ("simvp_rollout", "unet")
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:

@@ -57,7 +57,7 @@ class SegmenterRecipe(Recipe):
     task = "segmentation"
 
     def __post_init__(self) -> None:
-        self.sizes = UNetSizes.of(self.workspace.profile)
+        self.sizes = UNetSizes.for_profile(self.workspace.profile)
         self.criterion = build_loss(self.loss)
 
     @property
@@ -116,7 +116,7 @@ class SegmenterRecipe(Recipe):
 
     def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
         """See `Recipe.train`; options that were not asked for are taken from a finished run."""
-        run = run or self.workspace.run(self.run_name)
+        run = run or self.workspace.run_folder(self.run_name)
         return Recipe.train(self._as_finished(run), run)
 
     def _as_finished(self, run: Path) -> "SegmenterRecipe":

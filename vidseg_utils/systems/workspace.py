@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vidseg_utils.data.cache import SplitCache, open_split
 from vidseg_utils.paths import data_dir, runs_dir
 from vidseg_utils.profiles import Profile, check_replaced, get_profile
+from vidseg_utils.training.weights import load_model
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """What every recipe needs; `Workspace.of("cpu")` fills in the defaults."""
+    """What every recipe needs; `Workspace.for_profile("cpu")` fills in the defaults."""
 
     profile: Profile
     root: Path  # data set in the course layout
@@ -25,7 +27,7 @@ class Workspace:
         check_replaced(self.profile)
 
     @classmethod
-    def of(
+    def for_profile(
         cls,
         profile: str | Profile = "auto",
         *,
@@ -46,9 +48,13 @@ class Workspace:
             device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
         )
 
-    def run(self, name: str) -> Path:
+    def run_folder(self, name: str) -> Path:
         """The run folder of that name at this profile, such as runs/unet-cpu."""
         return self.runs / f"{name}-{self.profile.name}"
+
+    def load_network(self, run_name: str) -> nn.Module:
+        """The trained network of a run, in eval mode, on the workspace's device. Raises what `load_model` raises."""
+        return load_model(self.run_folder(run_name), device=self.device)
 
     def split(self, name: str) -> SplitCache:
         """A split of the data at the profile's working size, from its memory-mapped cache."""

@@ -59,7 +59,7 @@ def test_a_missing_or_cut_file_is_refused_with_its_name_and_the_cure(tmp_path):
 
 def test_a_finished_run_is_read_and_not_fitted_again(workspace):
     here, constants = workspace(), PhysicsConstants(**CONTENT)
-    run = here.run("rigid_body_physics")
+    run = here.run_folder("rigid_body_physics")
     with pytest.raises(ValueError, match=r"have no annotation\.json"):
         train_physics(here, progress=False)  # claims the run folder, then fails
     constants.to_json(run / CONSTANTS)
@@ -72,8 +72,8 @@ def test_a_finished_run_is_read_and_not_fitted_again(workspace):
 
 def test_a_system_without_its_constants_is_not_trained(workspace):
     here = workspace()
-    here.run("unet").mkdir(parents=True)
-    (here.run("unet") / "weights.safetensors").touch()
+    here.run_folder("unet").mkdir(parents=True)
+    (here.run_folder("unet") / "weights.safetensors").touch()
     with pytest.raises(ValueError, match=r"needs the run .*rigid_body_physics-smoke, which is not trained yet"):
         build_system("object_dynamics", workspace=here)
 

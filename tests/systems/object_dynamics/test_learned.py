@@ -65,7 +65,8 @@ def trajectories(count, seed=0):
 
 
 def recipe(trajectories, *, epochs=1):
-    return InteractionRecipe(Workspace.of("smoke", sizes={"interaction.epochs": epochs}), trajectories=trajectories)
+    workspace = Workspace.for_profile("smoke", sizes={"interaction.epochs": epochs})
+    return InteractionRecipe(workspace, trajectories=trajectories)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def root(tmp_path_factory):
 
 
 def workspace_of(root, runs):
-    return Workspace.of(PROFILE, root=root, runs=runs, device="cpu")
+    return Workspace.for_profile(PROFILE, root=root, runs=runs, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +66,11 @@ def test_the_system_is_trained_loaded_and_scored(trained):
 
 
 def test_stages_leave_their_work_and_are_not_done_twice(trained):
-    weights = [trained.run(run) / "weights.safetensors" for run in (*SemiSupervisedSimVP.parts, "unet")]
-    tree = trained.run("semi_suppression") / "tree.txt"
+    weights = [trained.run_folder(run) / "weights.safetensors" for run in (*SemiSupervisedSimVP.run_names, "unet")]
+    tree = trained.run_folder("semi_suppression") / "tree.txt"
     before = [path.stat().st_mtime_ns for path in weights]
     stages = Stages(trained)
-    histories = {stage: stages.run(stage) for stage in STAGES}
+    histories = {stage: stages.train(stage) for stage in STAGES}
     assert [path.stat().st_mtime_ns for path in weights] == before
     assert [len(rows) for rows in histories.values()] == [1, 1, 1, 1, 1, 0]
     assert "class: " in tree.read_text()
@@ -80,37 +80,37 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(trained, root, tmp_pat
     again = workspace_of(root, tmp_path)
     torch.manual_seed(1)  # whatever was drawn before must not matter
     for stage in STAGES:
-        Stages(again).run(stage)
-    for run in SemiSupervisedSimVP.parts:
-        first, second = (workspace.run(run) / "weights.safetensors" for workspace in (trained, again))
+        Stages(again).train(stage)
+    for run in SemiSupervisedSimVP.run_names:
+        first, second = (workspace.run_folder(run) / "weights.safetensors" for workspace in (trained, again))
         assert first.read_bytes() == second.read_bytes(), run
 
 
 def test_a_stage_by_itself_says_which_run_it_misses(trained):
     stages = Stages(trained, skip=("self_supervision",))
     with pytest.raises(ValueError, match=r"no run folder .*semi_pseudo_labels_without_self_supervision-smoke; train"):
-        stages.run("cleaning")
+        stages.train("cleaning")
 
 
 def test_skipped_stages_are_left_out_and_the_others_build_on_what_is_there(trained):
     stages = Stages(trained, skip=("self_supervision", "pseudo_labels", "suppression"))
     assert stages.folder("cleaning").name == "semi_cleaning_without_self_supervision_without_pseudo_labels-smoke"
     for stage in STAGES:
-        stages.run(stage)
-    assert not trained.run("semi_pseudo_labels_without_self_supervision").exists()
+        stages.train(stage)
+    assert not trained.run_folder("semi_pseudo_labels_without_self_supervision").exists()
     assert stages.forecaster_folder() == stages.folder("cleaning")
     assert stages.forecaster_folder(before="cleaning") == stages.folder("segmentation")
-    assert SemiSupervisedSimVP.of(stages).suppression is None
+    assert SemiSupervisedSimVP.from_stages(stages).suppression is None
 
 
 def test_another_segmenter_has_runs_of_its_own(trained):
     stages = Stages(trained, segmenter="deeplabv3")
-    assert stages.folder("segmenter") == trained.run("deeplabv3")
+    assert stages.folder("segmenter") == trained.run_folder("deeplabv3")
     assert stages.folder("cleaning").name == "semi_cleaning_by_deeplabv3-smoke"
     assert Stages(trained, segmenter="unet") == Stages(trained)
     elsewhere = Stages(trained, runs=trained.runs / "mine")
     assert elsewhere.folder("cleaning") == trained.runs / "mine" / "semi_cleaning-smoke"
-    assert elsewhere.folder("segmenter") == trained.run("unet")
+    assert elsewhere.folder("segmenter") == trained.run_folder("unet")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_what_is_known_comes_from_the_segmenter_alone():
 def test_a_split_is_forecast_as_the_system_does_it(trained):
     stages = Stages(trained)
     masks, known = stages.forecast("val")
-    system = SemiSupervisedSimVP.of(stages)
+    system = SemiSupervisedSimVP.from_stages(stages)
     past = torch.tensor(trained.split("val").frames[:, :11]) / 255
     np.testing.assert_array_equal(system.suppression(masks, known), system.predict(past))
     first = load_model(stages.folder("segmentation"))

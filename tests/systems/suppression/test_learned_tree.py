@@ -26,7 +26,7 @@ def knowing(*class_ids):
 def test_a_regions_features_and_its_best_action_by_hand():
     forecast = scene((M, 0, 0, 10, 10), (NEAR, 0, 10, 10, 5), (FAR, 50, 50, 4, 5))
     truth = scene((M, 0, 0, 10, 15), (FAR, 50, 50, 4, 1))
-    examples = Examples.of(forecast[None], knowing(M), truth[None])
+    examples = Examples.from_forecasts(forecast[None], knowing(M), truth[None])
     order = examples.features[:, 1].argsort()  # by area
     assert examples.features[order].tolist() == [[0, 20, 0, 7], [0, 50, 1, 1], [1, 100, 0, 0]]
     assert [ACTIONS[action] for action in examples.actions[order]] == ["remove", "rename", "keep"]
@@ -34,7 +34,8 @@ def test_a_regions_features_and_its_best_action_by_hand():
 
 
 def test_areas_are_those_of_a_full_size_mask():
-    small = Examples.of(scene((M, 0, 0, 5, 5), height=80, width=120)[None], knowing(M), np.zeros((1, 80, 120)))
+    forecast = scene((M, 0, 0, 5, 5), height=80, width=120)
+    small = Examples.from_forecasts(forecast[None], knowing(M), np.zeros((1, 80, 120)))
     assert small.features[0, 1] == 100
 
 
@@ -48,7 +49,7 @@ def learned():
         parts.append((forecast, truth))
     forecasts, truths = map(np.stack, zip(*parts, strict=True))
     known = knowing(M).repeat(len(parts), axis=0)
-    return Examples.of(forecasts, known, truths), forecasts, known, truths
+    return Examples.from_forecasts(forecasts, known, truths), forecasts, known, truths
 
 
 def test_the_tree_learns_what_helps(learned):
@@ -79,4 +80,4 @@ def test_examples_are_kept_with_who_made_them(learned, tmp_path):
 def test_forecasts_of_nothing_teach_nothing():
     empty = np.zeros((1, 8, 8), dtype=np.uint8)
     with pytest.raises(ValueError, match="train the forecaster first"):
-        LearnedSuppression(Examples.of(empty, knowing(M), empty))
+        LearnedSuppression(Examples.from_forecasts(empty, knowing(M), empty))

@@ -24,7 +24,6 @@ from vidseg_utils.systems.simvp_unet import SimVPSizes
 from vidseg_utils.task import FUTURE_FRAMES, PAST_FRAMES
 from vidseg_utils.training.fit_config import FitConfig, truth_probability
 from vidseg_utils.training.losses import build_loss, mean_of_frames
-from vidseg_utils.training.weights import load_model
 
 TRAIN_ON = ("true", "predicted")  # which masks stand for the past
 
@@ -77,7 +76,7 @@ class MaskSimVPRecipe(Recipe):
     def __post_init__(self) -> None:
         check_choice("train_on", self.train_on, TRAIN_ON)
         profile = self.workspace.profile
-        self.sizes, self.simvp_sizes = MaskSimVPSizes.of(profile), SimVPSizes.of(profile)
+        self.sizes, self.simvp_sizes = MaskSimVPSizes.for_profile(profile), SimVPSizes.for_profile(profile)
         self.criterion = mask_loss(self.representation, self.last_frame_weight)
         self.truth_probability = 1.0  # of a rollout in training
 
@@ -113,8 +112,7 @@ class MaskSimVPRecipe(Recipe):
         train, val = (self.workspace.split(split) for split in ("train", "val"))
         if self.train_on == "true":
             return MaskDataset(train.masks, train.masks), MaskDataset(val.masks, val.masks)
-        device = self.workspace.device
-        label = partial(label_split, load_model(self.workspace.run("unet"), device=device), device=device)
+        label = partial(label_split, self.workspace.load_network("unet"), device=self.workspace.device)
         clips: Dataset = MaskDataset(label(train, n_frames=PAST_FRAMES), train.masks)
         val_clips = MaskDataset(label(val, n_frames=PAST_FRAMES), val.masks)
         if self.unlabeled and self.workspace.profile.unlabeled:

@@ -10,14 +10,13 @@ from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FUTURE_FRAMES
-from vidseg_utils.training.weights import load_model
 
 
 class UnetMaskSimVP(Forecaster):
     """U-Net masks (or true ones) -> SimVP, one object at a time -> the mask of frame 21."""
 
     name = "mask_simvp"
-    parts = ("unet", "mask_objects")
+    run_names = ("unet", "mask_objects")
     accepts_masks = True
     options: ClassVar[dict[str, Any]] = {"representation": "objects"}  # of `MaskSimVPRecipe`
 
@@ -34,7 +33,7 @@ class UnetMaskSimVP(Forecaster):
     @classmethod
     def load(cls, workspace: Workspace) -> "UnetMaskSimVP":
         """Load both networks."""
-        segmenter, predictor = (load_model(workspace.run(part), device=workspace.device) for part in cls.parts)
+        segmenter, predictor = map(workspace.load_network, cls.run_names)
         return cls(predictor, segmenter=segmenter)
 
     def forecast_masks(self, masks: Tensor) -> Tensor:
@@ -46,7 +45,7 @@ class UnetMaskSimVPCrossEntropy(UnetMaskSimVP):
     """SimVP on 49 one-hot channels with cross-entropy, as published; and the class filter."""
 
     name = "mask_simvp_cross_entropy"
-    parts = ("unet", "mask_one_hot")
+    run_names = ("unet", "mask_one_hot")
     options: ClassVar[dict[str, Any]] = {"representation": "one_hot", "unlabeled": False}
 
 
@@ -54,7 +53,7 @@ class UnetMaskSimVPMSE(UnetMaskSimVP):
     """SimVP on the class id as a number with MSE, as published: it shows what goes wrong."""
 
     name = "mask_simvp_mse"
-    parts = ("unet", "mask_number")
+    run_names = ("unet", "mask_number")
     options: ClassVar[dict[str, Any]] = {"representation": "number", "unlabeled": False, "last_frame_weight": 1.0}
 
 
@@ -62,5 +61,5 @@ class UnetMaskSimVPRollout(UnetMaskSimVP):
     """The next mask only, fed back eleven times (autoregressive), trained with scheduled sampling."""
 
     name = "mask_simvp_rollout"
-    parts = ("unet", "mask_objects_rollout")
+    run_names = ("unet", "mask_objects_rollout")
     options: ClassVar[dict[str, Any]] = {"representation": "objects", "ahead": 1}

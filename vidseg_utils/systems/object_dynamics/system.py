@@ -33,7 +33,7 @@ class ObjectDynamics(Forecaster):
     """U-Net masks (or true ones) -> objects on the floor -> an ensemble of possible worlds -> the mask worth most."""
 
     name = "object_dynamics"
-    parts = ("unet", "rigid_body_physics")
+    run_names = ("unet", "rigid_body_physics")
     accepts_masks = True
 
     def __init__(
@@ -60,7 +60,7 @@ class ObjectDynamics(Forecaster):
     @classmethod
     def load(cls, workspace: Workspace) -> "ObjectDynamics":
         """Load U-Net and the constants."""
-        segmenter = load_model(workspace.run("unet"), device=workspace.device)
+        segmenter = load_model(workspace.run_folder("unet"), device=workspace.device)
         return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.seed)
 
     def count_parameters(self) -> int:
@@ -69,7 +69,7 @@ class ObjectDynamics(Forecaster):
 
     def segment(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W) of any size, in [0, 1] -> (B, T, 160, 240) class ids, one an object of a clip."""
-        segmenter = self.needed_segmenter()
+        segmenter = self.require_segmenter()
         masks, scores = [], []
         for clip in frames.unbind(0):
             logits = segmenter(clip)  # (T, 49, H, W)
@@ -141,7 +141,7 @@ def train_physics(workspace: Workspace, *, run: str = "rigid_body_physics", prog
 
     Raises ValueError, with the cure, where the training videos have no annotations.
     """
-    folder = workspace.run(run)
+    folder = workspace.run_folder(run)
     with locked(folder):
         if not is_finished(folder):
             claim(folder, {"task": "object dynamics", "profile": workspace.profile.name}, defaults={})
@@ -152,4 +152,4 @@ def train_physics(workspace: Workspace, *, run: str = "rigid_body_physics", prog
 
 def load_constants(workspace: Workspace, *, run: str = "rigid_body_physics") -> PhysicsConstants:
     """The constants that `train_physics` left. Raises ValueError, with the cure, where they are missing or damaged."""
-    return PhysicsConstants.from_json(workspace.run(run) / CONSTANTS)
+    return PhysicsConstants.from_json(workspace.run_folder(run) / CONSTANTS)

@@ -72,7 +72,7 @@ class RecurrentUNetRecipe(Recipe):
     def __post_init__(self) -> None:
         if not (0 <= self.consistency < float("inf") and 0 <= self.mixup < float("inf")):
             raise ValueError(f"consistency {self.consistency} and mixup {self.mixup} must be numbers of at least 0")
-        self.sizes = RecurrentUNetSizes.of(self.workspace.profile)
+        self.sizes = RecurrentUNetSizes.for_profile(self.workspace.profile)
         self.criterion = CrossEntropy()
 
     @property

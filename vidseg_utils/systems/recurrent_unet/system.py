@@ -13,7 +13,6 @@ from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.system import load_constants, train_physics
 from vidseg_utils.systems.recurrent_unet.recipe import RecurrentUNetRecipe
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.weights import load_model
 
 
 class ClipSegmenter(nn.Module):
@@ -30,14 +29,14 @@ class ClipSegmenter(nn.Module):
 
 def load_clip_segmenter(workspace: Workspace) -> ClipSegmenter:
     """The trained run "recurrent_unet" as a segmenter of forecasters."""
-    return ClipSegmenter(load_model(workspace.run("recurrent_unet"), device=workspace.device)).eval()
+    return ClipSegmenter(workspace.load_network("recurrent_unet")).eval()
 
 
 class RecurrentCopyLast(CopyLast):
     """The recurrent U-Net's mask of frame 10, seen after the ten before it, as the answer."""
 
     name = "recurrent_copy_last"
-    parts = ("recurrent_unet",)
+    run_names = ("recurrent_unet",)
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -45,7 +44,7 @@ class RecurrentCopyLast(CopyLast):
         recipe = RecurrentUNetRecipe(workspace)
         on_frames = recipe.on_frames()
         on_frames.train()
-        replace(recipe, start_from=workspace.run(on_frames.run_name).name).train()
+        replace(recipe, start_from=workspace.run_folder(on_frames.run_name).name).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "RecurrentCopyLast":
@@ -57,7 +56,7 @@ class RecurrentObjectDynamics(ObjectDynamics):
     """Object dynamics that reads its objects off the recurrent U-Net's masks."""
 
     name = "recurrent_object_dynamics"
-    parts = ("recurrent_unet", "rigid_body_physics")
+    run_names = ("recurrent_unet", "rigid_body_physics")
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:

@@ -29,7 +29,7 @@ COPY_LOGIT = 5.0  # residual: what the class of frame 10 is ahead by before anyt
 def forecaster_model(profile: Profile) -> tuple[str, dict[str, Any]]:
     """Name and settings of the forecaster at a profile, as `build_model` takes them."""
     shape = [PAST_FRAMES, 3, profile.height, profile.width]
-    return "simvp", {"in_shape": shape, "out_channels": N_CLASSES, **SimVPSizes.of(profile).network}
+    return "simvp", {"in_shape": shape, "out_channels": N_CLASSES, **SimVPSizes.for_profile(profile).network}
 
 
 def fresh_forecaster(profile: Profile, *, start: nn.Module | None) -> nn.Module:
@@ -42,7 +42,7 @@ def fresh_forecaster(profile: Profile, *, start: nn.Module | None) -> nn.Module:
     if start is not None:
         network.encoder.load_state_dict(start.encoder.state_dict())
         network.translator.load_state_dict(start.translator.state_dict())
-    if SimVPSizes.of(profile).residual:
+    if SimVPSizes.for_profile(profile).residual:
         nn.init.zeros_(network.decoder.readout.weight)  # training then begins at copy-last
         nn.init.zeros_(network.decoder.readout.bias)
     return network
@@ -81,7 +81,7 @@ class ForecasterRecipe(Recipe):
     task = "mask forecasting"
 
     def __post_init__(self) -> None:
-        self.sizes = SimVPSizes.of(self.workspace.profile)
+        self.sizes = SimVPSizes.for_profile(self.workspace.profile)
         self.val = self.workspace.split("val")
         self.criterion = build_loss("cross_entropy", class_weights=[BACKGROUND_WEIGHT] + [1.0] * (N_CLASSES - 1))
 

@@ -1,6 +1,6 @@
 """The six stages, each run by itself: it takes what earlier ones left on disk, and finished work is loaded, not redone.
 
-`Stages(workspace).run("cleaning")`; with `skip` a stage is left out, and those after it build on the one before.
+`Stages(workspace).train("cleaning")`; with `skip` a stage is left out, and those after it build on the one before.
 """
 
 from dataclasses import dataclass, replace
@@ -78,20 +78,20 @@ class Stages:
     @property
     def sizes(self) -> SemiSupervisedSizes:
         """The sizes of the workspace's profile."""
-        return SemiSupervisedSizes.of(self.workspace.profile)
+        return SemiSupervisedSizes.for_profile(self.workspace.profile)
 
     def folder(self, stage: str) -> Path:
         """The run folder of a stage. The first two are runs of notebooks 02 and 03, and shared with them."""
         check_choice("stage", stage, STAGES)
         if stage in ("self_supervision", "segmenter"):
-            return self.workspace.run("simvp" if stage == "self_supervision" else self.segmenter)
+            return self.workspace.run_folder("simvp" if stage == "self_supervision" else self.segmenter)
         earlier = list(STAGES)[: list(STAGES).index(stage)]
         name = "_".join([f"semi_{stage}", *(f"without_{other}" for other in earlier if other in self.skip)])
         if self.segmenter != self.sizes.segmenter:
             name += f"_by_{self.segmenter}"
-        return replace(self.workspace, runs=self.runs or self.workspace.runs).run(name)
+        return replace(self.workspace, runs=self.runs or self.workspace.runs).run_folder(name)
 
-    def run(self, stage: str) -> list[dict]:
+    def train(self, stage: str) -> list[dict]:
         """Do one stage, go on with it where it was interrupted, or load it.
 
         returns: the history of its training, a row an epoch; [] for one that is skipped or trains no network
@@ -172,10 +172,11 @@ class Stages:
         returns: (N, H, W) uint8 masks of frame 21, (N, 49) bool classes that the segmenter saw in frames 0..10
         """
         device, seen = self.workspace.device, self.segmented_past(split)
+        sizes = SimVPSizes.for_profile(self.workspace.profile)
         network = load_model(run or self.forecaster_folder(), device=device)
         loader = DataLoader(
             ClipDataset(self.workspace.split(split), masks=False),
-            batch_size=SimVPSizes.of(self.workspace.profile).batch_size,
+            batch_size=sizes.batch_size,
             collate_fn=collate,
         )
         answers = []
@@ -183,7 +184,7 @@ class Stages:
             first = sum(map(len, answers))
             past = to_float(batch["frames"][:, :PAST_FRAMES].to(device))
             last_mask = torch.tensor(seen[first : first + len(past), PAST_FRAMES - 1]).to(device)
-            logits = class_logits(network, past, last_mask, residual=SimVPSizes.of(self.workspace.profile).residual)
+            logits = class_logits(network, past, last_mask, residual=sizes.residual)
             answers.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
         return np.concatenate(answers), known_classes(seen)
 
@@ -194,7 +195,7 @@ class Stages:
         examples = Examples.load(folder / "regions.npz", made_by=made_by)
         if examples is None:
             masks, known = self.forecast("train")
-            examples = Examples.of(masks, known, self.workspace.split("train").masks[:, -1])
+            examples = Examples.from_forecasts(masks, known, self.workspace.split("train").masks[:, -1])
             examples.save(folder / "regions.npz", made_by=made_by)
         tree = LearnedSuppression(examples)
         with atomic_write(folder / "tree.txt") as temporary:

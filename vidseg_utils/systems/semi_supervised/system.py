@@ -21,7 +21,7 @@ class SemiSupervisedSimVP(Forecaster):
     """SimVP with a segmentation decoder, self- and semi-supervised; the published rules suppress new objects."""
 
     name = "semi_supervised_simvp"
-    parts = ("simvp", "semi_segmentation", "semi_pseudo_labels", "semi_cleaning")
+    run_names = ("simvp", "semi_segmentation", "semi_pseudo_labels", "semi_cleaning")
 
     def __init__(
         self,
@@ -40,19 +40,19 @@ class SemiSupervisedSimVP(Forecaster):
     def train(cls, workspace: Workspace) -> None:
         """Run all stages."""
         for stage in STAGES:
-            Stages(workspace).run(stage)
+            Stages(workspace).train(stage)
 
     @classmethod
     def load(cls, workspace: Workspace) -> "SemiSupervisedSimVP":
         """Load what the last stages left."""
-        return cls.of(Stages(workspace))
+        return cls.from_stages(Stages(workspace))
 
     @classmethod
-    def of(cls, stages: Stages) -> "SemiSupervisedSimVP":
+    def from_stages(cls, stages: Stages) -> "SemiSupervisedSimVP":
         """The system of stages that have been run, with any of them skipped."""
         forecaster = load_model(stages.forecaster_folder(), device=stages.workspace.device)
         suppression = None if "suppression" in stages.skip else suppress_new_objects
-        residual = SimVPSizes.of(stages.workspace.profile).residual
+        residual = SimVPSizes.for_profile(stages.workspace.profile).residual
         return cls(forecaster, stages.load_segmenter(), residual=residual, suppression=suppression)
 
     def forecast_frames(self, frames: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Examples:
     stakes_px: np.ndarray  # (R,) pixels between the best and the worst action: how much the region matters
 
     @classmethod
-    def of(cls, masks: np.ndarray, known: np.ndarray, truth: np.ndarray) -> "Examples":
+    def from_forecasts(cls, masks: np.ndarray, known: np.ndarray, truth: np.ndarray) -> "Examples":
         """masks: (B, H, W) forecasts; known: (B, 49) bool; truth: (B, H, W) true masks of the last frame."""
         regions, known = find_regions(masks), checked_known(known, masks.shape[:1])
         pixels, of_pixel = regions.pixels(np.ones(len(regions), dtype=bool))

@@ -182,7 +182,7 @@ class InteractionRecipe(Recipe):
     def fit_config(self) -> FitConfig:
         """AdamW with a one-cycle schedule, in float32."""
         return FitConfig(
-            epochs=InteractionSizes.of(self.workspace.profile).epochs,
+            epochs=InteractionSizes.for_profile(self.workspace.profile).epochs,
             batch_size=BATCH,
             learning_rate=LEARNING_RATE,
             optimiser="adamw",
@@ -199,5 +199,5 @@ class InteractionRecipe(Recipe):
 
     def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
         """See `Recipe.train`; a finished run is loaded without looking at the trajectories."""
-        run = run or self.workspace.run(self.run_name)
+        run = run or self.workspace.run_folder(self.run_name)
         return (load_model(run), read_history(run)) if is_finished(run) else super().train(run)

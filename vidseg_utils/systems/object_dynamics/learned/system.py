@@ -30,7 +30,7 @@ class LearnedObjectDynamics(ObjectDynamics):
     """
 
     name = "object_dynamics_learned"
-    parts = ("unet", "rigid_body_physics", "interaction_network")
+    run_names = ("unet", "rigid_body_physics", "interaction_network")
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class LearnedObjectDynamics(ObjectDynamics):
         """Load all three."""
         return cls(
             load_constants(workspace),
-            load_model(workspace.run("interaction_network")),
-            segmenter=load_model(workspace.run("unet"), device=workspace.device),
+            load_model(workspace.run_folder("interaction_network")),
+            segmenter=load_model(workspace.run_folder("unet"), device=workspace.device),
             seed=workspace.profile.seed,
         )
 

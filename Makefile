@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROFILE ?= cpu
 SMOKE_HOME := $(CURDIR)/.smoke
 
-.PHONY: demo test lint unit notebooks browser install clean
+.PHONY: demo test lint unit notebooks browser install address clean
 
 demo: install
 	$(BIN)/vidseg run --profile $(PROFILE)
@@ -37,6 +37,10 @@ notebooks: install
 
 browser: install
 	$(BIN)/python -m pytest tests/browser
+
+# make address REPO=owner/name: where the repository is on GitHub, in every badge, install cell and link.
+address:
+	$(PYTHON) .ci/address.py $(REPO)
 
 clean:
 	rm -rf .venv $(SMOKE_HOME) build *.egg-info

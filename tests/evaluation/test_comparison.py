@@ -1,4 +1,4 @@
-"""Proves, on cases counted by hand, the error rate of a pixel, the agreement of forecasts and recall after collisions."""
+"""Proves, on cases counted by hand, error rates of pixels, the agreement of forecasts and recall after collisions."""
 
 import math
 

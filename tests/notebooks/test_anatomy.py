@@ -16,7 +16,7 @@ from vidseg_utils.running.notebook_file import known_parameters
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
-COLAB = "https://colab.research.google.com/github/vidseg/vidseg/blob/main/notebooks/"
+COLAB = "https://colab.research.google.com/github/"
 WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 OWN_PATH = re.compile(r"(?<![\w.])/(home|root|Users|tmp|work|opt|var|mnt)/|[A-Z]:\\\\")
 MAX_BYTES, MAX_LINES, MAX_SETUP_LINES = 500_000, 25, 12
@@ -99,7 +99,7 @@ def anatomy_faults(path, notebook):
     title, code = notebook.cells[0], code_cells(notebook)
     if title.cell_type != "markdown" or not re.match(r"# \d\d · \S", title.source):
         yield "does not begin with `# 02 · Its title`"
-    for part in (BADGE, f"{COLAB}{path.name}", "uestion", "You will see", "Reads", "Writes", "T4"):
+    for part in (BADGE, COLAB, f"/blob/main/notebooks/{path.name})", "uestion", "You will see", "Reads", "Writes", "T4"):
         if part not in title.source:
             yield f"the first cell says nothing of {part!r}"
     if len(re.findall(r"^\d\. ", title.source, flags=re.MULTILINE)) != 3:

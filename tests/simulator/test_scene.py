@@ -58,10 +58,9 @@ def test_friction_alone_slows_as_the_formula_says():
     frames = np.array([0.0, 10, 40])
     seconds, slowing = frames * SECONDS_PER_FRAME, 0.05 * 9.81
     expected = 2.8 * seconds - slowing * seconds**2 / 2
-    assert glide_curve("cube", world).distance(2.8, frames) == pytest.approx(expected, abs=1e-4)
-    assert glide_curve("cube", world).distance(2.8, 1e4) == pytest.approx(
-        2.8**2 / (2 * slowing), abs=1e-3
-    )  # it has stopped
+    curve = glide_curve("cube", world)
+    assert curve.distance(2.8, frames) == pytest.approx(expected, abs=1e-4)
+    assert curve.distance(2.8, 1e4) == pytest.approx(2.8**2 / (2 * slowing), abs=1e-3)  # it has stopped
 
 
 def test_without_friction_and_drag_nothing_slows():

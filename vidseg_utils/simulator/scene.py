@@ -128,7 +128,7 @@ class _Plan:
         return meeting - direction * curve.distance(speed, frame), direction * speed
 
     def _is_allowed(self, position: np.ndarray, velocity: np.ndarray) -> bool:
-        """Whether an object may start like this: apart from the others, and in the picture or moving as CLEVRER's do."""
+        """Whether an object may start so: apart from the others, and in the picture or moving as CLEVRER's do."""
         gaps = [np.linalg.norm(position - other) for other, _ in self.starts]
         if gaps and min(gaps) < MIN_START_GAP:
             return False

@@ -42,15 +42,8 @@ OUTLINE_POINTS = {
     "sphere": OBJECT_RADIUS * _CIRCLE[:, [1, 0, 2]] @ _VIEW_TILT.as_matrix().T,
     "cylinder": OBJECT_RADIUS * np.concatenate([_CIRCLE + _UP, _CIRCLE - _UP]),
 }
-for _constant in (
-    VISIBLE_HALF_SIZE,
-    WIDEST_RADIUS,
-    INERTIA,
-    VERTICAL_INERTIA,
-    MEAN_CONTACT_RADIUS,
-    *OUTLINE_POINTS.values(),
-):
-    _constant.setflags(write=False)
+for _array in (VISIBLE_HALF_SIZE, WIDEST_RADIUS, INERTIA, VERTICAL_INERTIA, MEAN_CONTACT_RADIUS):
+    _array.setflags(write=False)
 
 
 def visible_half_size(shape: str) -> float:

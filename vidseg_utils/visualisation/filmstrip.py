@@ -12,7 +12,7 @@ from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.visualisation.overlays import Clip, frame_to_rgb, mask_to_rgb, overlay_mask, show_rgb
 from vidseg_utils.visualisation.style import RED
 
-GIF_COLOURS = 64  # few colours keep the file small; the frames have flat surfaces
+GIF_COLOURS = 128  # few colours keep the file small; the frames have flat surfaces
 
 
 def clip_to_rgb(frames: Clip | None = None, masks: Clip | None = None) -> np.ndarray:
@@ -57,7 +57,7 @@ def plot_filmstrip(
 
 
 def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *, frames_per_second: float = 6) -> Path:
-    """Write (T, H, W, 3) uint8 pictures atomically as .gif (looping, 64 colours) or .mp4; returns the path."""
+    """Write (T, H, W, 3) uint8 pictures atomically as .gif (looping, 128 colours) or .mp4; returns the path."""
     path, pictures = Path(path), np.asarray(pictures)
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
         raise ValueError(f"pictures are {pictures.dtype} {pictures.shape}; expected uint8 (T, H, W, 3) with T >= 1")
@@ -71,7 +71,12 @@ def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *
 def _write_gif(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:
     from PIL import Image
 
-    frames = [Image.fromarray(p).quantize(GIF_COLOURS, dither=Image.Dither.NONE) for p in pictures]
+    # One palette for all pictures, so that still parts do not flicker. A colour counts by the root of its pixels, so
+    # that small objects keep theirs beside a large background.
+    colours, counts = np.unique(pictures.reshape(-1, 3), axis=0, return_counts=True)
+    sample = colours.repeat(np.sqrt(counts).astype(int), axis=0)
+    palette = Image.fromarray(sample[None]).quantize(GIF_COLOURS)
+    frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     frames[0].save(
         path, save_all=True, append_images=frames[1:], duration=round(1000 / frames_per_second), loop=0, optimize=True
     )

@@ -1,8 +1,8 @@
-"""Where the time of a generated video goes: plan, simulation, picture, PNG, annotation; and how many a second come out.
+"""Time that each step of generating a video takes (plan, simulation, frames, PNG, annotation), and videos a second.
 
     python benchmarks/generate_speed.py --videos 40
 
-The table is CPU time in one process with one thread, so it also holds on a busy machine; the last lines are whole runs
+The table is CPU time in one process with one thread, so a busy machine matters little. The last lines are the wall time
 of `generate` on all cores.
 """
 
@@ -20,32 +20,30 @@ import torch
 from vidseg_utils.data.layout import write_video
 from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.data.sources.generate import generate
-from vidseg_utils.renderer.batch import render_video
-from vidseg_utils.simulator.physics import BrokenRuleError, simulate
-from vidseg_utils.simulator.scene import sample_scene
-from vidseg_utils.simulator.settings import PhysicsSettings
+from vidseg_utils.renderer import render_video
+from vidseg_utils.simulator import BrokenRuleError, PhysicsSettings, sample_scene, simulate
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
-from vidseg_utils.world.trajectory import write_annotation
+from vidseg_utils.world import write_annotation
 
 
 class Clock:
-    """Adds up the CPU time of named parts."""
+    """Adds up the CPU time of named steps."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def __call__(self, name: str, function: Callable, *arguments, **options):
-        """Call `function` and add its time to the part `name`."""
-        begun = time.process_time()
+        """Call `function` and add its time to the step `name`."""
+        start = time.process_time()
         try:
             return function(*arguments, **options)
         finally:
-            self.seconds[name] += time.process_time() - begun
+            self.seconds[name] += time.process_time() - start
 
 
 def one_process(n_videos: int, folder: Path, clock: Clock) -> Counter:
-    """Make videos part by part, and count why simulations were drawn again."""
-    why, settings, rng = Counter(), PhysicsSettings(), np.random.default_rng(0)
+    """Make videos step by step. returns: how often simulations broke each rule and were drawn again."""
+    broken_rules, settings, rng = Counter(), PhysicsSettings(), np.random.default_rng(0)
     for number in range(n_videos):
         trajectory = None
         while trajectory is None:
@@ -53,40 +51,42 @@ def one_process(n_videos: int, folder: Path, clock: Clock) -> Counter:
             try:
                 trajectory = clock("simulate", simulate, scene, settings)
             except BrokenRuleError as error:
-                why[str(error)] += 1
+                broken_rules[str(error)] += 1
         frames, masks = clock(
             "frames and masks", render_video, trajectory.select_frames(CLIP_VIDEO_FRAMES), noise_seed=number
         )
         clock("22 PNG files, mask.npy", write_video, folder / f"video_{number}", frames, masks)
         path = folder / f"video_{number}" / "annotation.json"
         clock("annotation.json", write_annotation, path, trajectory, number=number)
-    return why
+    return broken_rules
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=40)
-    parser.add_argument("--whole", type=int, default=120, help="videos of the whole runs; 0 leaves them out")
+    parser.add_argument("--whole", type=int, default=120, help="videos that `generate` makes; 0 leaves this out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     root = Path(tempfile.mkdtemp(prefix="vidseg-speed-"))
     try:
         one_process(2, root / "warm-up", Clock())
         clock = Clock()
-        why = one_process(arguments.videos, root / "parts", clock)
+        broken_rules = one_process(arguments.videos, root / "steps", clock)
         total = sum(clock.seconds.values())
         for name, seconds in clock.seconds.items():
             print(f"{name:30}{1e3 * seconds / arguments.videos:9.1f} ms a video{100 * seconds / total:6.0f} %")
         print(f"{'together':30}{1e3 * total / arguments.videos:9.1f} ms a video")
-        again = ", ".join(f"{name} {n}" for name, n in why.most_common())
-        print(f"{arguments.videos} kept of {arguments.videos + why.total()} simulations; again for: {again}\n")
+        again = ", ".join(f"{name} {n}" for name, n in broken_rules.most_common())
+        print(
+            f"{arguments.videos} kept of {arguments.videos + broken_rules.total()} simulations; drawn again for: {again}\n"
+        )
         for store in ("png", "cache") if arguments.whole else ():
-            begun = time.perf_counter()
+            start = time.perf_counter()
             sizes = {"train": arguments.whole, "val": 0, "unlabeled": 0, "hidden": 0}
             generate(root / store, **sizes, seed=0, store=store, progress=False)
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             print(
-                f"store {store:6} {arguments.whole / seconds:6.1f} videos a second on {n_cores()} cores, start included"
+                f"store {store:6} {arguments.whole / seconds:6.1f} videos a second on {n_cores()} cores, including the start"
             )
     finally:
         shutil.rmtree(root)

@@ -1,8 +1,8 @@
-"""How fast is the ray caster, and what work does it save by looking only where objects are?
+"""How fast is the ray caster, and how much work does it save by casting rays only where objects are?
 
     python benchmarks/render_speed.py [--videos 12] [--device cuda]
 
-Times are the process's own CPU time with one thread on a CPU (so they hold on a busy machine), wall time on a GPU.
+On a CPU, times are the process's own CPU time with one thread, so a busy machine matters little; on a GPU, wall time.
 """
 
 import argparse
@@ -11,17 +11,14 @@ import time
 import numpy as np
 import torch
 
-from vidseg_utils.renderer.batch import render_video
-from vidseg_utils.renderer.masks import cast_masks, render_masks
+from vidseg_utils.renderer import cast_masks, render_masks, render_video
 from vidseg_utils.renderer.objects import RenderedObject
-from vidseg_utils.simulator.physics import simulate_video
-from vidseg_utils.task import CLIP_VIDEO_FRAMES
-
-HEIGHT, WIDTH = 160, 240
+from vidseg_utils.simulator import simulate_video
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH
 
 
 def median_ms(function, arguments: list, device: str, repeats: int = 3) -> float:
-    """Median over the arguments of the best of some calls, milliseconds."""
+    """Milliseconds a call: the fastest of `repeats` calls for each argument, and the median over the arguments."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     times = []
     for argument in arguments:
@@ -35,18 +32,19 @@ def median_ms(function, arguments: list, device: str, repeats: int = 3) -> float
 
 
 def touched_shares(trajectory) -> tuple[float, float, float]:
-    """Share of a video's pixels in objects' rectangles, in blocks of those or of shadows, and of its poses that are
-    worked out.
+    """Share of a video's pixels in objects' rectangles; in blocks that objects or shadows touch; and share of its poses
+    that are computed.
     """
-    boxes, blocks, poses = np.zeros((len(trajectory.positions), HEIGHT, WIDTH), dtype=bool), False, []
+    in_rectangle, in_block = np.zeros((len(trajectory.positions), HEIGHT, WIDTH), dtype=bool), False
+    poses = []
     for n, id_ in enumerate(trajectory.class_ids.tolist()):
         pose = trajectory.positions[:, n], trajectory.rotations[:, n]
         rendered = RenderedObject(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu")
-        blocks = blocks | rendered.covered_blocks() | rendered.shadowed_blocks()
-        for picture, (x0, x1, y0, y1) in zip(boxes, rendered.rectangles[rendered.pose_of_frame], strict=True):
+        in_block = in_block | rendered.covered_blocks() | rendered.shadowed_blocks()
+        for picture, (x0, x1, y0, y1) in zip(in_rectangle, rendered.rectangles[rendered.pose_of_frame], strict=True):
             picture[y0:y1, x0:x1] = True
         poses.append(len(rendered.positions) / len(rendered.pose_of_frame))
-    return boxes.mean(), blocks.mean(), float(np.mean(poses))
+    return in_rectangle.mean(), np.mean(in_block), float(np.mean(poses))
 
 
 def main() -> None:
@@ -57,22 +55,22 @@ def main() -> None:
     torch.set_num_threads(1)
     device = arguments.device
     videos = [simulate_video(0, number).select_frames(CLIP_VIDEO_FRAMES) for number in range(arguments.videos)]
-    render_video(videos[0], device=device)  # the floor is made, the device wakes up
+    render_video(videos[0], device=device)  # builds the ground and starts the device
 
     full = median_ms(lambda v: render_video(v, noise_seed=0, device=device), videos, device)
     clean = median_ms(lambda v: render_video(v, device=device), videos, device)
     masks = median_ms(lambda v: render_masks(v, device=device), videos, device)
     many = [(v.class_ids, np.repeat(v.positions, 30, axis=0), np.repeat(v.rotations, 30, axis=0)) for v in videos[:4]]
     cast = median_ms(lambda scene: cast_masks(*scene, device=device), many, device)
-    boxes, both, poses = np.mean([touched_shares(v) for v in videos], axis=0)
+    in_rectangle, in_block, poses = np.mean([touched_shares(v) for v in videos], axis=0)
     print(f"a video of 22 frames and masks, with noise   {full:8.1f} ms   {1e3 / full:8.1f} a second")
     print(f"  without noise                              {clean:8.1f} ms")
     print(f"  its masks alone                            {masks:8.1f} ms")
     scenes = len(many[0][1])
     print(f"masks of {scenes} scenes at once                    {cast:8.1f} ms   {1e3 * scenes / cast:8.0f} a second")
-    print(f"pixels in an object's rectangle              {boxes:8.1%}   so casting skips {1 - boxes:.1%}")
-    print(f"pixels in a block of one or of its shadows   {both:8.1%}   so shading skips {1 - both:.1%}")
-    print(f"poses worked out (the others are at rest)    {poses:8.1%}")
+    print(f"pixels in an object's rectangle              {in_rectangle:8.1%}   so casting skips {1 - in_rectangle:.1%}")
+    print(f"pixels in a block of one or of its shadows   {in_block:8.1%}   so shading skips {1 - in_block:.1%}")
+    print(f"computed poses (other frames repeat them)     {poses:8.1%}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from vidseg_utils.models import build_model
 from vidseg_utils.renderer.batch import render_video
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.systems import SYSTEMS, build_system
-from vidseg_utils.systems.object_dynamics.learned.recipe import rollout_loss, training_windows
+from vidseg_utils.systems.object_dynamics.learned.recipe import rollout_loss
+from vidseg_utils.systems.object_dynamics.learned.windows import training_windows
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.training.run_folder import CONSTANTS, WEIGHTS, claim, finish

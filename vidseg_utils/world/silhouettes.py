@@ -1,54 +1,58 @@
-"""The outline of an object on the floor as seen by the exact camera, in closed form.
+"""The silhouette of an object on the ground as the camera sees it, in closed form.
 
-A pixel's ray, seen from above, is a segment: from where it enters the layer that objects stand in (z = 0.4) to where it
-meets the floor. A standing cylinder or cube covers the pixel where that segment crosses its footprint, a sphere where
-the ray passes its centre within its radius. `signed_distance` says by how much, with all derivatives, so that fitting
-an outline and drawing one are the same few lines.
+Seen from above, the ray of a pixel is a line segment: from the point where it enters the layer of the objects
+(z = 0.4) to the point where it meets the ground. A cylinder or cube covers the pixel if that segment crosses its
+footprint; a sphere does if the ray passes its centre within its radius. `signed_distance` says by how much, with
+derivatives, so that fitting poses and drawing masks share one formula.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Bool, Float, Integer, UInt8
 
 from vidseg_utils.classes import shape_code
 from vidseg_utils.task import HEIGHT, WIDTH
 from vidseg_utils.world.camera import CAMERA_POSITION, FOCAL_LENGTH, camera_matrix, project
 from vidseg_utils.world.solids import CUBE, CYLINDER, OBJECT_RADIUS, SPHERE, VISIBLE_HALF_SIZE
 
-_EYE = CAMERA_POSITION[:2]
-_TOP, _BOTTOM = (CAMERA_POSITION[2] - OBJECT_RADIUS + sign * VISIBLE_HALF_SIZE for sign in (-1, 1))  # ray lengths there
+_CAMERA_XY = CAMERA_POSITION[:2]
+# Lengths of a ray at an object's top and bottom: the camera's height above them, because a ray sinks by 1 a unit.
+_TOP, _BOTTOM = (CAMERA_POSITION[2] - OBJECT_RADIUS + sign * VISIBLE_HALF_SIZE for sign in (-1, 1))
+_CORNER_REACH = 1.6  # of OBJECT_RADIUS: no silhouette reaches further from its middle, at the depth of its near side
+_NEAR_SIDE = 0.35  # world units from an object's centre to its nearest point, at most, with some margin
 
 
 @dataclass(frozen=True)
 class PixelRays:
-    """Rays of P pixels (the point at length s is the camera + s (x, y, -1)), and how they turn from pixel to pixel."""
+    """Rays of P pixels: the point at length s is the camera position + s (slope x, slope y, -1)."""
 
-    slope: np.ndarray  # (P, 2) x and y
-    slope_u: np.ndarray  # (P, 2) their change a pixel to the right
-    slope_v: np.ndarray  # (P, 2) their change a pixel down
+    slope: Float[np.ndarray, "P 2"]  # x and y
+    slope_u: Float[np.ndarray, "P 2"]  # change of the slope from a pixel to the next one on the right
+    slope_v: Float[np.ndarray, "P 2"]  # and to the next one below
 
     def __getitem__(self, index: np.ndarray) -> "PixelRays":
         return PixelRays(self.slope[index], self.slope_u[index], self.slope_v[index])
 
 
-def pixel_rays(u: np.ndarray, v: np.ndarray, *, height: int, width: int) -> PixelRays:
-    """PixelRays through pixel coordinates u (right) and v (down) of a picture of that size; both (P,)."""
+def pixel_rays(u: Float[np.ndarray, " P"], v: Float[np.ndarray, " P"], *, height: int, width: int) -> PixelRays:
+    """Rays through pixel coordinates u (to the right) and v (down) of an image of that size."""
     inverse = np.linalg.inv(camera_matrix(height, width)[:, :3])
     direction = inverse @ np.stack([u, v, np.ones_like(u)])  # (3, P)
     down = -direction[2]
 
-    def turn(column: np.ndarray) -> np.ndarray:
+    def slope_change(column: np.ndarray) -> np.ndarray:
         return ((column[:2, None] + direction[:2] * column[2] / down) / down).T
 
-    return PixelRays((direction[:2] / down).T, turn(inverse[:, 0]), turn(inverse[:, 1]))
+    return PixelRays((direction[:2] / down).T, slope_change(inverse[:, 0]), slope_change(inverse[:, 1]))
 
 
 @lru_cache(maxsize=8)
-def mask_sample_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where a mask of that size was sampled: u (W,) and v (H,) in its own pixels.
+def mask_sample_points(height: int, width: int) -> tuple[Float[np.ndarray, " W"], Float[np.ndarray, " H"]]:
+    """Coordinates u and v, in pixels of a mask of that size, of the points at which the mask was sampled.
 
-    Smaller masks take every n-th pixel of the 160 x 240 original, whose centres are not those of the larger pixels.
+    Smaller masks take every n-th pixel of the 160 x 240 original; its centre is not the centre of the larger pixel.
     """
     v = (np.floor((np.arange(height) + 0.5) * HEIGHT / height) + 0.5) * height / HEIGHT
     u = (np.floor((np.arange(width) + 0.5) * WIDTH / width) + 0.5) * width / WIDTH
@@ -57,22 +61,36 @@ def mask_sample_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class SignedDistance:
-    """Signed distance of P rays from their objects (negative: covered), in pixels, with derivatives by the pose."""
+    """Signed distance of P rays from their objects (negative: covered), in pixels.
 
-    pixels: np.ndarray  # (P,)
-    by_pose: np.ndarray  # (3, P) by x, y (a world unit) and yaw (a radian)
+    Its derivatives are exact on the outline. Away from it they neglect that a pixel's size in world units changes with
+    the pose.
+    """
+
+    pixels: Float[np.ndarray, " P"]
+    by_pose: Float[np.ndarray, "3 P"]  # derivatives with respect to x, y (per world unit) and yaw (per radian)
 
 
-def signed_distance(rays: PixelRays, shapes: np.ndarray, poses: np.ndarray) -> SignedDistance:
-    """rays of P pixels, the shape (P,) and pose (P, 3: x, y, yaw) of the object that each is held against."""
+def signed_distance(
+    rays: PixelRays, shapes: Integer[np.ndarray, " P"], poses: Float[np.ndarray, "P 3"]
+) -> SignedDistance:
+    """Distance of each ray from the object of that shape code and pose (x, y in world units, yaw in radians)."""
+    value, by_u, by_v, by_pose = world_distance(rays, shapes, poses)
+    units_per_pixel = np.maximum(np.hypot(by_u, by_v), 1e-6)
+    return SignedDistance(value / units_per_pixel, by_pose / units_per_pixel)
+
+
+def world_distance(
+    rays: PixelRays, shapes: Integer[np.ndarray, " P"], poses: Float[np.ndarray, "P 3"]
+) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"], Float[np.ndarray, " P"], Float[np.ndarray, "3 P"]]:
+    """As `signed_distance`, in world units: the distance and its derivatives by u, by v and by the pose."""
     value, by_u, by_v = (np.empty(len(shapes)) for _ in range(3))
     by_pose = np.zeros((3, len(shapes)))
     for shape, function in ((CUBE, _cube), (SPHERE, _sphere), (CYLINDER, _cylinder)):
         index = np.flatnonzero(shapes == shape)
         if len(index):
             value[index], by_u[index], by_v[index], by_pose[:, index] = function(rays[index], poses[index])
-    scale = np.maximum(np.hypot(by_u, by_v), 1e-6)
-    return SignedDistance(value / scale, by_pose / scale)
+    return value, by_u, by_v, by_pose
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -80,7 +98,8 @@ def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _cylinder(rays: PixelRays, poses: np.ndarray) -> tuple:
-    offset = poses[:, :2] - _EYE
+    """Distance of the segment from the disc."""
+    offset = poses[:, :2] - _CAMERA_XY
     length = _dot(offset, rays.slope) / _dot(rays.slope, rays.slope)
     length = np.clip(length, _TOP[CYLINDER], _BOTTOM[CYLINDER])
     normal = length[:, None] * rays.slope - offset
@@ -96,7 +115,8 @@ def _cylinder(rays: PixelRays, poses: np.ndarray) -> tuple:
 
 
 def _sphere(rays: PixelRays, poses: np.ndarray) -> tuple:
-    offset = poses[:, :2] - _EYE
+    """Distance of the ray from the ball."""
+    offset = poses[:, :2] - _CAMERA_XY
     rise = OBJECT_RADIUS - CAMERA_POSITION[2]
     length = (_dot(offset, rays.slope) - rise) / (_dot(rays.slope, rays.slope) + 1)
     normal = offset - length[:, None] * rays.slope
@@ -112,88 +132,95 @@ def _sphere(rays: PixelRays, poses: np.ndarray) -> tuple:
 
 
 def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
-    """The widest gap between the segment and the square, over the square's two axes and across the segment."""
-    offset = poses[:, :2] - _EYE
+    """The widest gap between the segment and the square: along either axis of the square, or across the segment."""
+    offset = poses[:, :2] - _CAMERA_XY
     cosine, sine = np.cos(poses[:, 2]), np.sin(poses[:, 2])
     axis_x, axis_y = np.stack([cosine, sine], axis=1), np.stack([-sine, cosine], axis=1)
     half, top, bottom = VISIBLE_HALF_SIZE[CUBE], _TOP[CUBE], _BOTTOM[CUBE]
-    near, far = top * rays.slope - offset, bottom * rays.slope - offset
-    gaps, by_x, by_y, by_yaw, weights = [], [], [], [], []
-    for axis, turned in ((axis_x, axis_y), (axis_y, -axis_x)):
+    near, far = top * rays.slope - offset, bottom * rays.slope - offset  # the segment's ends, seen from the cube
+    gaps, by_x, by_y, by_yaw, by_slope = [], [], [], [], []
+    for axis, axis_by_yaw in ((axis_x, axis_y), (axis_y, -axis_x)):
         ends = np.stack([_dot(near, axis), _dot(far, axis)])
         side = np.where(ends.sum(0) > 0, 1.0, -1.0)
-        nearest_far = side * ends[1] < side * ends[0]
-        gap = np.where(nearest_far, side * ends[1], side * ends[0]) - half
-        end = np.where(nearest_far[:, None], far, near)
-        gaps.append(gap)
+        far_is_nearer = side * ends[1] < side * ends[0]
+        gaps.append(np.where(far_is_nearer, side * ends[1], side * ends[0]) - half)
+        end = np.where(far_is_nearer[:, None], far, near)
         by_x.append(-side * axis[:, 0])
         by_y.append(-side * axis[:, 1])
-        by_yaw.append(side * _dot(end, turned))
-        weights.append((side * np.where(nearest_far, bottom, top))[:, None] * axis)
+        by_yaw.append(side * _dot(end, axis_by_yaw))
+        by_slope.append((side * np.where(far_is_nearer, bottom, top))[:, None] * axis)
     norm = np.hypot(rays.slope[:, 0], rays.slope[:, 1])
     across = np.stack([-rays.slope[:, 1], rays.slope[:, 0]], axis=1) / norm[:, None]
-    past = -_dot(across, offset)
-    side = np.where(past > 0, 1.0, -1.0)
-    along_x, along_y = _dot(across, axis_x), _dot(across, axis_y)
-    gaps.append(np.abs(past) - half * (np.abs(along_x) + np.abs(along_y)))
+    passing = -_dot(across, offset)
+    side = np.where(passing > 0, 1.0, -1.0)
+    across_x, across_y = _dot(across, axis_x), _dot(across, axis_y)
+    gaps.append(np.abs(passing) - half * (np.abs(across_x) + np.abs(across_y)))
     by_x.append(-side * across[:, 0])
     by_y.append(-side * across[:, 1])
-    by_yaw.append(-half * (np.sign(along_x) * along_y - np.sign(along_y) * along_x))
-    weights.append((side * _dot(offset, rays.slope) / norm**2)[:, None] * across)
+    by_yaw.append(-half * (np.sign(across_x) * across_y - np.sign(across_y) * across_x))
+    by_slope.append((side * _dot(offset, rays.slope) / norm**2)[:, None] * across)
 
     gaps = np.stack(gaps)
-    best, all_ = gaps.argmax(axis=0), np.arange(len(norm))
-    weight = np.stack(weights)[best, all_]
-    by_pose = np.stack([np.stack(column)[best, all_] for column in (by_x, by_y, by_yaw)])
-    return gaps[best, all_], _dot(weight, rays.slope_u), _dot(weight, rays.slope_v), by_pose
+    widest, index = gaps.argmax(axis=0), np.arange(len(norm))
+    slope_weight = np.stack(by_slope)[widest, index]
+    by_pose = np.stack([np.stack(column)[widest, index] for column in (by_x, by_y, by_yaw)])
+    return gaps[widest, index], _dot(slope_weight, rays.slope_u), _dot(slope_weight, rays.slope_v), by_pose
 
 
 @lru_cache(maxsize=8)
-def _picture_rays(height: int, width: int) -> PixelRays:
+def _image_rays(height: int, width: int) -> PixelRays:
     u, v = mask_sample_points(height, width)
     uu, vv = np.meshgrid(u, v)
     return pixel_rays(uu.ravel(), vv.ravel(), height=height, width=width)
 
 
 def covered_pixels(
-    shapes: np.ndarray, poses: np.ndarray, *, height: int, width: int, every: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixels each of N objects covers, as if it were alone; of every `every`-th row and column.
+    shapes: Integer[np.ndarray, " N"], poses: Float[np.ndarray, "N 3"], *, height: int, width: int, stride: int = 1
+) -> tuple[Integer[np.ndarray, " P"], Integer[np.ndarray, " P"]]:
+    """The pixels that each object would cover if it were alone, of every `stride`-th row and column.
 
-    shapes: (N,); poses: (N, 3) x, y, yaw -> two (P,) arrays: object, and pixel as row * width + column.
+    poses: x, y (world units) and yaw (radians)
+    returns: the object, and the pixel as row * width + column
     """
     if not len(shapes):
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     centre = project(np.column_stack([poses[:, :2], np.full(len(poses), OBJECT_RADIUS)]), height=height, width=width)
     depth = np.where(centre[:, 2] > 0.5, centre[:, 2], np.inf)
-    reach = 1.6 * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth - 0.35, 0.3)
+    reach = _CORNER_REACH * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth - _NEAR_SIDE, 0.3)
     low = np.floor(centre[:, :2] - reach[:, None])
     high = np.ceil(centre[:, :2] + reach[:, None])
     low = np.clip(low, 0, [width, height]).astype(int)
     high = np.clip(high, 0, [width, height]).astype(int)
-    wide, tall = np.maximum(-((low - high) // every), 0).T  # rounded up
-    wide[~np.isfinite(depth)] = 0
-    counts = wide * tall
+    columns, rows = np.maximum(-((low - high) // stride), 0).T  # rounded up
+    columns[~np.isfinite(depth)] = 0
+    counts = columns * rows
     objects = np.repeat(np.arange(len(shapes)), counts)
-    place = np.arange(len(objects)) - np.repeat(np.cumsum(counts) - counts, counts)
-    row, column = np.divmod(place, wide[objects])
-    pixel = (row * every + low[objects, 1]) * width + column * every + low[objects, 0]
-    inside = signed_distance(_picture_rays(height, width)[pixel], shapes[objects], poses[objects]).pixels < 0
+    position = np.arange(len(objects)) - np.repeat(np.cumsum(counts) - counts, counts)
+    row, column = np.divmod(position, columns[objects])
+    pixel = (row * stride + low[objects, 1]) * width + column * stride + low[objects, 0]
+    inside = signed_distance(_image_rays(height, width)[pixel], shapes[objects], poses[objects]).pixels < 0
     return objects[inside], pixel[inside]
 
 
-def draw_masks(class_ids: np.ndarray, poses: np.ndarray, present: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """Masks of M pictures, the nearer object before the farther.
+def draw_masks(
+    class_ids: Integer[np.ndarray, "M N"],
+    poses: Float[np.ndarray, "M N 3"],
+    present: Bool[np.ndarray, "M N"],
+    *,
+    height: int,
+    width: int,
+) -> UInt8[np.ndarray, "M height width"]:
+    """Masks of M images; a nearer object hides a farther one.
 
-    class_ids: (M, N); poses: (M, N, 3) x, y, yaw; present: (M, N) bool -> (M, height, width) uint8
+    poses: x, y (world units) and yaw (radians); present: which objects are drawn
     """
-    pictures, slots = np.nonzero(present)
-    chosen = poses[pictures, slots]
-    depth = project(np.column_stack([chosen[:, :2], np.full(len(chosen), OBJECT_RADIUS)]))[:, 2]
-    order = np.argsort(-depth, kind="stable")  # far ones first, so that near ones are written over them
-    pictures, slots, chosen = pictures[order], slots[order], chosen[order]
-    ids = class_ids[pictures, slots]
-    objects, pixels = covered_pixels(shape_code(ids), chosen, height=height, width=width)
+    images, slots = np.nonzero(present)
+    drawn = poses[images, slots]
+    depth = project(np.column_stack([drawn[:, :2], np.full(len(drawn), OBJECT_RADIUS)]))[:, 2]
+    order = np.argsort(-depth, kind="stable")  # from far to near, so that near objects overwrite far ones
+    images, slots, drawn = images[order], slots[order], drawn[order]
+    ids = class_ids[images, slots]
+    objects, pixels = covered_pixels(shape_code(ids), drawn, height=height, width=width)
     masks = np.zeros((len(class_ids), height * width), dtype=np.uint8)
-    masks[pictures[objects], pixels] = ids[objects]
+    masks[images[objects], pixels] = ids[objects]
     return masks.reshape(-1, height, width)

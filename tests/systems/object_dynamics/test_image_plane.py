@@ -24,7 +24,7 @@ def test_what_leaves_the_picture_is_gone_and_what_was_seen_once_is_left_out():
     masks = clip()
     masks[0, 4, 0, 0] = 9
     masks[masks == 255] = 0
-    answer = extrapolate_masks(masks, ahead=40)
+    answer = extrapolate_masks(masks, horizon_frames=40)
     assert not (answer == 3).any() and not (answer == 9).any() and (answer == 7).sum() == 24
 
 

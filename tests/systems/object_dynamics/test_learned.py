@@ -7,12 +7,7 @@ import torch
 from vidseg_utils.metrics.masks import jaccard
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
-from vidseg_utils.systems.object_dynamics.learned.recipe import (
-    InteractionRecipe,
-    TrajectoryWindows,
-    rollout_loss,
-    training_windows,
-)
+from vidseg_utils.systems.object_dynamics.learned.recipe import InteractionRecipe, rollout_loss
 from vidseg_utils.systems.object_dynamics.learned.rollout import (
     advance_with_network,
     find_contacts,
@@ -20,6 +15,7 @@ from vidseg_utils.systems.object_dynamics.learned.rollout import (
     objects_from_worlds,
 )
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
+from vidseg_utils.systems.object_dynamics.learned.windows import TrajectoryWindows, training_windows
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
@@ -137,7 +133,9 @@ def test_a_pair_that_will_touch_within_the_frame_is_found_at_the_moment_of_touch
     assert contacts.gap.item() == pytest.approx(0.0, abs=1e-4)
     np.testing.assert_allclose(contacts.normal, [[1.0, 0.0]], atol=1e-6)
     worlds.position[0, 1, 0] = 0.6
-    assert not len(find_contacts(objects_from_worlds(worlds, np.zeros((1, 3))), nearby_pairs(objects, 8)).first)
+    assert not len(
+        find_contacts(objects_from_worlds(worlds, np.zeros((1, 3), dtype=int)), nearby_pairs(objects, 8)).first
+    )
 
 
 @pytest.mark.parametrize("dynamics", DYNAMICS)

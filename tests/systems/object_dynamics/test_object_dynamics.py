@@ -178,7 +178,7 @@ def test_a_clips_answer_is_its_own_and_always_the_same():
 def test_a_worker_process_would_answer_the_same():
     masks = torch.from_numpy(film(*BOUNCE, height=80)[0][None, :11])
     forecaster = system()
-    worker = pickle.loads(pickle.dumps(forecaster._forecast_part))
+    worker = pickle.loads(pickle.dumps(forecaster._forecast_batch))
     np.testing.assert_array_equal(worker(masks.numpy()), forecaster.predict(masks).numpy())
 
 

@@ -19,7 +19,7 @@ from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, Learne
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
-from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, train_physics
+from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, load_constants, train_physics
 
 __all__ = [
     "DYNAMICS",
@@ -32,6 +32,7 @@ __all__ = [
     "find_clear_collision",
     "forecasts_from_masks",
     "forecasts_from_truth",
+    "load_constants",
     "measure_poses",
     "rollout_errors",
     "seconds_per_frame",

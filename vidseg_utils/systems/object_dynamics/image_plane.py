@@ -1,35 +1,41 @@
-"""The same without a camera: every object's last mask goes on through the picture, as fast as its middle did.
+"""A forecast without the camera: every object's last mask moves on through the image at the speed of its centroid.
 
-What the exact camera gives is the difference: no place on the floor, so no speed in units, no collisions, no outline.
+It has no position on the ground, so no speed in world units, no collisions and no outline: the difference to object
+dynamics is what the exact camera is worth.
 """
 
 import numpy as np
+from jaxtyping import Integer, UInt8
 
 from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.task import FUTURE_FRAMES
 
-SIGHTINGS = 4  # the last ones of an object, which its speed is taken from
+SPEED_FRAMES = 4  # the last frames that show an object, from which its speed is taken
 
 
-def extrapolate_masks(past: np.ndarray, *, ahead: int = 11) -> np.ndarray:
-    """past: (B, T, H, W) class ids, others unknown -> (B, H, W) uint8, `ahead` frames after the last.
+def extrapolate_masks(
+    past: Integer[np.ndarray, "B T H W"], *, horizon_frames: int = FUTURE_FRAMES
+) -> UInt8[np.ndarray, "B H W"]:
+    """Masks `horizon_frames` after the last of `past` (class ids; others unknown).
 
-    Every class moves in a straight line; what is lower in the picture is nearer and hides the rest.
+    Every class moves in a straight line. What is lower in the image is nearer and hides the rest.
     """
-    return np.stack([_carry(clip, ahead) for clip in past])
+    return np.stack([_extrapolate(clip, horizon_frames) for clip in past])
 
 
-def _carry(clip: np.ndarray, ahead: int) -> np.ndarray:
+def _extrapolate(clip: np.ndarray, horizon_frames: int) -> np.ndarray:
     frames, height, width = clip.shape
-    answer = np.zeros((height, width), dtype=np.uint8)
+    mask = np.zeros((height, width), dtype=np.uint8)
     moved = []
     for class_id in np.unique(clip):
-        seen = np.flatnonzero((clip == class_id).any(axis=(1, 2)))[-SIGHTINGS:]
+        seen = np.flatnonzero((clip == class_id).any(axis=(1, 2)))[-SPEED_FRAMES:]
         if not 0 < class_id < N_CLASSES or len(seen) < 2:
             continue
         pixels = [np.argwhere(clip[frame] == class_id) for frame in seen]
-        speed = np.polyfit(seen, [places.mean(axis=0) for places in pixels], 1)[0]  # rows and columns a frame
-        there = pixels[-1] + np.round(speed * (frames - 1 + ahead - seen[-1])).astype(int)
-        moved.append((there[:, 0].max(), class_id, there[((there >= 0) & (there < (height, width))).all(axis=1)]))
-    for _, class_id, there in sorted(moved, key=lambda entry: entry[0]):
-        answer[there[:, 0], there[:, 1]] = class_id
-    return answer
+        speed = np.polyfit(seen, [in_frame.mean(axis=0) for in_frame in pixels], 1)[0]  # rows and columns a frame
+        target = pixels[-1] + np.round(speed * (frames - 1 + horizon_frames - seen[-1])).astype(int)
+        lowest_row = target[:, 0].max()
+        moved.append((lowest_row, class_id, target[((target >= 0) & (target < (height, width))).all(axis=1)]))
+    for _, class_id, target in sorted(moved, key=lambda entry: entry[0]):
+        mask[target[:, 0], target[:, 1]] = class_id
+    return mask

@@ -1,10 +1,11 @@
-"""Forecast objects: name them, read their state off the masks, let fitted physics run on, draw the answer."""
+"""Forecast objects: classify and measure them in the past masks, move them on by fitted physics, draw the mask."""
 
 from copy import copy
 from dataclasses import fields
 
 import numpy as np
 import torch
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,11 +27,11 @@ from vidseg_utils.training.run_folder import CONSTANTS, claim, finish, is_finish
 from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.trajectory import Trajectory
 
-CLIPS_AT_ONCE = 32
+CLIPS_PER_BATCH = 32  # that are forecast together, by one process
 
 
 class ObjectDynamics(Forecaster):
-    """U-Net masks (or true ones) -> objects on the floor -> an ensemble of possible worlds -> the mask worth most."""
+    """U-Net masks (or true ones) -> objects on the ground -> an ensemble of possible worlds -> the best mask."""
 
     name = "object_dynamics"
     run_names = ("unet", "rigid_body_physics")
@@ -45,11 +46,12 @@ class ObjectDynamics(Forecaster):
         seed: int = 0,
         processes: int = 1,
     ):
+        """processes: that forecast from masks; a script that asks for more than 1 needs `if __name__ == "__main__":`"""
         super().__init__(segmenter=segmenter)
         self.constants = constants
         self.settings = settings or FilterSettings()
         self.seed = seed
-        self.processes = processes  # for batches of masks; a script that asks for more needs `if __name__ == …`
+        self.processes = processes
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -67,8 +69,8 @@ class ObjectDynamics(Forecaster):
         """How many trained numbers the system has, the fitted constants among them."""
         return super().count_parameters() + len(fields(self.constants))
 
-    def segment(self, frames: Tensor) -> Tensor:
-        """Frames (B, T, 3, H, W) of any size, in [0, 1] -> (B, T, 160, 240) class ids, one an object of a clip."""
+    def segment(self, frames: Float[Tensor, "B T 3 H W"]) -> UInt8[Tensor, "B T 160 240"]:
+        """Class ids of frames of any size, in [0, 1]; an object has one class in the whole clip."""
         segmenter = self.require_segmenter()
         masks, scores = [], []
         for clip in frames.unbind(0):
@@ -80,45 +82,48 @@ class ObjectDynamics(Forecaster):
             scores.append(logits.movedim(1, -1)[shown].softmax(dim=-1).cpu().numpy())
         return torch.from_numpy(assign_track_classes(np.stack(masks), scores)).to(frames.device)
 
-    def forecast_masks(self, masks: Tensor) -> Tensor:
-        """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W) uint8. The same masks give the same answer."""
+    def forecast_masks(self, masks: Integer[Tensor, "B T H W"]) -> UInt8[Tensor, "B H W"]:
+        """Forecast from past class ids (others unknown). The same masks give the same forecast, in any batch."""
         past = masks.to("cpu", torch.uint8).numpy()
-        parts = [past[start : start + CLIPS_AT_ONCE] for start in range(0, len(past), CLIPS_AT_ONCE)]
-        alone = copy(self)
-        alone.segmenter = None  # not to be sent to every worker
-        with worker_processes(min(self.processes, len(parts))) as run:
-            answers = list(run(alone._forecast_part, parts))
-        return torch.from_numpy(np.concatenate(answers)).to(masks.device)
+        batches = [past[start : start + CLIPS_PER_BATCH] for start in range(0, len(past), CLIPS_PER_BATCH)]
+        sent = copy(self)
+        sent.segmenter = None  # the worker processes do not need it
+        with worker_processes(min(self.processes, len(batches))) as run_in_order:
+            forecasts = list(run_in_order(sent._forecast_batch, batches))
+        return torch.from_numpy(np.concatenate(forecasts)).to(masks.device)
 
-    def _forecast_part(self, past: np.ndarray) -> np.ndarray:
+    def _forecast_batch(self, past: np.ndarray) -> np.ndarray:
         height, width = past.shape[2:]
         return self.forecast_from_worlds(*self.estimate_worlds(assign_track_classes(past)), height=height, width=width)
 
-    def forecast_from_worlds(self, tracks: Tracks, worlds: Worlds, *, height: int, width: int) -> np.ndarray:
-        """Let the possible worlds run on to the last frame, and draw the mask that is worth most: (B, H, W) uint8."""
+    def estimate_worlds(self, past: Integer[np.ndarray, "B T H W"]) -> tuple[Tracks, Worlds]:
+        """The objects' tracks in past masks, and B x K possible worlds at the last past frame, clip by clip."""
+        tracks = build_tracks(measure_poses(past), clips=len(past), frames=past.shape[1])
+        return tracks, run_ensemble_filter(tracks, self.constants, self.settings, seed=self.seed)
+
+    def forecast_from_worlds(
+        self, tracks: Tracks, worlds: Worlds, *, height: int, width: int
+    ) -> UInt8[np.ndarray, "B height width"]:
+        """Move the possible worlds on to the last frame, in place, and decide the mask."""
         self.advance_to_last_frame(worlds, tracks)
         return decide_mask(tracks.class_id, worlds, height=height, width=width)
 
     def advance_to_last_frame(self, worlds: Worlds, tracks: Tracks) -> None:
-        """Let the possible worlds run on to the frame of the answer."""
+        """Move the possible worlds on from the last past frame to the frame of the forecast, in place."""
         advance(worlds, FUTURE_FRAMES * FRAME_STEP, self.constants)
 
-    def estimate_worlds(self, past: np.ndarray) -> tuple[Tracks, Worlds]:
-        """past: (B, T, H, W) masks -> the objects' tracks, and B x K possible worlds at the last of the frames."""
-        tracks = build_tracks(measure_poses(past), len(past), past.shape[1])
-        return tracks, run_ensemble_filter(tracks, self.constants, self.settings, seed=self.seed)
 
+def upsample_logits(logits: Float[Tensor, "T K H W"]) -> Float[Tensor, "T K 160 240"]:
+    """Logits of smaller frames at 160 x 240, linear between the points at which smaller masks are sampled.
 
-def upsample_logits(logits: Tensor) -> Tensor:
-    """(T, 49, H, W) logits of smaller frames -> (T, 49, 160, 240), linear between the pixels that masks are sampled at.
-
-    A pixel in two minds lies across an outline, and how much it leans to either side says where: more than its label.
+    A pixel whose class is uncertain lies across an outline. How much it leans to either side says where the outline is,
+    which its label alone does not.
     """
-    lines = []
+    axes = []
     for size, full in zip(logits.shape[-2:], (HEIGHT, WIDTH), strict=True):
         sampled = ((np.arange(size) + 0.5) * full / size).astype(int)  # as `nearest_scale` does
-        lines.append(torch.from_numpy(np.interp(np.arange(full), sampled, np.linspace(-1, 1, size))))
-    row, column = torch.meshgrid(*lines, indexing="ij")
+        axes.append(torch.from_numpy(np.interp(np.arange(full), sampled, np.linspace(-1, 1, size))))
+    row, column = torch.meshgrid(*axes, indexing="ij")
     grid = torch.stack([column, row], dim=-1).to(logits).expand(len(logits), -1, -1, -1)
     return F.grid_sample(logits, grid, padding_mode="border", align_corners=True)
 
@@ -126,8 +131,8 @@ def upsample_logits(logits: Tensor) -> Tensor:
 def load_training_trajectories(workspace: Workspace) -> list[Trajectory]:
     """The annotations of the training videos. Raises ValueError, with the cure, where there are none."""
     split = workspace.split("train")
-    found = [split.annotation(index) for index in range(len(split))]
-    trajectories = [trajectory for trajectory in found if trajectory is not None]
+    annotations = [split.annotation(index) for index in range(len(split))]
+    trajectories = [trajectory for trajectory in annotations if trajectory is not None]
     if not trajectories:
         raise ValueError(
             f"the training videos in {workspace.root} have no annotation.json, to which object dynamics is "

@@ -25,8 +25,8 @@ DYNAMICS = ("learned", "both")
 class LearnedObjectDynamics(ObjectDynamics):
     """As object dynamics, but from the last past frame on the interaction network moves the possible worlds.
 
-    dynamics: "learned" moves them all; with "both" every other one is left to the fitted physics, so that where the two
-    disagree the answer knows that it is uncertain.
+    dynamics: "learned": the network moves all worlds; "both": the fitted physics moves every other one, so that the
+    forecast is uncertain where the two disagree
     """
 
     name = "object_dynamics_learned"
@@ -65,15 +65,18 @@ class LearnedObjectDynamics(ObjectDynamics):
         )
 
     def advance_to_last_frame(self, worlds: Worlds, tracks: Tracks) -> None:
-        """Let the possible worlds run on to the frame of the answer."""
+        """Move the possible worlds on from the last past frame to the frame of the forecast, in place."""
         class_ids = np.repeat(tracks.class_id, self.settings.members, axis=0)
         if self.dynamics == "learned":
             advance_with_network(worlds, FUTURE_FRAMES * FRAME_STEP, self.network, class_ids)
             return
-        learned = np.arange(len(worlds.active)) % self.settings.members % 2 == 1
-        parts = [Worlds(**{f.name: getattr(worlds, f.name)[of] for f in fields(Worlds)}) for of in (learned, ~learned)]
-        advance_with_network(parts[0], FUTURE_FRAMES * FRAME_STEP, self.network, class_ids[learned])
-        super().advance_to_last_frame(parts[1], tracks)
-        for part, of in zip(parts, (learned, ~learned), strict=True):
-            for f in fields(Worlds):
-                getattr(worlds, f.name)[of] = getattr(part, f.name)
+        by_network = np.arange(len(worlds.active)) % self.settings.members % 2 == 1
+        names = [f.name for f in fields(Worlds)]
+        learned, fitted = (
+            Worlds(**{name: getattr(worlds, name)[half] for name in names}) for half in (by_network, ~by_network)
+        )
+        advance_with_network(learned, FUTURE_FRAMES * FRAME_STEP, self.network, class_ids[by_network])
+        super().advance_to_last_frame(fitted, tracks)
+        for name in names:
+            getattr(worlds, name)[by_network] = getattr(learned, name)
+            getattr(worlds, name)[~by_network] = getattr(fitted, name)

@@ -1,1 +1,1 @@
-"""From masks to tracks of objects: boundary edges, outlines, components, class assignment, tracks."""
+"""From masks to tracks of objects: components, class assignment, boundary edges, pose fits, outlines, tracks."""

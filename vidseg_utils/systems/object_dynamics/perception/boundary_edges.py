@@ -1,75 +1,93 @@
-"""What an outline is observed by: every crack between a pixel of a thing and one that is not.
+"""Boundary edges: the edges between a pixel of a region and a pixel outside it. Outlines are fitted to them.
 
-A thing is all pixels of one number (a class id, say) in one picture.
+A region is all pixels of one label (a class id, say) in one image. It need not be connected.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Integer, UInt8
 
 from vidseg_utils.world.silhouettes import PixelRays, mask_sample_points, pixel_rays
 
-MIN_AREA = 1 / 4000  # of the picture; a smaller patch is no thing
-FLOOR, UNKNOWN = -1, -2  # what is on the other side of a crack, when it is no thing
+MIN_REGION_SHARE = 1 / 4000  # of the image's pixels: a smaller region is no object
+MIN_REGION_PX = 6.0  # and at least so many pixels
+GROUND, UNKNOWN = -1, -2  # stand for a region where a pixel belongs to none
+_LABELS = 256  # a label is a uint8
+_HASH = 2654435761  # Knuth's multiplicative hash: spreads edges evenly over [0, 1)
 
 
-def least_area(height: int, width: int) -> float:
-    """Pixels that a thing has at least."""
-    return max(6.0, MIN_AREA * height * width)
+def min_region_area(height: int, width: int) -> float:
+    """Pixels that a region must have to be an object, in an image of that size."""
+    return max(MIN_REGION_PX, MIN_REGION_SHARE * height * width)
+
+
+@dataclass(frozen=True)
+class LabelRegions:
+    """R regions that are large enough, in M images, and the K pixels that are not ground."""
+
+    image: Integer[np.ndarray, " R"]
+    label: Integer[np.ndarray, " R"]
+    area: Integer[np.ndarray, " R"]  # pixels
+    pixel: Integer[np.ndarray, " K"]  # index into all pixels of all images
+    pixel_region: Integer[np.ndarray, " K"]  # the pixel's region, or UNKNOWN
+
+    def __len__(self) -> int:
+        return len(self.image)
 
 
 @dataclass(frozen=True)
 class BoundaryEdges:
-    """C cracks, each from the side of the thing whose outline it may be."""
+    """E boundary edges, each seen from the region whose outline it may be; two regions that touch share an edge."""
 
-    owner: np.ndarray  # (C,) sighting whose outline it may be
-    other: np.ndarray  # (C,) sighting on the other side, or FLOOR
-    rays: PixelRays
-    draw: np.ndarray  # (C,) a number in [0, 1) that its place in the picture decides
+    region: Integer[np.ndarray, " E"]
+    neighbour: Integer[np.ndarray, " E"]  # the region on the other side, or GROUND
+    rays: PixelRays  # through the edges' midpoints
+    random: Float[np.ndarray, " E"]  # in [0, 1), a function of the position in the image
 
     def __getitem__(self, index: np.ndarray) -> "BoundaryEdges":
-        return BoundaryEdges(self.owner[index], self.other[index], self.rays[index], self.draw[index])
+        return BoundaryEdges(self.region[index], self.neighbour[index], self.rays[index], self.random[index])
 
 
-def find_regions(flat: np.ndarray, *, highest: int) -> tuple[np.ndarray, ...]:
-    """Picture, number and area of every thing that is large enough; every pixel that is not floor, and its thing."""
-    pictures, height, width = flat.shape
-    pixels = np.flatnonzero(flat)
-    keys = pixels // (height * width) * 256 + flat.ravel()[pixels]
-    area = np.bincount(keys, minlength=pictures * 256).reshape(-1, 256)
-    area[:, highest + 1 :] = 0
-    picture, number = np.nonzero(area >= least_area(height, width))
-    return picture, number, area[picture, number], pixels, _index(pictures, picture, number)[keys]
+def find_label_regions(images: UInt8[np.ndarray, "M H W"], *, max_label: int) -> LabelRegions:
+    """The regions of labels 1 to `max_label` in label images; 0 is ground, larger labels are unknown."""
+    count, height, width = images.shape
+    pixel = np.flatnonzero(images)
+    keys = pixel // (height * width) * _LABELS + images.ravel()[pixel]
+    area = np.bincount(keys, minlength=count * _LABELS).reshape(-1, _LABELS)
+    area[:, max_label + 1 :] = 0
+    image, label = np.nonzero(area >= min_region_area(height, width))
+    pixel_region = _region_table(count, image, label)[keys]
+    return LabelRegions(image, label, area[image, label], pixel, pixel_region)
 
 
-def _index(pictures: int, picture: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Which thing each number of each picture is."""
-    index = np.full(pictures * 256, UNKNOWN)
-    index[np.arange(pictures) * 256] = FLOOR
-    index[picture * 256 + number] = np.arange(len(picture))
-    return index
-
-
-def find_boundary_edges(flat: np.ndarray, things_picture: np.ndarray, number: np.ndarray) -> BoundaryEdges:
-    """The cracks around the things (P,) of the pictures (M, H, W), given each thing's picture and number."""
-    pictures, height, width = flat.shape
-    index = _index(pictures, things_picture, number)
+def find_boundary_edges(images: UInt8[np.ndarray, "M H W"], regions: LabelRegions) -> BoundaryEdges:
+    """The boundary edges of the regions, apart from those at an unknown pixel or at the edge of the image."""
+    count, height, width = images.shape
+    table = _region_table(count, regions.image, regions.label)
     u, v = mask_sample_points(height, width)
-    owners, others, us, vs, draws = [], [], [], [], []
-    for down in (False, True):
-        a, b = (flat[:, :-1], flat[:, 1:]) if down else (flat[:, :, :-1], flat[:, :, 1:])
-        places = np.flatnonzero(a != b)
-        picture, row, column = np.unravel_index(places, a.shape)
-        first = index[picture * 256 + a[picture, row, column]]
-        second = index[picture * 256 + b[picture, row, column]]
-        at_u = u[column] if down else (u[column] + u[column + 1]) / 2
-        at_v = (v[row] + v[row + 1]) / 2 if down else v[row]
-        for owner, other in ((first, second), (second, first)):
-            known = (owner >= 0) & (other >= FLOOR)
+    owners, neighbours, us, vs, randoms = [], [], [], [], []
+    for vertical in (False, True):
+        a, b = (images[:, :-1], images[:, 1:]) if vertical else (images[:, :, :-1], images[:, :, 1:])
+        image, row, column = np.unravel_index(np.flatnonzero(a != b), a.shape)
+        first = table[image * _LABELS + a[image, row, column]]
+        second = table[image * _LABELS + b[image, row, column]]
+        edge_u = u[column] if vertical else (u[column] + u[column + 1]) / 2
+        edge_v = (v[row] + v[row + 1]) / 2 if vertical else v[row]
+        for owner, neighbour in ((first, second), (second, first)):
+            known = (owner >= 0) & (neighbour >= GROUND)
             owners.append(owner[known])
-            others.append(other[known])
-            us.append(at_u[known])
-            vs.append(at_v[known])
-            draws.append(((row * width + column)[known] * 2654435761 >> 8) % 65536 / 65536)
+            neighbours.append(neighbour[known])
+            us.append(edge_u[known])
+            vs.append(edge_v[known])
+            randoms.append(((row * width + column)[known] * _HASH >> 8) % 65536 / 65536)
     rays = pixel_rays(np.concatenate(us), np.concatenate(vs), height=height, width=width)
-    return BoundaryEdges(np.concatenate(owners), np.concatenate(others), rays, np.concatenate(draws))
+    return BoundaryEdges(np.concatenate(owners), np.concatenate(neighbours), rays, np.concatenate(randoms))
+
+
+def _region_table(images: int, image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The region of label l in image m at index m * 256 + l; GROUND for label 0, UNKNOWN for a label without region."""
+    table = np.full(images * _LABELS, UNKNOWN)
+    table[np.arange(images) * _LABELS] = GROUND
+    table[image * _LABELS + label] = np.arange(len(image))
+    return table

@@ -1,106 +1,124 @@
-"""One class for each object of a video: a segmenter names every pixel of every frame anew, an object is one thing.
+"""One class for each object of a video, though a segmenter classifies every pixel of every frame anew.
 
-Components are linked into tracks by position and appearance. Along a track the logarithms of the votes add up,
-minus the residuals of a cube's, a sphere's and a cylinder's outline: where the segmenter is unsure of the shape,
-geometry decides. No two objects of a video share a class, so all tracks get their classes at once (Kuhn, 1955).
+Components are linked into tracks by position and appearance. Along a track the logarithms of the votes add up, minus
+the residuals of a cube's, a sphere's and a cylinder's outline: where the segmenter is unsure of the shape, geometry
+decides. No two objects of a video share a class, so all tracks get their classes at once (Kuhn, 1955).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Integer, UInt8
 from scipy.optimize import linear_sum_assignment
 
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES, SHAPES
-from vidseg_utils.systems.object_dynamics.perception.components import LOOKS, Components, find_components, foreground
+from vidseg_utils.systems.object_dynamics.perception.components import (
+    N_APPEARANCES,
+    Components,
+    find_components,
+    foreground,
+)
 from vidseg_utils.systems.object_dynamics.perception.outlines import shape_residuals
 from vidseg_utils.systems.object_dynamics.perception.tracks import MAX_STEP
 
-FARTHEST = 1.5  # in STEPs, with 1 for entirely different looks: two patches that are further apart are two objects
-DOUBT = 0.02  # share of its votes that a patch gives to every class
-RESIDUAL_WEIGHT = 0.3  # what a pixel of residual in one crack weighs against a unit of log-probability
-CLEAR = 0.97  # share of the votes from where on a track's shape needs no geometry
+MAX_LINK_COST = 1.5  # distance in MAX_STEPs, plus 1 for entirely different appearances: a link costs no more
+MAX_GAP, MAX_EXTRAPOLATION = 3, 2  # frames for which an unseen track's search radius, and its expected position, grow
+OLD_SHARE, NEW_SHARE = 0.7, 0.3  # weights of a track's appearance so far and of its newest component's
+VOTE_PRIOR = 0.02  # added to the votes for every class, so that one wrong component cannot exclude a class
+RESIDUAL_WEIGHT = 0.3  # log-probability that a pixel of residual at one boundary edge counts
+CLEAR_SHARE = 0.97  # share of a track's votes from which on its shape needs no geometry
 
 
-def assign_track_classes(masks: np.ndarray, scores: Sequence[np.ndarray] | None = None) -> np.ndarray:
-    """Give every object the class that its whole track speaks for.
+def assign_track_classes(
+    masks: UInt8[np.ndarray, "B T H W"], scores: Sequence[Float[np.ndarray, "_ 49"]] | None = None
+) -> UInt8[np.ndarray, "B T H W"]:
+    """Masks of class ids (others unknown) in which every object has the best class for its whole track.
 
-    masks: (B, T, H, W) uint8 class ids, others unknown; scores: for each clip the (F, 49) class probabilities of the
-    pixels in `foreground(masks[b])`, in order; without them every pixel votes for its label.
-    returns: (B, T, H, W) uint8; specks too small to be an object are floor.
+    scores: for each clip the class probabilities of the pixels in `foreground(masks[b])`, in order; without them every
+    pixel votes for its label
+    Regions too small to be an object become background.
     """
-    patches = [find_components(clip, scores[b] if scores is not None else None) for b, clip in enumerate(masks)]
-    tracks = [link_components(p) for p in patches]
-    residuals = _residuals(patches, tracks)
-    voted = masks.copy()
-    for clip, p, track, residual in zip(voted, patches, tracks, residuals, strict=True):
-        class_id = np.append(assign_classes(p, track, residual), BACKGROUND).astype(np.uint8)
+    components = [find_components(clip, scores[b] if scores is not None else None) for b, clip in enumerate(masks)]
+    tracks = [link_components(c) for c in components]
+    residuals = _residuals(components, tracks)
+    assigned = masks.copy()
+    for clip, c, track, residual in zip(assigned, components, tracks, residuals, strict=True):
+        class_id = np.append(assign_classes(c, track, residual), BACKGROUND).astype(np.uint8)
         shown = foreground(clip)
-        clip[shown] = class_id[p.map[shown]]
-    return voted
+        clip[shown] = class_id[c.map[shown]]
+    return assigned
 
 
-def link_components(patches: Components) -> np.ndarray:
-    """(P,) the track of each patch, 0, 1, …: each frame's patches are assigned to where the tracks are bound for."""
-    track = np.full(len(patches.area), -1)
-    looks = patches.looks
-    last, place, velocity, look = np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, LOOKS))
-    for frame in np.unique(patches.frame):
-        here = np.flatnonzero(patches.frame == frame)
-        gap = frame - last
-        near = _to_segment(patches.place[here], place, place + np.minimum(gap, 2)[:, None] * velocity)
-        unlike = 1 - np.sqrt(look[:, None] * looks[here]).sum(axis=-1)
-        cost = near / (MAX_STEP * np.minimum(gap, 3)[:, None]) + unlike  # (tracks, here)
-        rows, columns = linear_sum_assignment(np.minimum(cost, FARTHEST))
-        same = cost[rows, columns] < FARTHEST
-        rows, found = rows[same], here[columns[same]]
+def link_components(components: Components) -> Integer[np.ndarray, " P"]:
+    """The track of each component: 0, 1, …
+
+    Frame by frame, components are assigned to the extrapolated positions of the tracks.
+    """
+    c, c_appearance = components, components.appearance
+    track = np.full(len(c.area), -1)
+    last_frame, position, velocity = np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2))  # of the tracks
+    appearance = np.zeros((0, N_APPEARANCES))
+    for frame in np.unique(c.frame):
+        in_frame = np.flatnonzero(c.frame == frame)
+        gap = frame - last_frame
+        reached = position + np.minimum(gap, MAX_EXTRAPOLATION)[:, None] * velocity
+        distance = _distance_to_segment(c.position[in_frame], position, reached)
+        unlike = 1 - np.sqrt(appearance[:, None] * c_appearance[in_frame]).sum(axis=-1)  # Hellinger, squared
+        cost = distance / (MAX_STEP * np.minimum(gap, MAX_GAP)[:, None]) + unlike  # (tracks, components)
+        rows, columns = linear_sum_assignment(np.minimum(cost, MAX_LINK_COST))
+        linked = cost[rows, columns] < MAX_LINK_COST
+        rows, found = rows[linked], in_frame[columns[linked]]
         track[found] = rows
-        velocity[rows] = (patches.place[found] - place[rows]) / gap[rows, None]
-        last[rows], place[rows] = frame, patches.place[found]
-        look[rows] = 0.7 * look[rows] + 0.3 * looks[found]
-        new = here[track[here] < 0]
-        track[new] = len(last) + np.arange(len(new))
-        last = np.append(last, np.full(len(new), frame))
-        place, look = np.concatenate([place, patches.place[new]]), np.concatenate([look, looks[new]])
+        velocity[rows] = (c.position[found] - position[rows]) / gap[rows, None]
+        last_frame[rows], position[rows] = frame, c.position[found]
+        appearance[rows] = OLD_SHARE * appearance[rows] + NEW_SHARE * c_appearance[found]
+        new = in_frame[track[in_frame] < 0]
+        track[new] = len(last_frame) + np.arange(len(new))
+        last_frame = np.append(last_frame, np.full(len(new), frame))
+        position = np.concatenate([position, c.position[new]])
+        appearance = np.concatenate([appearance, c_appearance[new]])
         velocity = np.concatenate([velocity, np.zeros((len(new), 2))])
     return track
 
 
-def _to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Distance (R, Q) of points (Q, 2) from segments start..end, (R, 2) each."""
+def _distance_to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Distance (R, Q) of points (Q, 2) from line segments start..end, (R, 2) each."""
     along = (end - start)[:, None]
-    away = points[None] - start[:, None]
-    share = (away * along).sum(-1) / ((along**2).sum(-1) + 1e-9)
-    return np.linalg.norm(away - np.clip(share, 0, 1)[..., None] * along, axis=-1)
+    from_start = points[None] - start[:, None]
+    share = (from_start * along).sum(-1) / ((along**2).sum(-1) + 1e-9)
+    return np.linalg.norm(from_start - np.clip(share, 0, 1)[..., None] * along, axis=-1)
 
 
-def _residuals(patches: Sequence[Components], tracks: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """(P, 3) of each clip: how ill each shape fits each patch; 0 in tracks whose shape is clear from the votes."""
-    things = np.zeros((len(patches), *patches[0].map.shape), dtype=np.uint8)
-    residuals = []
-    for b, (p, track) in enumerate(zip(patches, tracks, strict=True)):
-        shapes = np.zeros((track.max(initial=-1) + 1, len(SHAPES)))
-        np.add.at(shapes, track, p.votes[:, 1:].reshape(len(track), len(SHAPES), LOOKS).sum(axis=-1))
-        unclear = shapes.max(axis=1) < CLEAR * shapes.sum(axis=1)
-        number = np.where(unclear[track], np.arange(len(track)) % 254 + 1, IGNORE_INDEX)
-        things[b] = np.append(number, 0)[p.map]
-        residuals.append(np.zeros((len(track), len(SHAPES))))
-    picture, thing, residual = shape_residuals(things.reshape(-1, *things.shape[2:]))
-    clip, frame = np.divmod(picture, things.shape[1])
-    for b, p in enumerate(patches):
-        mine = np.flatnonzero(clip == b)
-        of = {key: k for k, key in enumerate(zip(p.frame, np.arange(len(p.frame)) % 254 + 1, strict=True))}
-        for k in mine:
-            residuals[b][of[frame[k], thing[k]]] = residual[k]
+def _residuals(components: Sequence[Components], tracks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """(P, 3) of each clip: the outline residual of each shape; 0 on tracks whose shape is clear from the votes."""
+    labels = np.zeros((len(components), *components[0].map.shape), dtype=np.uint8)
+    residuals, numbers = [], []
+    for b, (c, track) in enumerate(zip(components, tracks, strict=True)):
+        count = len(track)
+        shape_votes = np.zeros((track.max(initial=-1) + 1, len(SHAPES)))
+        np.add.at(shape_votes, track, c.votes[:, 1:].reshape(count, len(SHAPES), N_APPEARANCES).sum(axis=-1))
+        unclear = shape_votes.max(axis=1) < CLEAR_SHARE * shape_votes.sum(axis=1)
+        number = np.arange(count) % (IGNORE_INDEX - 1) + 1
+        labels[b] = np.append(np.where(unclear[track], number, IGNORE_INDEX), 0)[c.map]
+        residuals.append(np.zeros((count, len(SHAPES))))
+        numbers.append({key: k for k, key in enumerate(zip(c.frame, number, strict=True))})
+    image, label, residual = shape_residuals(labels.reshape(-1, *labels.shape[2:]))
+    clip, frame = np.divmod(image, labels.shape[1])
+    for k, b in enumerate(clip):
+        residuals[b][numbers[b][frame[k], label[k]]] = residual[k]
     return residuals
 
 
-def assign_classes(patches: Components, track: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """(P,) the class id of each patch: the same along a track, another one for each track.
+def assign_classes(
+    components: Components, track: Integer[np.ndarray, " P"], residual: Float[np.ndarray, "P 3"]
+) -> Integer[np.ndarray, " P"]:
+    """The class id of each component: the same along a track, a different one for each track.
 
-    residual: (P, 3) what speaks against each shape.
+    residual: what speaks against each shape
     """
-    weight = np.sqrt(np.minimum(patches.area / patches.whole, 1.0))[:, None]
-    ballots = weight * np.log(patches.votes[:, 1:] + DOUBT) - RESIDUAL_WEIGHT * np.repeat(residual, LOOKS, axis=1)
+    weight = np.sqrt(np.minimum(components.area / components.full_area, 1.0))[:, None]
+    log_votes = weight * np.log(components.votes[:, 1:] + VOTE_PRIOR)
+    ballots = log_votes - RESIDUAL_WEIGHT * np.repeat(residual, N_APPEARANCES, axis=1)
     total = np.zeros((track.max(initial=-1) + 1, N_CLASSES - 1))
     np.add.at(total, track, ballots)
     rows, columns = linear_sum_assignment(-total)

@@ -1,72 +1,77 @@
-"""Measurements sorted into tracks: a class id is an identity, so following an object is looking up its class.
+"""Measurements sorted into tracks: a class id is an object's identity, so association is a look-up of the class.
 
-What is seen too seldom is no object, and a class that stands in for another one in a single frame is a flicker.
+A class that is measured too seldom is no object. A class that replaces another one in a single frame is a flicker.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Integer, UInt8
 
 from vidseg_utils.classes import N_CLASSES, shape_code
 from vidseg_utils.systems.object_dynamics.perception.outlines import Measurements
+from vidseg_utils.world.solids import SPHERE
 
-MAX_STEP = 0.6  # world units: no object goes further in a course frame
+MAX_STEP = 0.6  # world units: no object moves further from one frame of a clip to the next
+MIN_FRAMES = 2  # that an object is measured in, unless it is first seen in the last frame
 
 
 @dataclass
 class Tracks:
-    """Objects of B clips in N slots, as sighted."""
+    """The measurements of B clips of T frames, by object; N slots a clip."""
 
-    class_id: np.ndarray  # (B, N) 0 for an empty slot
-    seen: np.ndarray  # (B, T, N) bool
-    pose: np.ndarray  # (B, T, N, 3)
-    information: np.ndarray  # (B, T, N, 3, 3)
+    class_id: UInt8[np.ndarray, "B N"]  # 0 for an empty slot
+    seen: Bool[np.ndarray, "B T N"]  # whether the object was measured in that frame
+    pose: Float[np.ndarray, "B T N 3"]  # x, y in world units, yaw in radians
+    information: Float[np.ndarray, "B T N 3 3"]  # inverse covariance of the pose
 
     @property
-    def shape(self) -> np.ndarray:
-        """(B, N) 0 cube, 1 sphere (or empty), 2 cylinder."""
-        return np.where(self.class_id > 0, shape_code(self.class_id), 1)
+    def shape(self) -> Integer[np.ndarray, "B N"]:
+        """Shape codes; empty slots count as spheres."""
+        return np.where(self.class_id > 0, shape_code(self.class_id), SPHERE)
 
 
-def build_tracks(sightings: Measurements, clips: int, frames: int) -> Tracks:
-    """Sort sightings by clip and class; what was seen too seldom to be an object is left out."""
+def build_tracks(measurements: Measurements, *, clips: int, frames: int) -> Tracks:
+    """Sort measurements by clip and class, without those that are no objects."""
+    m = measurements
     seen = np.zeros((clips, frames, N_CLASSES), dtype=bool)
-    seen[sightings.clip, sightings.frame, sightings.class_id] = True
-    real = (seen.sum(axis=1) >= 2) | seen[:, -1]
-    real &= ~_flickers(sightings, seen)
-    slots = max(1, int(real.sum(axis=1).max(initial=1)))
-    order = np.argsort(~real, axis=1, kind="stable")[:, :slots]
-    class_id = np.where(np.take_along_axis(real, order, axis=1), order, 0).astype(np.uint8)
-    slot = np.full((clips, N_CLASSES), -1)
-    np.put_along_axis(slot, order, np.broadcast_to(np.arange(slots), order.shape), axis=1)
-    slot[~real] = -1
-    kept = slot[sightings.clip, sightings.class_id]
-    s = sightings[kept >= 0]
-    place = (s.clip, s.frame, kept[kept >= 0])
+    seen[m.clip, m.frame, m.class_id] = True
+    is_object = (seen.sum(axis=1) >= MIN_FRAMES) | seen[:, -1]
+    is_object &= ~_flickers(measurements, seen)
+    slots = max(1, int(is_object.sum(axis=1).max(initial=1)))
+    order = np.argsort(~is_object, axis=1, kind="stable")[:, :slots]
+    class_id = np.where(np.take_along_axis(is_object, order, axis=1), order, 0).astype(np.uint8)
+    slot_of_class = np.full((clips, N_CLASSES), -1)
+    np.put_along_axis(slot_of_class, order, np.broadcast_to(np.arange(slots), order.shape), axis=1)
+    slot_of_class[~is_object] = -1
+    slot = slot_of_class[m.clip, m.class_id]
+    kept = m[slot >= 0]
+    index = (kept.clip, kept.frame, slot[slot >= 0])
     tracks = Tracks(
         class_id,
         np.zeros((clips, frames, slots), dtype=bool),
         np.zeros((clips, frames, slots, 3)),
         np.tile(np.eye(3), (clips, frames, slots, 1, 1)),
     )
-    tracks.seen[place] = True
-    tracks.pose[place] = s.pose
-    tracks.information[place] = s.information
+    tracks.seen[index] = True
+    tracks.pose[index] = kept.pose
+    tracks.information[index] = kept.information
     return tracks
 
 
-def _flickers(sightings: Measurements, seen: np.ndarray) -> np.ndarray:
-    """(B, 49): classes seen in the last frame alone, where an object stood a frame before that is now missing."""
+def _flickers(measurements: Measurements, seen: np.ndarray) -> np.ndarray:
+    """(B, 49): classes seen in the last frame only, close to an object that disappeared in that frame."""
+    m = measurements
     frames = seen.shape[1]
     flickers = np.zeros((len(seen), N_CLASSES), dtype=bool)
     if frames < 2:
         return flickers
-    new = seen[sightings.clip, :, sightings.class_id].sum(axis=1) == 1
-    gone = ~seen[sightings.clip, -1, sightings.class_id]
-    new_ones = np.flatnonzero(new & (sightings.frame == frames - 1))
-    gone_ones = np.flatnonzero(gone & (sightings.frame == frames - 2))
-    for one in new_ones:
-        others = gone_ones[sightings.clip[gone_ones] == sightings.clip[one]]
-        apart = np.linalg.norm(sightings.pose[others, :2] - sightings.pose[one, :2], axis=-1)
-        flickers[sightings.clip[one], sightings.class_id[one]] = (apart < MAX_STEP).any()
+    seen_once = seen[m.clip, :, m.class_id].sum(axis=1) == 1
+    gone = ~seen[m.clip, -1, m.class_id]
+    appeared = np.flatnonzero(seen_once & (m.frame == frames - 1))
+    disappeared = np.flatnonzero(gone & (m.frame == frames - 2))
+    for new in appeared:
+        others = disappeared[m.clip[disappeared] == m.clip[new]]
+        distance = np.linalg.norm(m.pose[others, :2] - m.pose[new, :2], axis=-1)
+        flickers[m.clip[new], m.class_id[new]] = (distance < MAX_STEP).any()
     return flickers

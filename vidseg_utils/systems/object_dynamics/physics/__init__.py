@@ -1,1 +1,1 @@
-"""Rigid bodies that slide on the ground and collide, and how their constants are fitted."""
+"""Rigid bodies that slide on the ground and collide; how their constants are kept and fitted."""

@@ -14,7 +14,7 @@ from vidseg_utils.world.solids import OBJECT_RADIUS
 
 @dataclass(frozen=True)
 class PhysicsConstants:
-    """All fitted numbers, in world units and video frames. `fit_constants` starts from the defaults, guesses."""
+    """All fitted numbers, in world units and video frames. The defaults are guesses where `fit_constants` starts."""
 
     sliding_friction: float = 2e-4  # units / frame^2: deceleration of cubes and cylinders
     rolling_friction: float = 1e-5  # units / frame^2: deceleration of spheres

@@ -19,7 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidseg_utils.models import build_model, parameter_count
-from vidseg_utils.models.streaming import for_streaming
+from vidseg_utils.models.streaming import prepare_for_streaming
 from vidseg_utils.training.weights import load_model
 
 MATRIX = 1536  # side of the matrices that measure the machine
@@ -70,7 +70,7 @@ def main() -> None:
     print(f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}: {machine / 1e9:.0f} GFLOP/s at best")
     print(f"{parameter_count(model):,} parameters")
 
-    stream = for_streaming(model)
+    stream = prepare_for_streaming(model)
     variants = {"plain float32": model, "folded, channels last": stream}
     if options.compile:
         variants["+ torch.compile"] = torch.compile(stream, options={"freezing": True})

@@ -1,4 +1,4 @@
-"""Proves that every model learns: finite gradients everywhere, one batch overfitted, its state restored bit for bit."""
+"""Every model learns: its gradients are finite, it overfits one batch, and its state is restored bit for bit."""
 
 import pytest
 import torch
@@ -101,9 +101,9 @@ def test_state_round_trip_gives_the_same_answer_bit_for_bit(name, extra):
     ],
     ids=["axes", "channels", "uint8", "empty"],
 )
-def test_wrong_input_is_refused_at_the_door(name, change, message):
+def test_wrong_input_is_refused_before_any_convolution(name, change, message, unchecked_shapes):
     settings, shape = TINY[name]
-    with torch.device("meta"):  # without weights: none of them is looked at
+    with torch.device("meta"):  # without weights, because the check comes first
         model = build_model(name, **settings)
     with pytest.raises(ValueError) as error:
         model(change(torch.rand(shape)))

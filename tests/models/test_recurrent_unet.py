@@ -1,4 +1,4 @@
-"""Proves that the recurrent U-Net is the published one, by its counts, and that its state carries all it remembers."""
+"""The recurrent U-Net has the published parameter counts, and its state carries everything that it remembers."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import torch
 
 from vidseg_utils.evaluation.leaderboard import PUBLISHED_RECURRENT
 from vidseg_utils.models import build_model, parameter_count
-from vidseg_utils.models.recurrent_blocks import REACH, Cell, GRUCell, RNNCell
+from vidseg_utils.models.recurrent_cells import STATE_LIMIT, Cell, GRUCell, RNNCell
 from vidseg_utils.models.recurrent_unet import BLOCKS, CELLS, SIZES
 
 
@@ -30,7 +30,7 @@ def test_all_27_combinations_segment_every_frame(block, cell, size):
         model = build_model("recurrent_unet", block=block, size=size, cell=cell)
         logits, state = model(torch.rand(2, 3, 3, 33, 64))
     assert logits.shape == (2, 3, 20, 33, 64)
-    assert [part.shape[1] for part in state] == (list(SIZES[size]) if cell != "none" else [])
+    assert [level_state.shape[1] for level_state in state] == (list(SIZES[size]) if cell != "none" else [])
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -58,7 +58,7 @@ def test_a_video_in_pieces_or_frame_by_frame_is_the_video_at_once(block, cell):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru"])
-def test_memory_reaches_forward_but_never_back(cell):
+def test_a_frame_affects_later_frames_but_no_earlier_ones(cell):
     model = small(cell=cell)
     frames = torch.rand(1, 3, 3, 16, 16)
     other = frames.clone()
@@ -68,7 +68,7 @@ def test_memory_reaches_forward_but_never_back(cell):
     assert (one[:, 2] - two[:, 2]).abs().max() > 1e-4
 
 
-def test_without_a_cell_every_frame_stands_alone():
+def test_without_a_cell_every_frame_is_segmented_separately():
     model = small(cell="none")
     frames = torch.rand(1, 3, 3, 16, 16)
     logits, state = model(frames)
@@ -76,7 +76,7 @@ def test_without_a_cell_every_frame_stands_alone():
     torch.testing.assert_close(logits[:, 2:], model(frames[:, 2:])[0])
 
 
-def test_videos_of_a_batch_do_not_see_each_other():
+def test_the_videos_of_a_batch_do_not_affect_each_other():
     model = small()
     frames = torch.rand(3, 2, 3, 16, 16)
     torch.testing.assert_close(model(frames)[0][1:2], model(frames[1:2])[0], rtol=1e-4, atol=1e-5)
@@ -87,7 +87,7 @@ def test_the_rnn_cell_is_its_formula():
     x, state = torch.rand(3, 2, 4, 5, 6), torch.rand(2, 4, 5, 6)
     states, last = cell(x.flatten(0, 1), state)
     for t in range(3):
-        state = torch.relu(cell.of_input(x[t]) + cell.of_state(state))
+        state = torch.relu(cell.input_conv(x[t]) + cell.state_conv(state))
         torch.testing.assert_close(states[2 * t : 2 * t + 2], state)
     torch.testing.assert_close(last, state)
 
@@ -98,14 +98,14 @@ def test_the_gru_cell_is_its_formula_with_concatenation():
     states, last = cell(x.flatten(0, 1), state)
     for t in range(3):
         update, reset = torch.sigmoid(cell.gates(torch.cat([x[t], state], dim=1))).chunk(2, dim=1)
-        candidate = REACH * torch.tanh(cell.candidate(torch.cat([x[t], reset * state], dim=1)) / REACH)
+        candidate = STATE_LIMIT * torch.tanh(cell.candidate(torch.cat([x[t], reset * state], dim=1)) / STATE_LIMIT)
         state = (1 - update) * state + update * candidate
         torch.testing.assert_close(states[2 * t : 2 * t + 2], state, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(last, state, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("block", ["vanilla", "resnet"])
-def test_started_from_a_frame_wise_model_the_rnn_is_that_model(block):
+def test_an_rnn_started_from_a_frame_wise_model_equals_that_model(block):
     frame_wise, model = small(block, "none"), small(block, "rnn")
     frames = torch.rand(2, 3, 3, 18, 22)
     assert (model(frames)[0] - frame_wise(frames)[0]).abs().max() > 1e-2
@@ -113,16 +113,16 @@ def test_started_from_a_frame_wise_model_the_rnn_is_that_model(block):
     torch.testing.assert_close(model(frames)[0], frame_wise(frames)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_cell_must_say_how_it_steps_and_how_it_begins():
+def test_a_cell_without_its_own_step_and_initialisation_is_refused():
     class Forgetful(Cell):
-        def inputs(self, x):
+        def project_inputs(self, x):
             return x
 
-    with pytest.raises(TypeError, match="abstract methods pass_through, step"):
+    with pytest.raises(TypeError, match="abstract methods init_pass_through, step"):
         Forgetful()
 
 
-def test_started_from_a_frame_wise_model_the_gru_nearly_is_that_model():
+def test_a_gru_started_from_a_frame_wise_model_nearly_equals_that_model():
     frame_wise, model = small("vanilla", "none"), small("vanilla", "gru")
     frames = torch.rand(2, 1, 3, 18, 22).expand(2, 4, 3, 18, 22)  # still pictures, once the memory is filled
     one = frame_wise(frames)[0][:, -1]
@@ -131,7 +131,7 @@ def test_started_from_a_frame_wise_model_the_gru_nearly_is_that_model():
     assert (model(frames)[0][:, -1] - one).abs().mean() < 1e-4
 
 
-def test_started_from_a_frame_wise_model_the_gru_passes_its_maps_on():
+def test_a_gru_started_from_a_frame_wise_model_passes_its_maps_through():
     frame_wise, model = small("vanilla", "none"), small("vanilla", "gru")
     model.start_from(frame_wise)
     x = torch.rand(1, 16, 4, 4)
@@ -152,7 +152,7 @@ def test_the_factored_head_knows_49_classes():
     assert parameter_count(model.head) == 14 * (16 + 1)
 
 
-def test_a_state_of_other_videos_is_refused():
+def test_a_state_of_other_videos_is_refused(unchecked_shapes):
     model = small()
     _, state = model(torch.rand(2, 1, 3, 16, 16))
     for frames in (torch.rand(1, 1, 3, 16, 16), torch.rand(2, 1, 3, 32, 16)):

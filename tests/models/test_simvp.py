@@ -167,6 +167,6 @@ def test_residual_begins_as_copy_last_and_keeps_the_channels():
 @pytest.mark.parametrize("size", [(8, 12), (7, 13), (1, 2), (20, 30)])
 def test_dilated_depthwise_is_the_convolution_that_it_stands_for(size):
     torch.manual_seed(0)
-    conv = LargeKernelAttention(3).far
+    conv = LargeKernelAttention(3).dilated
     x = torch.randn(2, 3, *size)
     torch.testing.assert_close(dilated_depthwise(x, conv), conv(x))

@@ -6,7 +6,7 @@ from torch import nn
 
 from vidseg_utils.models import build_model
 from vidseg_utils.models.recurrent_unet import BLOCKS
-from vidseg_utils.models.streaming import for_streaming
+from vidseg_utils.models.streaming import prepare_for_streaming
 
 
 @pytest.mark.parametrize("cell", ["none", "gru"])
@@ -18,7 +18,7 @@ def test_a_stream_is_segmented_as_before(block, cell):
     model(frames)  # moves BatchNorm's statistics away from 0 and 1
     model.eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    stream, state, pieces = for_streaming(model), None, []
+    stream, state, pieces = prepare_for_streaming(model), None, []
     with torch.inference_mode():
         for frame in frames.unbind(dim=1):
             logits, state = stream(frame[:, None], state)

@@ -1,4 +1,4 @@
-"""Proves that U-Net is the published one, by its parameter counts, and takes pictures of any size."""
+"""U-Net has the published parameter counts and takes pictures of any size."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_padding_changes_nothing_where_none_is_needed():
     torch.testing.assert_close(model(image), model(by_hand)[:, :, :30])
 
 
-def test_a_video_is_told_apart_from_a_batch_of_pictures():
+def test_a_video_is_not_accepted_as_a_batch_of_pictures(unchecked_shapes):
     with pytest.raises(ValueError, match=r"expected \(B, C, H, W\), got shape \(2, 11, 3, 8, 8\)"):
         build_model("unet", base_channels=2)(torch.rand(2, 11, 3, 8, 8))
 

@@ -3,13 +3,15 @@
 from torch import nn
 
 from vidseg_utils.checks import check_choice, check_settings
+from vidseg_utils.models.autoregression import checkpointed, rollout
 from vidseg_utils.models.convlstm import ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
 from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.models.layers import parameter_count
 from vidseg_utils.models.mask_simvp import MaskSimVP
 from vidseg_utils.models.recurrent_unet import RecurrentUNet
-from vidseg_utils.models.simvp import SimVP, checkpointed, rollout
+from vidseg_utils.models.simvp import SimVP
+from vidseg_utils.models.streaming import prepare_for_streaming
 from vidseg_utils.models.unet import UNet
 
 MODELS: dict[str, type[nn.Module]] = {
@@ -24,7 +26,7 @@ MODELS: dict[str, type[nn.Module]] = {
 
 
 def build_model(name: str, **config) -> nn.Module:
-    """A fresh model with random weights (torch's global generator: call `torch.manual_seed` first).
+    """A new model with random weights from torch's global generator (call `torch.manual_seed` first).
 
     Raises ValueError for an unknown name (it lists the choices), for a setting that the model does not have, and for
     a value that it cannot be built with.
@@ -34,4 +36,4 @@ def build_model(name: str, **config) -> nn.Module:
     return MODELS[name](**config)
 
 
-__all__ = ["MODELS", "build_model", "checkpointed", "parameter_count", "rollout"]
+__all__ = ["MODELS", "build_model", "checkpointed", "parameter_count", "prepare_for_streaming", "rollout"]

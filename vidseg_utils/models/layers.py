@@ -1,16 +1,22 @@
-"""The layers that several models share: the double convolution, padding to a multiple, and the check of input images.
+"""What several models share: the double convolution, the factored head, padding, folding of frames, and input checks.
 
 A model checks its input before any convolution sees it, and the message names the cure (style rule 14).
 """
 
 import torch
 from einops import rearrange
-from torch import nn
-from torch.nn import functional
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidseg_utils.checks import check_choice
+from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes
+
+HEADS = ("flat", "factored")
 
 
 class DoubleConv(nn.Sequential):
-    """(3x3 convolution, BatchNorm, ReLU) twice; height and width stay. (B, in, H, W) -> (B, out, H, W)."""
+    """(3x3 convolution, BatchNorm, ReLU) twice; height and width stay."""
 
     def __init__(self, in_channels: int, out_channels: int, *, mid_channels: int | None = None, bias: bool = False):
         mid_channels = mid_channels or out_channels
@@ -24,20 +30,42 @@ class DoubleConv(nn.Sequential):
         )
 
 
-def pad_to_multiple(images: torch.Tensor, *, multiple: int, at_least: int = 1) -> torch.Tensor:
-    """Repeat the last row and column until height and width are multiples of `multiple`, and `at_least` so large.
+def class_attribute_matrix() -> Float[Tensor, "49 14"]:
+    """1 where a class has an attribute, else 0. Columns: the background, 3 shapes, 2 materials, 8 colours."""
+    matrix = torch.zeros(N_CLASSES, 1 + len(SHAPES) + len(MATERIALS) + len(COLOURS))
+    matrix[BACKGROUND, 0] = 1
+    for class_id in range(1, N_CLASSES):
+        first_column = 1
+        for names, name in zip((SHAPES, MATERIALS, COLOURS), class_attributes(class_id), strict=True):
+            matrix[class_id, first_column + names.index(name)] = 1
+            first_column += len(names)
+    return matrix
 
-    images: (..., C, H, W) float
-    returns: (..., C, H', W'), the images in its upper left corner; crop with `[..., :H, :W]`
+
+class FactoredHead(nn.Module):
+    """Logits of the 49 classes as sums: shape + material + colour for an object, a separate logit for the background.
+
+    It learns 13 object scores instead of 48, so every red object trains the score of red.
     """
-    height, width = images.shape[-2:]
-    below, right = (max(size, at_least) - size for size in (height, width))
-    below, right = below + -(height + below) % multiple, right + -(width + right) % multiple
-    if not below and not right:
-        return images
-    leading = images.shape[:-3]
-    padded = functional.pad(images.flatten(0, -4) if leading else images, (0, right, 0, below), mode="replicate")
-    return padded.unflatten(0, leading) if leading else padded  # (..., C, H', W')
+
+    attributes: Tensor  # (49, 14, 1, 1)
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        attributes = class_attribute_matrix()
+        self.scores = nn.Conv2d(in_channels, attributes.shape[1], kernel_size=1)
+        self.register_buffer("attributes", attributes[:, :, None, None], persistent=False)
+
+    def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 49 H W"]:
+        """Logits of the classes."""
+        return F.conv2d(self.scores(features), self.attributes)
+
+
+def check_head(head: str, n_classes: int) -> None:
+    """Raise ValueError unless `head` is one of HEADS and fits the number of classes."""
+    check_choice("head", head, HEADS)
+    if head == "factored" and n_classes != N_CLASSES:
+        raise ValueError(f"head 'factored' knows the {N_CLASSES} classes of this world; got n_classes {n_classes}")
 
 
 def zero_init(layer: nn.Conv2d) -> None:
@@ -46,17 +74,34 @@ def zero_init(layer: nn.Conv2d) -> None:
         nn.init.zeros_(parameter)
 
 
-def fold_frames(frames: torch.Tensor) -> torch.Tensor:
-    """(B, T, C, H, W) -> (B*T, C, H, W): a layer for images then works on every frame alone."""
+def pad_to_multiple(
+    images: Float[Tensor, "*N C H W"], *, multiple: int, min_size: int = 1
+) -> Float[Tensor, "*N C padded_H padded_W"]:
+    """Repeat the last row and column until height and width are multiples of `multiple` and at least `min_size`.
+
+    The images lie in the upper left corner; crop with `[..., :H, :W]`.
+    """
+    height, width = images.shape[-2:]
+    bottom, right = (max(size, min_size) - size for size in (height, width))
+    bottom, right = bottom + -(height + bottom) % multiple, right + -(width + right) % multiple
+    if not bottom and not right:
+        return images
+    leading = images.shape[:-3]
+    padded = F.pad(images.flatten(0, -4) if leading else images, (0, right, 0, bottom), mode="replicate")
+    return padded.unflatten(0, leading) if leading else padded  # (..., C, H', W')
+
+
+def fold_frames(frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B*T C H W"]:
+    """Frames into the batch axis: a layer for images then processes every frame separately."""
     return rearrange(frames, "b t c h w -> (b t) c h w")
 
 
-def unfold_frames(images: torch.Tensor, *, n_frames: int) -> torch.Tensor:
-    """(B*T, C, H, W) -> (B, T, C, H, W), the inverse of `fold_frames`."""
+def unfold_frames(images: Float[Tensor, "BT C H W"], *, n_frames: int) -> Float[Tensor, "B T C H W"]:
+    """The inverse of `fold_frames`."""
     return rearrange(images, "(b t) c h w -> b t c h w", t=n_frames)
 
 
-def check_images(images: torch.Tensor, *, channels: int, video: bool = False) -> None:
+def check_images(images: Tensor, *, channels: int, video: bool = False) -> None:
     """Raise ValueError, naming the cure, unless images are (B, C, H, W), or (B, T, C, H, W) if `video`, and float."""
     axes = "(B, T, C, H, W)" if video else "(B, C, H, W)"
     if images.ndim != (5 if video else 4):
@@ -71,5 +116,5 @@ def check_images(images: torch.Tensor, *, channels: int, video: bool = False) ->
 
 
 def parameter_count(model: nn.Module) -> int:
-    """How many numbers the model learns."""
+    """Number of trainable and fixed parameters."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vidseg_utils.checks import check_choice, check_positive
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
-from vidseg_utils.models.layers import fold_frames, unfold_frames, zero_init
+from vidseg_utils.models.layers import class_attribute_matrix, fold_frames, unfold_frames, zero_init
 from vidseg_utils.models.location_maps import (
     IMPOSSIBLE_LOGIT,
     LocationMaps,
@@ -25,7 +25,6 @@ from vidseg_utils.models.location_maps import (
     to_channel_indices,
 )
 from vidseg_utils.models.simvp import SimVP
-from vidseg_utils.models.unet import class_attribute_matrix
 from vidseg_utils.task import PAST_FRAMES
 
 REPRESENTATIONS = ("number", "objects", "one_hot")

@@ -1,52 +1,52 @@
-"""Recurrent U-Net: segments a video frame by frame and remembers, with a recurrent cell at the end of every level.
+"""Recurrent U-Net: segments a video frame by frame, with a recurrent cell as memory at the end of every level.
 
-The state is explicit: a video can be given whole, in pieces, or live one frame at a time, with the same result.
+The state is explicit: a video can be given as a whole, in pieces, or live one frame at a time, with the same result.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from einops import rearrange
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from vidseg_utils.checks import check_choice, check_positive
-from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.models.layers import check_images, pad_to_multiple
+from vidseg_utils.models.layers import FactoredHead, check_head, check_images, pad_to_multiple
 from vidseg_utils.models.recurrent_blocks import (
-    ConvNeXtDown,
-    ConvNeXtFirst,
-    ConvNeXtUp,
-    Down,
-    GRUCell,
+    ConvNeXtDownLevel,
+    ConvNeXtStem,
+    ConvNeXtUpLevel,
+    DownLevel,
     ResNetBlock,
-    ResNetFirst,
-    RNNCell,
-    Up,
+    ResNetStem,
+    UpLevel,
     VanillaBlock,
 )
-from vidseg_utils.models.unet import FactoredHead
+from vidseg_utils.models.recurrent_cells import Cell, GRUCell, RNNCell
 
-State = tuple[torch.Tensor, ...]  # one map (B, c, h, w) a level; empty without cells
+RecurrentState = tuple[Float[Tensor, "B _ _ _"], ...]  # one map a level; empty without cells
 
-BLOCKS = {  # name: (first, down, up)
-    "vanilla": (VanillaBlock, partial(Down, block=VanillaBlock), partial(Up, block=VanillaBlock)),
-    "resnet": (ResNetFirst, partial(Down, block=ResNetBlock), partial(Up, block=ResNetBlock)),
-    "convnext": (ConvNeXtFirst, ConvNeXtDown, ConvNeXtUp),
+BLOCKS: dict[str, tuple[Callable[..., nn.Module], ...]] = {  # name: (stem, down level, up level)
+    "vanilla": (VanillaBlock, partial(DownLevel, block=VanillaBlock), partial(UpLevel, block=VanillaBlock)),
+    "resnet": (ResNetStem, partial(DownLevel, block=ResNetBlock), partial(UpLevel, block=ResNetBlock)),
+    "convnext": (ConvNeXtStem, ConvNeXtDownLevel, ConvNeXtUpLevel),
 }
-CELLS = {"none": None, "rnn": RNNCell, "gru": GRUCell}
+CELLS: dict[str, Callable[[int], Cell] | None] = {"none": None, "rnn": RNNCell, "gru": GRUCell}
 SIZES = {"small_shallow": (16, 32, 64), "small_deep": (16, 32, 64, 128), "original": (64, 128, 256)}  # channels
-SMALLEST_MAP = 4  # pixels a side at the deepest level: a 7x7 convolution reflects 3 of them
+MIN_MAP_SIZE = 4  # pixels a side at the deepest level, because a 7x7 convolution reflects 3 of them
 
 
 class RecurrentUNet(nn.Module):
-    """Segments every frame of a video, knowing those before: (B, T, C, H, W) -> (B, T, K, H, W), and the new state.
+    """Segments every frame of a video from this frame and those before.
 
-    block: "vanilla", "resnet" or "convnext"; size: "small_shallow", "small_deep" or "original"
-    cell: "none" (frame by frame without memory), "rnn" or "gru"
-    A level's output is its cell's state: it goes on to the next level and, as the skip, to the decoder.
-    head: "flat" scores each class by itself, as published; "factored" adds up shape, material and colour.
+    block: "vanilla", "resnet" or "convnext"
+    size: "small_shallow", "small_deep" or "original"
+    cell: "none" (each frame separately, without memory), "rnn" or "gru"; a level's output is its cell's state, which is
+        the input of the next level and the skip to the decoder
+    head: "flat" has a logit for each class, as published; "factored" adds up logits of shape, material and colour
     With 20 classes from 125,732 parameters (vanilla, small_shallow, none) to 6,695,380 (resnet, original, gru).
-    Any height and width: frames are padded and logits cropped back.
+    Any height and width: frames are padded and logits cropped.
     """
 
     def __init__(
@@ -62,24 +62,23 @@ class RecurrentUNet(nn.Module):
         check_choice("block", block, BLOCKS)
         check_choice("size", size, SIZES)
         check_choice("cell", cell, CELLS)
-        check_choice("head", head, ("flat", "factored"))
-        if head == "factored" and n_classes != N_CLASSES:
-            raise ValueError(f"head 'factored' knows the {N_CLASSES} classes of this world; got n_classes {n_classes}")
+        check_head(head, n_classes)
         check_positive(in_channels=in_channels, n_classes=n_classes)
         self.in_channels = in_channels
         self.channels = SIZES[size]
         self.multiple = 2 ** (len(self.channels) - 1)
-        first, down, up = BLOCKS[block]
-        self.encoder = nn.ModuleList([first(in_channels, self.channels[0]), *map(down, self.channels[:-1])])
-        self.cells = nn.ModuleList(map(CELLS[cell], self.channels) if CELLS[cell] else [])
-        self.decoder = nn.ModuleList(map(up, reversed(self.channels[:-1])))
-        width = self.channels[0]
-        self.head = FactoredHead(width) if head == "factored" else nn.Conv2d(width, n_classes, kernel_size=3, padding=1)
+        stem, down_level, up_level = BLOCKS[block]
+        build_cell = CELLS[cell]
+        self.encoder = nn.ModuleList([stem(in_channels, self.channels[0]), *map(down_level, self.channels[:-1])])
+        self.cells = nn.ModuleList(map(build_cell, self.channels) if build_cell else [])
+        self.decoder = nn.ModuleList(map(up_level, reversed(self.channels[:-1])))
+        c = self.channels[0]
+        self.head = FactoredHead(c) if head == "factored" else nn.Conv2d(c, n_classes, kernel_size=3, padding=1)
 
     def start_from(self, frame_wise: "RecurrentUNet") -> None:
-        """Take over the weights of a trained model without cells; this model's own cells begin by passing maps through.
+        """Copy the weights of a trained model without cells and initialise this model's cells to pass maps through.
 
-        Raises ValueError if it has cells, or another block, size or head.
+        Raises ValueError if that model has cells, or another block, size or head.
         """
         weights, own = frame_wise.state_dict(), self.state_dict()
         shared = {name for name in own if not name.startswith("cells.")}
@@ -88,44 +87,46 @@ class RecurrentUNet(nn.Module):
         self.load_state_dict(weights, strict=False)
         with torch.no_grad():
             for cell in self.cells:
-                cell.pass_through()
+                assert isinstance(cell, Cell)
+                cell.init_pass_through()
 
-    def forward(self, frames: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
-        """Segment.
+    def forward(
+        self, frames: Float[Tensor, "B T C H W"], state: RecurrentState | None = None
+    ) -> tuple[Float[Tensor, "B T K H W"], RecurrentState]:
+        """Logits of every class at every pixel, and the state after the last frame.
 
-        frames: (B, T, C, H, W) float in [0, 1], the next T frames of B videos
-        state: what the call for the frames before gave; None at the start (zeros)
-        returns: (B, T, K, H, W) logits, and the state after the last frame
+        frames: the next T frames of B videos, in [0, 1]
+        state: returned by the call for the frames before; None at the start of a video (zeros)
         Raises ValueError for other axes or channels, and for a state of another batch, size or model.
         """
         check_images(frames, channels=self.in_channels, video=True)
         n_frames, (height, width) = frames.shape[1], frames.shape[-2:]
         x = rearrange(frames, "b t c h w -> (t b) c h w")
-        x = pad_to_multiple(x, multiple=self.multiple, at_least=SMALLEST_MAP * self.multiple)
-        old = self._checked(state, x, n_videos=len(frames))
-        skips, new = [], []
+        x = pad_to_multiple(x, multiple=self.multiple, min_size=MIN_MAP_SIZE * self.multiple)
+        old_state, new_state = self._initial_state(state, x, n_videos=len(frames)), []
+        skips = []
         for level, layers in enumerate(self.encoder):
             x = layers(x)  # (T*B, c, h, w)
             if self.cells:
-                x, last = self.cells[level](x, old[level])
-                new.append(last)
+                x, level_state = self.cells[level](x, old_state[level])
+                new_state.append(level_state)
             skips.append(x)
-        skips.pop()  # the deepest state is where the decoder starts
+        skips.pop()  # the deepest map is the decoder's input
         for layers in self.decoder:
             x = layers(x, skips.pop())
         logits = self.head(x)[..., :height, :width]
-        return rearrange(logits, "(t b) k h w -> b t k h w", t=n_frames), tuple(new)
+        return rearrange(logits, "(t b) k h w -> b t k h w", t=n_frames), tuple(new_state)
 
-    def _checked(self, state: State | None, x: torch.Tensor, *, n_videos: int) -> State:
-        """The state, or zeros; for padded frames x of `n_videos` videos."""
+    def _initial_state(self, state: RecurrentState | None, x: Tensor, *, n_videos: int) -> RecurrentState:
+        """The given state after a check of its shapes, or zeros. x: the padded frames of `n_videos` videos."""
         height, width = x.shape[-2:]
         shapes = [(n_videos, c, height >> level, width >> level) for level, c in enumerate(self.channels)]
         shapes = shapes if self.cells else []
         if state is None:
             return tuple(x.new_zeros(shape) for shape in shapes)
-        if [tuple(part.shape) for part in state] != shapes:
+        if [tuple(level_state.shape) for level_state in state] != shapes:
             raise ValueError(
                 f"this state belongs to other videos or another model: expected maps {shapes}, "
-                f"got {[tuple(part.shape) for part in state]}; start anew with state=None"
+                f"got {[tuple(level_state.shape) for level_state in state]}; start anew with state=None"
             )
         return tuple(state)

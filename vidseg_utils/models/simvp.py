@@ -1,20 +1,20 @@
 """SimVP: a convolutional encoder, a translator that mixes the frames, and a decoder. T frames in, the next T out.
 
 Gao, Tan, Wu, Li: "SimVP: Simpler yet Better Video Prediction" (CVPR 2022); the translator `gsta` is that of its
-second version (Tan, Gao, Li, Li, 2022). `rollout` goes further than T frames, or one frame at a time.
+second version (Tan, Gao, Li, Li, 2022). `autoregression` forecasts more than T frames, or one frame at a time.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import torch
 from einops import rearrange
-from torch import nn
-from torch.utils.checkpoint import checkpoint
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from vidseg_utils.checks import check_choice, check_positive
-from vidseg_utils.models.layers import check_images, fold_frames, unfold_frames
+from vidseg_utils.models.layers import check_images, fold_frames, unfold_frames, zero_init
 from vidseg_utils.models.translators import TRANSLATORS
+from vidseg_utils.task import HEIGHT, PAST_FRAMES, WIDTH
 
 
 def strides(n_layers: int) -> list[int]:
@@ -34,7 +34,7 @@ class SpatialConv(nn.Sequential):
 
 
 class Encoder(nn.Module):
-    """Each frame alone, (N, C, H, W) -> its map (N, hid_s, h, w) and the first layer's output as the skip."""
+    """Encodes each frame separately; the output of the first layer is the skip."""
 
     def __init__(self, in_channels: int, hid_s: int, n_s: int):
         super().__init__()
@@ -43,8 +43,10 @@ class Encoder(nn.Module):
             SpatialConv(width, hid_s, stride=stride) for width, stride in zip(widths, strides(n_s), strict=True)
         )
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """images: (N, C, H, W) -> (N, hid_s, h, w), (N, hid_s, H, W)."""
+    def forward(
+        self, images: Float[Tensor, "N C H W"]
+    ) -> tuple[Float[Tensor, "N hid_s h w"], Float[Tensor, "N hid_s H W"]]:
+        """The latent map and the skip."""
         skip = self.layers[0](images)
         latent = skip
         for layer in self.layers[1:]:
@@ -53,7 +55,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Each map back to a frame; its last layer also takes the skip, and a 1x1 readout makes the channels."""
+    """Decodes each map to a frame. The last layer also takes the skip; a 1x1 readout gives the output channels."""
 
     def __init__(self, hid_s: int, out_channels: int, n_s: int):
         super().__init__()
@@ -62,27 +64,30 @@ class Decoder(nn.Module):
         self.last = SpatialConv(2 * hid_s, hid_s, stride=last, up=True)
         self.readout = nn.Conv2d(hid_s, out_channels, kernel_size=1)
 
-    def forward(self, latent: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """latent: (N, hid_s, h, w), skip: (N, hid_s, H, W) -> (N, out_channels, H, W)."""
+    def forward(
+        self, latent: Float[Tensor, "N hid_s h w"], skip: Float[Tensor, "N hid_s H W"]
+    ) -> Float[Tensor, "N out_channels H W"]:
+        """The frames or class logits."""
         for layer in self.layers:
             latent = layer(latent)
         return self.readout(self.last(torch.cat([latent, skip], dim=1)))
 
 
 class SimVP(nn.Module):
-    """T frames to the T frames that follow: (B, T, C, H, W) -> (B, T, out_channels, H, W).
+    """T frames to the T frames that follow.
 
-    in_shape: (T, C, H, W); H and W must be divisible by 2 ** (n_s // 2). Other sizes that are divisible work too.
-    out_channels: C unless given; K for class logits instead of frames (the decoder then reads out classes)
-    hid_s, n_s: channels and layers of encoder and decoder. hid_t, n_t: channels and blocks of the translator.
-    groups: of the inception translator's convolutions (where they don't divide the channels: the most that do).
-    residual: predict what changes since the last frame given; not in the paper, and what a few minutes of training need
+    in_shape: (T, C, H, W); H and W must be divisible by 2 ** (n_s // 2). The model also takes other such sizes.
+    out_channels: by default C; the number of classes for class logits instead of frames
+    hid_s, n_s: channels and layers of encoder and decoder
+    hid_t, n_t: channels and blocks of the translator
+    groups: of the inception translator's convolutions; reduced to their greatest common divisor with the channels
+    residual: predict the change since the last input frame. Not in the paper; short trainings need it.
     With in_shape (10, 1, 64, 64) and hid_t 256: 15,778,433 parameters; 512: 57,761,409.
     """
 
     def __init__(
         self,
-        in_shape: Sequence[int] = (11, 3, 160, 240),
+        in_shape: Sequence[int] = (PAST_FRAMES, 3, HEIGHT, WIDTH),
         out_channels: int | None = None,
         hid_s: int = 64,
         hid_t: int = 256,
@@ -113,15 +118,15 @@ class SimVP(nn.Module):
                 raise ValueError(
                     f"residual needs as many channels out as in, got {out_channels} and {self.in_channels}"
                 )
-            nn.init.zeros_(self.decoder.readout.weight)  # so that it begins as copy-last
-            nn.init.zeros_(self.decoder.readout.bias)
+            zero_init(self.decoder.readout)
 
-    def forward(self, frames: torch.Tensor, last_frames: int | None = None) -> torch.Tensor:
-        """Forecast.
+    def forward(
+        self, frames: Float[Tensor, "B T C H W"], last_frames: int | None = None
+    ) -> Float[Tensor, "B F out_channels H W"]:
+        """Forecast the next T frames, without an activation at the end.
 
-        frames: (B, T, C, H, W) float; frames in [0, 1], or one-hot masks
-        last_frames: decode only that many frames, the last ones (the loss on frame 21 alone needs no other)
-        returns: (B, T, out_channels, H, W), or (B, last_frames, out_channels, H, W); no activation at the end
+        frames: frames in [0, 1], or one-hot masks
+        last_frames: decode only that many frames, the last ones (a loss on frame 21 alone needs no others)
         Raises ValueError for another number of frames or channels, or a size that is not divisible.
         """
         self._check(frames)
@@ -148,58 +153,3 @@ class SimVP(nn.Module):
             if size % self.multiple:
                 cure = size + -size % self.multiple
                 raise ValueError(f"{name} {size} is not divisible by {self.multiple}; pad to {cure}")
-
-
-def rollout(
-    model: Callable[[torch.Tensor], torch.Tensor],
-    past: torch.Tensor,
-    n_frames: int,
-    *,
-    ahead: int = 1,
-    feedback: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    truth: torch.Tensor | None = None,
-    truth_probability: float = 0.0,
-) -> torch.Tensor:
-    """Forecast `n_frames` by feeding the model its own answers: one frame at a time, or `ahead` frames at a time.
-
-    The last `ahead` frames of the model's output are taken as the next ones (its skip then comes from the newest
-    input); with `ahead` = T that is its whole output. Gradients flow through all steps.
-
-    past: (B, T, C, H, W), the model's own T
-    feedback: output (B, ahead, out_channels, H, W) -> next input (B, ahead, C, H, W), such as a softmax; else as it is
-        (a model of masks takes (B, T, H, W) class ids: then an argmax)
-    truth: (B, n_frames, C, H, W) for scheduled sampling: in a step, each clip of the batch is fed the true frames
-        instead with probability `truth_probability` (from torch's global generator)
-    returns: (B, n_frames, out_channels, H, W), the model's output, without `feedback`
-    Bengio, Vinyals, Jaitly, Shazeer: "Scheduled Sampling for Sequence Prediction" (2015).
-    """
-    check_positive(n_frames=n_frames, ahead=ahead)
-    if ahead > past.shape[1]:
-        raise ValueError(f"ahead is {ahead}, but the model gives only {past.shape[1]} frames at a time")
-    if not 0 <= truth_probability <= 1:
-        raise ValueError(f"truth_probability must be between 0 and 1, got {truth_probability}")
-    if truth_probability and (truth is None or truth.shape[1] < n_frames):
-        raise ValueError(f"truth_probability {truth_probability} needs truth of {n_frames} frames")
-    window, outputs = past, []
-    for start in range(0, n_frames, ahead):
-        output = model(window)[:, -ahead:]  # (B, ahead, out_channels, H, W)
-        outputs.append(output)
-        if start + ahead >= n_frames:
-            break
-        fed = feedback(output) if feedback else output  # (B, ahead, C, H, W)
-        if truth_probability:
-            use_truth = torch.rand(len(past), device=past.device) < truth_probability  # (B,)
-            use_truth = use_truth.view(-1, *[1] * (fed.ndim - 1))
-            fed = torch.where(use_truth, truth[:, start : start + ahead].to(fed.dtype), fed)
-        window = torch.cat([window, fed], dim=1)[:, -past.shape[1] :]  # (B, T, C, H, W)
-    return torch.cat(outputs, dim=1)[:, :n_frames]
-
-
-def checkpointed(model: nn.Module) -> Callable[..., torch.Tensor]:
-    """The model with activation checkpointing: activations are recomputed in the backward pass instead of stored.
-
-    Training in a rollout needs it: the activations of one step take 6 GiB for 4 clips at the published size, and a
-    rollout has 11 steps.
-    Chen, Xu, Zhang, Guestrin: "Training Deep Nets with Sublinear Memory Cost" (2016).
-    """
-    return partial(checkpoint, model, use_reentrant=False)

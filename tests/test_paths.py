@@ -5,7 +5,7 @@ import pytest
 from vidseg_utils.paths import atomic_write, home, read_json, runs_dir, write_json
 
 
-def test_home_is_the_checkout_unless_the_variable_says_otherwise(monkeypatch, tmp_path):
+def test_home_is_the_checkout_or_the_folder_in_the_variable(monkeypatch, tmp_path):
     monkeypatch.delenv("VIDSEG_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     assert (home() / "pyproject.toml").is_file()
@@ -23,7 +23,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_is_replaced_whole(tmp_path):
+def test_a_folder_is_replaced_with_all_its_files(tmp_path):
     folder = tmp_path / "video_0"
     for name in ("old", "new"):
         with atomic_write(folder) as temporary:
@@ -34,7 +34,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\x00", "[" * 100_000])
-def test_json_that_is_no_object_is_refused_by_name(tmp_path, text):
+def test_json_that_is_not_an_object_is_refused_by_name(tmp_path, text):
     path = tmp_path / "broken.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"broken\.json"):

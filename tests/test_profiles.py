@@ -1,4 +1,4 @@
-"""Profiles are found by name or environment variable, and single sizes can be replaced."""
+"""Proves that profiles are found by name or environment variable, and single sizes can be replaced."""
 
 import pytest
 

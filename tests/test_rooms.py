@@ -1,4 +1,4 @@
-"""The package's rooms import one way: each only from those before it, and no file is imported in a circle."""
+"""Proves that the rooms (folders) of the package import in one direction only, so that there are no import cycles."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import vidseg_utils
 
 PACKAGE = Path(vidseg_utils.__file__).parent
-# Each line may import from the lines above it, and a room from itself; rooms of one line do not know each other.
+# A room may import from the rooms in the lines above it and from itself, not from other rooms in its line.
 ORDER = (
     ("checks", "classes", "paths", "task"),
     ("profiles",),
@@ -20,11 +20,11 @@ ORDER = (
     ("visualisation",),
     ("running",),
 )
-FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
+LEVEL = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Modules of the package that a file imports, anywhere in it."""
+    """Modules of the package that a file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -34,13 +34,13 @@ def imported_modules(path: Path) -> set[str]:
     return {name for name in found if name.startswith("vidseg_utils.")}
 
 
-def test_every_room_has_its_place_in_the_order():
+def test_every_room_is_in_the_order():
     rooms = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
     rooms -= {"__init__", "__pycache__", "py", "weights"}
-    assert rooms == set(FLOOR)
+    assert rooms == set(LEVEL)
 
 
-def test_rooms_import_only_from_rooms_before_them():
+def test_rooms_import_only_from_rooms_above_them():
     wrong = []
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -49,7 +49,7 @@ def test_rooms_import_only_from_rooms_before_them():
             continue
         for module in imported_modules(path):
             other = module.split(".")[1]
-            if other in FLOOR and other != room and FLOOR[other] >= FLOOR[room]:
+            if other in LEVEL and other != room and LEVEL[other] >= LEVEL[room]:
                 wrong.append(f"{'/'.join(parts)} imports {module}")
     assert not wrong, "\n".join(sorted(wrong))
 

@@ -1,4 +1,4 @@
-"""Proves that the lesson on the recurrent U-Net runs on Cityscapes as it does on clips, at its smallest size."""
+"""Proves that the lesson on the recurrent U-Net also runs on Cityscapes, at its smallest size."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Proves that every sweep file that comes with the notebooks fits the notebook it names."""
+"""Proves that every sweep file in notebooks/sweeps fits its notebook."""
 
 from pathlib import Path
 
@@ -14,6 +14,6 @@ def test_there_are_sweeps():
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_a_sweep_plans_runs_with_folders_of_their_own(path):
+def test_each_run_of_a_sweep_has_its_own_folder(path):
     runs = plan_sweep(path, profile="smoke")
     assert len({run.folder for run in runs}) == len(runs) > 1

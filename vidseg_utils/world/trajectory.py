@@ -135,7 +135,7 @@ def _to_json(trajectory: Trajectory, number: int) -> dict:
     n_frames, n_objects = trajectory.in_view.shape
     with warnings.catch_warnings():  # an object on its side has many Euler angles; any of them is right
         warnings.filterwarnings("ignore", message="Gimbal lock")
-        eulers = Rotation.from_matrix(trajectory.rotations.reshape(-1, 3, 3)).as_euler("xyz")
+        eulers = Rotation.from_matrix(np.array(trajectory.rotations.reshape(-1, 3, 3))).as_euler("xyz")
     columns = {
         "location": trajectory.positions,
         "orientation": eulers.reshape(n_frames, n_objects, 3),

@@ -76,18 +76,16 @@ def main() -> None:
         for name, seconds in clock.seconds.items():
             print(f"{name:30}{1e3 * seconds / arguments.videos:9.1f} ms a video{100 * seconds / total:6.0f} %")
         print(f"{'together':30}{1e3 * total / arguments.videos:9.1f} ms a video")
-        again = ", ".join(f"{name} {n}" for name, n in broken_rules.most_common())
-        print(
-            f"{arguments.videos} kept of {arguments.videos + broken_rules.total()} simulations; drawn again for: {again}\n"
-        )
+        simulations = arguments.videos + broken_rules.total()
+        reasons = ", ".join(f"{name} {n}" for name, n in broken_rules.most_common())
+        print(f"{arguments.videos} kept of {simulations} simulations; the others broke a rule: {reasons}\n")
         for store in ("png", "cache") if arguments.whole else ():
             start = time.perf_counter()
             sizes = {"train": arguments.whole, "val": 0, "unlabeled": 0, "hidden": 0}
             generate(root / store, **sizes, seed=0, store=store, progress=False)
             seconds = time.perf_counter() - start
-            print(
-                f"store {store:6} {arguments.whole / seconds:6.1f} videos a second on {n_cores()} cores, including the start"
-            )
+            rate = f"{arguments.whole / seconds:6.1f} videos a second"
+            print(f"store {store:6} {rate} on {n_cores()} cores, start of the processes included")
     finally:
         shutil.rmtree(root)
 

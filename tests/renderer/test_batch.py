@@ -1,0 +1,123 @@
+"""Frames: they agree with masks, show light, shadow and noise as CLEVRER's do, and come out alike in any batch."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.renderer.trajectories import (
+    METAL_CUBE,
+    METAL_CYLINDER,
+    RUBBER_SPHERE,
+    random_trajectory,
+    still_trajectory,
+)
+from vidseg_utils.classes import class_id
+from vidseg_utils.data.sources.clevrer import decode
+from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.renderer.masks import cast_masks, render_masks
+from vidseg_utils.renderer.pixel_blocks import PixelBlocks
+from vidseg_utils.simulator.physics import simulate_video
+from vidseg_utils.task import CLIP_VIDEO_FRAMES
+from vidseg_utils.world.trajectory import read_annotation
+
+NO_OBJECTS = still_trajectory([], np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("size", [(160, 240), (80, 120), (41, 63)])
+def test_frames_agree_with_masks(size):
+    trajectory = random_trajectory(2)
+    frames, masks = render_video(trajectory, height=size[0], width=size[1])
+    empty = render_video(NO_OBJECTS, height=size[0], width=size[1])[0][0]
+    assert frames.shape == (12, 3, *size)
+    assert frames.dtype == masks.dtype == np.uint8
+    assert (masks == render_masks(trajectory, height=size[0], width=size[1])).all()
+    changed = abs(frames.astype(int) - empty).max(axis=1) > 25
+    assert changed[masks > 0].mean() > 0.9  # all but grey objects on the grey ground
+    assert changed[masks == 0].mean() < 0.03  # only outlines and contact shadows
+
+
+def test_edges_are_blended_in_frames_and_never_in_masks():
+    frames, masks = render_video(still_trajectory([RUBBER_SPHERE], [[0.5, 0, 0.2]]))
+    assert set(np.unique(masks)) == {0, RUBBER_SPHERE}
+    blue = frames[0, 2].astype(float) - frames[0, 0]
+    share = blue / np.median(blue[masks[0] > 0])  # 1 inside, 0 on the grey ground
+    assert 10 < ((share > 0.25) & (share < 0.75)).sum() < 80  # a ring one pixel wide
+
+
+def test_objects_cast_shadows_on_the_ground():
+    frames, masks = render_video(still_trajectory([class_id("sphere", "rubber", "gray")], [[0, 0, 0.2]]))
+    empty = render_video(NO_OBJECTS)[0]
+    darker = (empty.astype(int) - frames)[0].mean(axis=0) * (masks[0] == 0)
+    assert darker.max() > 15
+    assert (darker > 2).sum() > 100
+    assert abs((frames.astype(int) - empty)[0, :, :30]).max() <= 1  # and only near them
+
+
+def test_metal_shines_and_rubber_does_not():
+    brightest = {}
+    for material in ("metal", "rubber"):
+        frames, masks = render_video(still_trajectory([class_id("sphere", material, "blue")], [[0.5, 0.5, 0.2]]))
+        brightest[material] = frames[0].min(axis=0)[masks[0] > 0].max()
+    assert brightest["metal"] > 180 > 120 > brightest["rubber"]
+
+
+def test_absent_and_far_objects_are_not_drawn():
+    positions = np.array([[np.nan, np.nan, np.nan], [4.4, 0, 0.2], [9.0, 0, 0.2], [-3, 40, 0.2]])
+    ids = np.array([RUBBER_SPHERE, METAL_CUBE, METAL_CYLINDER, METAL_CUBE])
+    assert not cast_masks(ids, positions[None], np.broadcast_to(np.eye(3), (1, 4, 3, 3))).any()
+    frames, masks = render_video(still_trajectory(ids, positions))
+    empty, _ = render_video(NO_OBJECTS)
+    assert not masks.any()
+    assert (frames == empty).all()
+
+
+def test_the_same_seed_gives_the_same_noise_and_none_gives_none():
+    trajectory = random_trajectory(4, n_frames=3)
+    clean = render_video(trajectory)[0]
+    assert (clean == render_video(trajectory)[0]).all()
+    noisy = render_video(trajectory, noise_seed=1)[0]
+    assert (noisy == render_video(trajectory, noise_seed=1)[0]).all()
+    assert (noisy != render_video(trajectory, noise_seed=2)[0]).any()
+    assert 0.5 < np.std(noisy.astype(int) - clean) < 2
+
+
+def test_rendering_leaves_the_cached_ground_unchanged():
+    empty = render_video(NO_OBJECTS)[0]
+    render_video(still_trajectory([METAL_CUBE], [[0, 0, 0.2]]))
+    assert (render_video(NO_OBJECTS)[0] == empty).all()
+
+
+def test_objects_at_rest_look_the_same_in_every_frame_as_alone():
+    trajectory = still_trajectory([METAL_CUBE, RUBBER_SPHERE], [[0.3, 0.3, 0.2], [-1, -1, 0.2]], n_frames=4)
+    together, alone = render_video(trajectory)[0], render_video(trajectory.select_frames((0,)))[0]
+    assert (together == alone).all()
+
+
+def test_shadows_are_complete_in_the_blocks_that_are_computed(monkeypatch):
+    """The same frames come out when every shadow is computed in its whole bounding rectangle."""
+    trajectories = [simulate_video(1, number).select_frames((0, 60, 126)) for number in range(3)]
+    frames = [render_video(trajectory)[0] for trajectory in trajectories]
+    monkeypatch.setattr(PixelBlocks, "overlap_hulls", lambda self, rectangles, _: self.overlap_rectangles(rectangles))
+    for trajectory, expected in zip(trajectories, frames, strict=True):
+        np.testing.assert_array_equal(render_video(trajectory)[0], expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_draws_the_same():
+    trajectory = random_trajectory(5)
+    frames, masks = render_video(trajectory)
+    gpu_frames, gpu_masks = render_video(trajectory, device="cuda")
+    assert (gpu_masks != masks).mean() < 1e-4
+    assert abs(gpu_frames.astype(int) - frames).mean() < 0.05
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("number", ["00000", "10000"])
+def test_frames_come_within_38_dB_of_the_real_ones(real_sample, number):
+    folder = real_sample.parent / "clevrer"
+    real = decode(folder / f"video_{number}.mp4")[::4].astype(float)
+    trajectory = read_annotation(folder / f"annotation_{number}.json").select_frames(CLIP_VIDEO_FRAMES[::4])
+    frames, _ = render_video(trajectory)
+    decibel = 10 * np.log10(255**2 / ((frames - real) ** 2).mean(axis=(1, 2, 3)))
+    assert decibel.mean() > 38
+    assert decibel.min() > 35

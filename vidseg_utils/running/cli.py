@@ -45,7 +45,7 @@ SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg sy
 
 @app.command("systems", epilog="Example: vidseg systems --profile cpu")
 def list_systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
-    """List the systems, the parts of each, and whether they are trained."""
+    """List the systems and whether their parts are trained."""
     from vidseg_utils.systems import SYSTEMS, Workspace
     from vidseg_utils.training.run_folder import is_trained
 
@@ -93,7 +93,7 @@ def evaluate_on_split(
     size: SizesOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Score a trained system on a labelled split; write metrics and predictions to a run folder."""
+    """Score a trained system on a labelled split. Metrics and predictions are written to a run folder."""
     from vidseg_utils.evaluation import evaluate_system
     from vidseg_utils.systems import Workspace
 
@@ -124,7 +124,7 @@ def predict_hidden_masks(
     size: SizesOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Forecast frame 21 of every video of a split and write the masks as the course's submission. Resumes."""
+    """Forecast frame 21 of every video of a split. The masks are written as the course's submission. Resumes."""
     from vidseg_utils.evaluation import write_submission
     from vidseg_utils.systems import Workspace
 
@@ -139,7 +139,7 @@ def score_file(
     file: Annotated[Path, typer.Argument(help="A submission: a torch tensor (N, 160, 240) uint8.")],
     root: Annotated[Path, typer.Option(help="The generated data set whose hidden videos were forecast.")],
 ) -> None:
-    """Score a submission for the hidden videos, as the course would have, with the true masks in ROOT/hidden_truth."""
+    """Score a submission for the hidden videos. The true masks are read from ROOT/hidden_truth."""
     from vidseg_utils.evaluation import score_submission
 
     _print_metrics(score_submission(file, root))
@@ -171,7 +171,7 @@ def run_notebooks(
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the parameters cell; repeatable.")
     ] = None,
 ) -> None:
-    """Execute notebooks; the run folder of each keeps the executed copy and its metrics."""
+    """Execute notebooks. The run folder of each keeps the executed copy and its metrics."""
     from vidseg_utils.profiles import get_profile
     from vidseg_utils.running import execute_notebook, find_notebooks
 
@@ -215,7 +215,7 @@ def run_sweep(
 
 @app.command("report", epilog="Example: vidseg report")
 def print_leaderboard(runs: RunsOption = None) -> None:
-    """Print the table of all evaluated systems, with the published scores."""
+    """Print the scores of all evaluated systems. The table also has the published scores."""
     from vidseg_utils.evaluation import leaderboard_table, read_leaderboard
     from vidseg_utils.paths import runs_dir
 

@@ -25,7 +25,7 @@ def data_generate(
     device: Annotated[str | None, typer.Option(help="Device that renders [default: cuda if there is a GPU].")] = None,
     profile: ProfileOption = "auto",
 ) -> None:
-    """Generate videos that look and move like CLEVRER, in the course layout. Resumes."""
+    """Generate videos in the manner of CLEVRER. The data set has the course layout. Resumes."""
     from vidseg_utils.data.sources.generate import generate
     from vidseg_utils.systems import Workspace
 
@@ -48,7 +48,7 @@ def data_generate(
 
 @data_app.command("check", epilog="Example: vidseg data check data/cpu")
 def data_check(root: Annotated[Path, typer.Argument(help="Data set in the course layout.")]) -> None:
-    """Read every file of a data set once and list its faults. Exits with 1 if a video is unusable."""
+    """List the faults of a data set. Reads every file once; exits with 1 if a video is unusable."""
     from vidseg_utils.data.check import check_root
 
     report = check_root(root)
@@ -74,7 +74,7 @@ def data_import_clevrer(
     processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
     store: StoreOption = "png",
 ) -> None:
-    """Convert CLEVRER videos and annotations to the course layout, with rendered masks. Resumes."""
+    """Convert CLEVRER videos to the course layout. Masks are rendered from the annotations. Resumes."""
     from vidseg_utils.data.sources.clevrer import import_clevrer
 
     typer.echo(import_clevrer(videos, annotations, out, split_sizes=split_sizes, processes=processes, store=store))

@@ -1,10 +1,9 @@
-"""Simulated videos move as CLEVRER's annotations do: decay, bounces, spin, lateness; and those that break its rules do
-not pass."""
+"""Simulated videos move as CLEVRER's do: decay, bounces, spin, late objects. Those that break its rules are refused."""
 
 import numpy as np
 import pytest
 
-from vidseg_utils.classes import COLOURS, class_id
+from vidseg_utils.classes import COLOURS, class_attributes, class_id
 from vidseg_utils.simulator import physics
 from vidseg_utils.simulator.physics import BrokenRuleError, objects_in_view, simulate, simulate_video
 from vidseg_utils.simulator.scene import Scene
@@ -23,7 +22,7 @@ def _scene(ids, positions, velocities, yaws=None) -> Scene:
 
 
 def _shapes(trajectory):
-    return ["cube" if i <= 16 else "sphere" if i <= 32 else "cylinder" for i in trajectory.class_ids]
+    return [class_attributes(class_id)[0] for class_id in trajectory.class_ids.tolist()]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def official(real_sample):
     return [read_annotation(path) for path in sorted((real_sample.parent / "clevrer").glob("annotation_*.json"))]
 
 
-# ---- the whole ----
+# ---- complete videos -------------------------------------------------------------------------------------------------
 
 
 def test_motion_statistics_lie_where_clevrers_do(videos):
@@ -66,7 +65,7 @@ def test_motion_statistics_lie_where_clevrers_do(videos):
 
 
 @pytest.mark.real_data
-def test_the_same_measure_gives_the_known_figures_on_official_annotations(official):
+def test_the_statistics_give_the_known_figures_on_official_annotations(official):
     figures = motion_statistics(official)
     assert figures["units a frame over velocity"] == pytest.approx(0.028, abs=1e-4)
     assert figures["decay a frame, cubes and cylinders"] == pytest.approx(0.0072, abs=2e-4)
@@ -75,7 +74,7 @@ def test_the_same_measure_gives_the_known_figures_on_official_annotations(offici
     assert 2.72 <= figures["slowest start"] <= figures["fastest start"] <= 3.0
 
 
-def test_statistics_of_nothing_are_refused():
+def test_statistics_of_no_videos_are_refused():
     with pytest.raises(ValueError, match="at least one video"):
         motion_statistics([])
 
@@ -89,12 +88,12 @@ def test_a_video_made_alone_is_the_same_as_one_made_among_others(videos):
     assert not np.array_equal(simulate_video(12, 3).positions[0, 0], videos[3].positions[0, 0])
 
 
-def test_every_kept_simulation_keeps_the_rules(videos):
+def test_every_video_keeps_the_rules(videos):
     for video in videos:
         assert video.positions.shape == (128, len(video.class_ids), 3)
         pairs = [c.objects for c in video.collisions]
         assert 2 <= len(pairs) <= 3 and len(set(pairs)) == len(pairs)
-        assert abs(video.positions[..., 2] - 0.2).max() < 0.01  # nobody leaves the floor or sinks into it
+        assert abs(video.positions[..., 2] - 0.2).max() < 0.01  # no object leaves the ground or sinks into it
         assert not video.angular_velocities[0].any()
         for n, shape in enumerate(_shapes(video)):
             axis = {"cube": 2, "cylinder": 1}.get(shape)
@@ -109,8 +108,8 @@ def test_a_collision_is_recorded_in_the_frame_before_which_the_two_were_apart(vi
             gap = np.linalg.norm(video.positions[:, a] - video.positions[:, b], axis=-1)
             assert gap[: collision.frame + 1].min() > 0.38
             assert gap[collision.frame : collision.frame + 2].min() < 0.62
-            where = np.array(collision.location)
-            assert max(np.linalg.norm(where[:2] - video.positions[collision.frame, n, :2]) for n in (a, b)) < 0.45
+            x_and_y = np.array(collision.location)[:2]
+            assert max(np.linalg.norm(x_and_y - video.positions[collision.frame, n, :2]) for n in (a, b)) < 0.45
 
 
 def test_no_collision_adds_energy(videos):
@@ -118,8 +117,9 @@ def test_no_collision_adds_energy(videos):
         moving = (video.velocities**2).sum(axis=(1, 2)) / 2
         spinning = 0.0267 / 2 * (video.angular_velocities**2).sum(axis=(1, 2))
         energy = moving + spinning
-        lately = np.lib.stride_tricks.sliding_window_view(energy, 3).max(axis=1)  # a bounce may take parts of 2 frames
-        assert (energy[3:] - lately[:-1]).max() < 0.02
+        # A bounce may take parts of two frames, so each frame is compared with the three before it.
+        recent = np.lib.stride_tricks.sliding_window_view(energy, 3).max(axis=1)
+        assert (energy[3:] - recent[:-1]).max() < 0.02
 
 
 def test_a_trajectory_survives_its_annotation_file(videos, tmp_path):
@@ -130,13 +130,13 @@ def test_a_trajectory_survives_its_annotation_file(videos, tmp_path):
     assert [c.objects for c in again.collisions] == [c.objects for c in videos[0].collisions]
 
 
-# ---- single laws ----
+# ---- single laws of motion -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("restitution", [0.3, 0.5, 0.7, 0.9])
 def test_spheres_part_with_the_set_restitution_and_keep_momentum(restitution):
     world = PhysicsSettings(restitution=restitution, linear_drag=0, quadratic_drag=0)
-    for before in _two_blows():
+    for before in _two_collisions():
         video = simulate(before, world)
         assert [c.objects for c in video.collisions] == [(0, 1), (2, 3)]
         v = video.velocities[-1, :, 0]
@@ -145,24 +145,24 @@ def test_spheres_part_with_the_set_restitution_and_keep_momentum(restitution):
         assert (v[1::2] - v[::2]) / met == pytest.approx([restitution] * 2, abs=0.07)
 
 
-def _two_blows():
-    """Head-on, one pair after the other, far apart: one at rest; both on their way."""
+def _two_collisions():
+    """Scenes of two head-on collisions far apart: onto a sphere at rest, and of two moving spheres."""
     starts = [(-1, 0), (0, 0), (-1.5, 4), (0, 4)]
     for second in (0.0, -1.5):
         yield _scene(SPHERES, starts, [(2.8, 0), (second, 0)] * 2)
 
 
-def test_an_off_centre_blow_spins_a_cube_but_no_sphere():
+def test_an_off_centre_collision_spins_a_cube_but_no_sphere():
     ids = [CUBE, SPHERES[0], CYLINDER, SPHERES[1]]
     video = simulate(_scene(ids, [(0, 0), (-1, 0.1), (0, 4), (-1, 4.1)], [(0, 0), (2.9, 0)] * 2))
     spin = abs(video.angular_velocities[..., 2]).max(axis=0)
     assert spin[0] > 3 and (spin[1:] < 1).all()
 
 
-def test_another_world_moves_otherwise():
-    blows = next(_two_blows())
+def test_objects_go_less_far_with_more_drag():
+    collisions = next(_two_collisions())
     worlds = [PhysicsSettings(linear_drag=drag, quadratic_drag=drag / 3) for drag in (0.0, 0.1, 0.5)]
-    reached = [simulate(blows, world).positions[-1, 1, 0] for world in worlds]
+    reached = [simulate(collisions, world).positions[-1, 1, 0] for world in worlds]
     assert reached[0] > reached[1] + 0.3 > reached[2] + 0.9
 
 
@@ -171,7 +171,7 @@ def test_in_view_agrees_with_official_flags_to_a_frame_at_the_border(official):
     for video in official:
         ours = objects_in_view(_shapes(video), video.positions, video.rotations)
         assert (ours != video.in_view).mean() < 0.005
-        assert 0.2 < video.in_view.mean() < 0.99  # objects do come and go
+        assert 0.2 < video.in_view.mean() < 0.99  # objects enter and leave the picture
 
 
 # ---- broken rules ----
@@ -199,9 +199,9 @@ def test_a_pair_that_collides_again_is_refused():
 
 
 def test_an_object_that_tips_is_refused():
-    # on a floor this rough a gliding cube turns over its leading edge
-    blows = [(x, y) for y in (0, 4) for x in (-1, 0)]
-    movers = _scene([*SPHERES, CUBE], [*blows, (-4, -2)], [*[(2.8, 0), (0, 0)] * 2, (3.0, 0)])
+    # on ground this rough a gliding cube turns over its leading edge
+    spheres = [(x, y) for y in (0, 4) for x in (-1, 0)]
+    movers = _scene([*SPHERES, CUBE], [*spheres, (-4, -2)], [*[(2.8, 0), (0, 0)] * 2, (3.0, 0)])
     assert simulate(movers)
     with pytest.raises(BrokenRuleError, match="tips over"):
         simulate(movers, PhysicsSettings(sliding_friction=3.0))
@@ -218,18 +218,18 @@ def test_an_object_at_rest_in_the_air_is_refused():
         simulation.trajectory()
 
 
-def test_a_world_in_which_no_simulation_works_is_refused_in_words(monkeypatch):
-    def never(scene, settings):
+def test_settings_under_which_no_simulation_works_are_refused(monkeypatch):
+    def fail(scene, settings):
         raise BrokenRuleError("for the test")
 
-    monkeypatch.setattr(physics, "simulate", never)
+    monkeypatch.setattr(physics, "simulate", fail)
     monkeypatch.setattr(physics, "MAX_DRAWS", 2)
     with pytest.raises(ValueError, match="none of 2 simulations"):
         simulate_video(0, 0)
 
 
-def test_speeds_and_steps_belong_together(videos):
+def test_velocities_agree_with_the_steps_between_frames(videos):
     step = np.linalg.norm(np.diff(videos[0].positions, axis=0), axis=-1)
     speed = np.linalg.norm(videos[0].velocities, axis=-1)
-    quiet = [t for t in range(5, 126) if all(abs(t - c.frame) > 2 for c in videos[0].collisions)]
-    assert step[quiet] == pytest.approx(0.028 * (speed[:-1] + speed[1:])[quiet] / 2, abs=2e-3)
+    undisturbed = [t for t in range(5, 126) if all(abs(t - c.frame) > 2 for c in videos[0].collisions)]
+    assert step[undisturbed] == pytest.approx(0.028 * (speed[:-1] + speed[1:])[undisturbed] / 2, abs=2e-3)

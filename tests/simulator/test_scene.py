@@ -1,4 +1,4 @@
-"""Scenes start as CLEVRER's do: classes all different, movers with its speeds and aims, and nobody overlapping."""
+"""Scenes start as CLEVRER's do: all classes different, movers with its speeds and aims, and no overlaps."""
 
 import math
 
@@ -23,7 +23,7 @@ def test_every_number_of_objects_occurs_and_no_class_twice(scenes):
     for s in scenes:
         assert len(set(s.class_ids.tolist())) == len(s.class_ids)
         assert s.class_ids.dtype == np.uint8 and 1 <= s.class_ids.min() <= s.class_ids.max() <= 48
-    assert len({i for s in scenes for i in s.class_ids.tolist()}) > 40  # the classes are all in use
+    assert len({i for s in scenes for i in s.class_ids.tolist()}) > 40  # nearly all classes occur
 
 
 def test_movers_start_with_clevrers_speeds_near_the_origin_or_far_away(scenes):
@@ -37,7 +37,7 @@ def test_movers_start_with_clevrers_speeds_near_the_origin_or_far_away(scenes):
     assert all(s.velocities.any() for s in scenes)
 
 
-def test_nobody_overlaps_at_the_start_and_who_rests_is_in_the_picture(scenes):
+def test_no_objects_overlap_at_the_start_and_those_at_rest_are_in_the_picture(scenes):
     for s in scenes:
         gaps = np.linalg.norm(s.positions[:, None] - s.positions[None], axis=-1) + 9 * np.eye(len(s.positions))
         assert gaps.min() > 2 * math.sqrt(2) * OBJECT_RADIUS
@@ -60,7 +60,7 @@ def test_friction_alone_slows_as_the_formula_says():
     expected = 2.8 * seconds - slowing * seconds**2 / 2
     curve = glide_curve("cube", world)
     assert curve.distance(2.8, frames) == pytest.approx(expected, abs=1e-4)
-    assert curve.distance(2.8, 1e4) == pytest.approx(2.8**2 / (2 * slowing), abs=1e-3)  # it has stopped
+    assert curve.distance(2.8, 1e4) == pytest.approx(2.8**2 / (2 * slowing), abs=1e-3)  # at rest
 
 
 def test_without_friction_and_drag_nothing_slows():
@@ -73,7 +73,7 @@ def test_a_sphere_glides_further_than_a_cube():
     assert glide_curve("sphere", world).distance(2.8, 126.0) > glide_curve("cube", world).distance(2.8, 126.0) + 1
 
 
-def test_a_world_in_which_no_plan_works_is_refused_in_words(monkeypatch):
+def test_settings_under_which_no_plan_works_are_refused(monkeypatch):
     monkeypatch.setattr(scene, "MAX_DRAWS", 3)
     with pytest.raises(ValueError, match="none of 3 scenes keeps CLEVRER's rules"):
         sample_scene(np.random.default_rng(0), PhysicsSettings(quadratic_drag=1000.0))

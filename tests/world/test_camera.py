@@ -1,4 +1,4 @@
-"""The camera: CLEVRER's own, the same place in every picture size, and the way back from pixel to floor."""
+"""The camera is CLEVRER's own, shows the same in every picture size, and can be inverted on horizontal planes."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_y_goes_right_x_comes_nearer_and_z_goes_up():
     assert project(np.array([0, 0, 1.0]))[1] < origin[1]
 
 
-def test_a_picture_of_half_the_size_shows_everything_at_half_the_place():
+def test_a_picture_of_half_the_size_has_half_the_pixel_coordinates():
     points = np.random.default_rng(0).uniform(-1, 1, (20, 3))
     small, large = project(points, height=160, width=240), project(points, height=320, width=480)
     np.testing.assert_allclose(small[:, :2] * 2, large[:, :2])
@@ -34,8 +34,8 @@ def test_a_picture_of_half_the_size_shows_everything_at_half_the_place():
 
 
 @pytest.mark.parametrize("z", [0.0, 0.2])
-def test_unproject_is_the_way_back(z):
-    places = np.random.default_rng(1).uniform(-1.5, 1.5, (20, 2))
-    points = np.concatenate([places, np.full((20, 1), z)], axis=1)
+def test_unproject_is_the_inverse_of_project(z):
+    ground_positions = np.random.default_rng(1).uniform(-1.5, 1.5, (20, 2))
+    points = np.concatenate([ground_positions, np.full((20, 1), z)], axis=1)
     back = unproject(project(points, height=80, width=120)[:, :2], z=z, height=80, width=120)
-    np.testing.assert_allclose(back, places, atol=1e-9)
+    np.testing.assert_allclose(back, ground_positions, atol=1e-9)

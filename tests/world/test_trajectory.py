@@ -1,4 +1,4 @@
-"""CLEVRER's annotations: written and read back alike; each kind of damage is one error that names the file."""
+"""CLEVRER's annotations are read back as they were written; each kind of damage is one error that names the file."""
 
 import json
 
@@ -12,11 +12,11 @@ from vidseg_utils.world.trajectory import Collision, Trajectory, read_annotation
 @pytest.fixture
 def path(tmp_path):
     generator = np.random.default_rng(0)
-    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    rotation = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     trajectory = Trajectory(
         class_ids=np.array([3, 30], dtype=np.uint8),
         positions=generator.normal(size=(4, 2, 3)).round(4),
-        rotations=np.broadcast_to(turn, (4, 2, 3, 3)),
+        rotations=np.broadcast_to(rotation, (4, 2, 3, 3)),
         velocities=generator.normal(size=(4, 2, 3)).round(4),
         angular_velocities=np.zeros((4, 2, 3)),
         in_view=np.array([[True, False]] * 4),
@@ -26,7 +26,7 @@ def path(tmp_path):
     return tmp_path / "annotation.json"
 
 
-def test_what_is_written_is_read_back(path):
+def test_an_annotation_is_read_back_as_it_was_written(path):
     trajectory = read_annotation(path)
     assert trajectory.class_ids.tolist() == [3, 30]
     np.testing.assert_allclose(trajectory.rotations[0, 0] @ [1, 0, 0], [0, 1, 0], atol=1e-4)
@@ -36,7 +36,7 @@ def test_what_is_written_is_read_back(path):
     assert trajectory.select_frames((0, 3)).positions.shape == (2, 2, 3)
 
 
-def test_objects_are_told_apart_by_their_number_not_their_place(path):
+def test_objects_are_identified_by_object_id_and_not_by_order(path):
     value = json.loads(path.read_text())
     for frame in value["motion_trajectory"]:
         frame["objects"].reverse()
@@ -45,18 +45,19 @@ def test_objects_are_told_apart_by_their_number_not_their_place(path):
     np.testing.assert_array_equal(read_annotation(path).positions, before.positions)
 
 
-def test_an_object_on_its_side_keeps_its_turn(tmp_path):
-    turns = Rotation.from_euler("xyz", [[0.3, np.pi / 2, 1.0], [np.pi / 2, 0, 0], [1.0, -np.pi / 2, 0.2]]).as_matrix()
+def test_an_object_on_its_side_keeps_its_rotation(tmp_path):
+    eulers = [[0.3, np.pi / 2, 1.0], [np.pi / 2, 0, 0], [1.0, -np.pi / 2, 0.2]]
+    rotations = Rotation.from_euler("xyz", eulers).as_matrix()
     trajectory = Trajectory(
         np.array([1, 20, 40], dtype=np.uint8),
-        *(np.zeros((1, 3, 3)), turns[None], np.zeros((1, 3, 3)), np.zeros((1, 3, 3))),
+        *(np.zeros((1, 3, 3)), rotations[None], np.zeros((1, 3, 3)), np.zeros((1, 3, 3))),
         in_view=np.ones((1, 3), dtype=bool),
     )
     write_annotation(tmp_path / "annotation.json", trajectory, number=0)
-    np.testing.assert_allclose(read_annotation(tmp_path / "annotation.json").rotations[0], turns, atol=2e-4)
+    np.testing.assert_allclose(read_annotation(tmp_path / "annotation.json").rotations[0], rotations, atol=2e-4)
 
 
-def test_frames_that_are_not_there_are_refused(path):
+def test_frames_that_do_not_exist_are_refused(path):
     with pytest.raises(ValueError, match="has 4 frames; frame 126"):
         read_annotation(path).select_frames((0, 126))
 
@@ -74,14 +75,14 @@ def test_real_annotations_survive_being_written(real_sample, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe", b'{"a": ' * 100_000, b"null", b"{}"])
-def test_a_file_that_is_no_annotation_is_one_error_that_names_it(tmp_path, content):
+def test_any_other_file_is_one_error_that_names_it(tmp_path, content):
     (tmp_path / "annotation.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"annotation\.json"):
         read_annotation(tmp_path / "annotation.json")
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "message"),
+    ("keys", "value", "message"),
     [
         (("object_property", 0, "color"), "pink", "unknown colour 'pink'"),
         (("object_property", 0, "object_id"), 1, "same object_id"),
@@ -101,12 +102,12 @@ def test_a_file_that_is_no_annotation_is_one_error_that_names_it(tmp_path, conte
         (("collision", 0), {}, "missing 'frame_id'"),
     ],
 )
-def test_damage_is_one_error_that_names_the_file(path, place, value, message):
+def test_damage_is_one_error_that_names_the_file(path, keys, value, message):
     damaged = json.loads(path.read_text())
     inner = damaged
-    for key in place[:-1]:
+    for key in keys[:-1]:
         inner = inner[key]
-    inner[place[-1]] = value
+    inner[keys[-1]] = value
     path.write_text(json.dumps(damaged))
     with pytest.raises(ValueError, match=r"annotation\.json is not a CLEVRER annotation") as error:
         read_annotation(path)

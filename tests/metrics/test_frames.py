@@ -31,7 +31,7 @@ def test_an_error_worked_by_hand_and_by_horizon():
     assert math.isnan(result["mse_moving"][0])  # nothing moves
 
 
-def test_moving_pixels_are_scored_apart():
+def test_moving_pixels_are_also_scored_separately():
     target = torch.zeros(1, 1, 3, 16, 16)
     target[..., :8, :8] = 1.0  # an object that was not in the last past frame
     result = score(torch.zeros_like(target), target, torch.zeros(1, 3, 16, 16))
@@ -50,7 +50,7 @@ def test_streaming_equals_whole():
         assert streamed.result()[key] == pytest.approx(values, rel=1e-5, nan_ok=True)
 
 
-def test_wrong_shapes_and_empty_scores_are_refused():
+def test_wrong_shapes_and_empty_scores_are_refused(unchecked_shapes):
     with pytest.raises(ValueError, match="differ in shape"):
         FrameScore().update(torch.zeros(1, 2, 3, 8, 8), torch.zeros(1, 1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
     with pytest.raises(ValueError, match="no frames"):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torchmetrics.functional import jaccard_index
 
-from vidseg_utils.metrics.masks import (
+from vidseg_utils.metrics import (
+    OBJECT_KINDS,
     MaskScore,
     confusion_matrix,
     iou_per_class,
@@ -80,26 +81,26 @@ def test_objects_are_sorted_into_still_moving_and_late():
     assert sorted(object_kinds(clip)) == [("late", 3), ("moving", 2), ("still", 1)]
 
 
-def test_recall_is_told_apart_by_kind():
+def test_recall_is_reported_by_kind_of_object():
     masks = clip_with_a_still_a_moving_and_a_late_object()
     copy_last, oracle = reference_masks(masks)
     score = MaskScore()
     score.update(copy_last, masks)
-    assert {k: score.result()[f"recall_{k}"] for k in ("still", "moving", "late")} == {
+    assert {kind: score.result()[f"recall_{kind}"] for kind in OBJECT_KINDS} == {
         "still": 1.0,
         "moving": 0.0,
         "late": 0.0,
     }
     score = MaskScore()
     score.update(oracle, masks)
-    assert {k: score.result()[f"recall_{k}"] for k in ("still", "moving", "late")} == {
+    assert {kind: score.result()[f"recall_{kind}"] for kind in OBJECT_KINDS} == {
         "still": 1.0,
         "moving": 1.0,
         "late": 0.0,
     }
 
 
-def test_wrong_shapes_and_class_ids_are_refused():
+def test_wrong_shapes_and_class_ids_are_refused(unchecked_shapes):
     with pytest.raises(ValueError, match="differ in shape"):
         jaccard(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
     with pytest.raises(ValueError, match="prediction holds class id 49"):

@@ -33,25 +33,25 @@ def test_a_sequence_worked_by_hand():
     assert result["pixel_accuracy"] == pytest.approx(5 / 8)
 
 
-def test_each_place_of_the_sequence_has_a_score_of_its_own():
-    first, second = scored((ANSWER, TRUTH, STILL)).miou_by_place()
+def test_each_frame_of_the_sequence_has_its_own_score():
+    first, second = scored((ANSWER, TRUTH, STILL)).miou_by_frame()
     assert first == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert second == pytest.approx((1 / 3 + 0 + 1) / 3)
 
 
-def test_a_perfect_steady_answer():
+def test_a_perfect_and_steady_answer():
     masks = TRUTH[:, :1].expand(1, 3, 1, 4)
     result = scored((masks, masks, torch.ones(1, 2, 1, 4, dtype=torch.bool))).result()
     assert result == {"miou": 1.0, "mean_accuracy": 1.0, "pixel_accuracy": 1.0, "flip_rate": 0.0}
 
 
-def test_unlabelled_frames_count_for_flips_alone():
+def test_unlabelled_frames_count_only_for_flips():
     sparse = TRUTH.clone()
     sparse[:, 0] = 255
     score = scored((ANSWER, sparse, STILL))
     assert score.result()["pixel_accuracy"] == pytest.approx(2 / 4)
     assert score.result()["flip_rate"] == pytest.approx(2 / 3)
-    assert score.miou_by_place()[0] != score.miou_by_place()[0]  # NaN: never labelled
+    assert score.miou_by_frame()[0] != score.miou_by_frame()[0]  # NaN: never labelled
 
 
 def test_batches_add_up():
@@ -60,10 +60,10 @@ def test_batches_add_up():
     )
     whole, parts = scored(both), scored((ANSWER, TRUTH, STILL), (TRUTH, ANSWER, ~STILL))
     assert whole.result() == parts.result()
-    assert whole.miou_by_place() == parts.miou_by_place()
+    assert whole.miou_by_frame() == parts.miou_by_frame()
 
 
-def test_what_does_not_fit_is_refused():
+def test_sequences_that_do_not_fit_are_refused(unchecked_shapes):
     with pytest.raises(ValueError, match="don't fit"):
         scored((ANSWER, TRUTH, STILL[..., :3]))
     with pytest.raises(ValueError, match="sequences of 1 frames after sequences of 2"):

@@ -8,7 +8,7 @@ import torch
 from vidseg_utils.evaluation.leaderboard import PUBLISHED_RECURRENT
 from vidseg_utils.models import build_model, parameter_count
 from vidseg_utils.models.recurrent_cells import STATE_LIMIT, Cell, GRUCell, RNNCell
-from vidseg_utils.models.recurrent_unet import BLOCKS, CELLS, SIZES
+from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS, RECURRENT_CELLS, RECURRENT_SIZES
 
 
 def small(block="vanilla", cell="gru", **settings):
@@ -24,16 +24,18 @@ def test_parameter_count_is_the_published_one(kind, published):
     assert parameter_count(model) == published.parameters
 
 
-@pytest.mark.parametrize(("block", "cell", "size"), [*itertools.product(BLOCKS, CELLS, SIZES)])
+@pytest.mark.parametrize(
+    ("block", "cell", "size"), [*itertools.product(RECURRENT_BLOCKS, RECURRENT_CELLS, RECURRENT_SIZES)]
+)
 def test_all_27_combinations_segment_every_frame(block, cell, size):
     with torch.device("meta"):
         model = build_model("recurrent_unet", block=block, size=size, cell=cell)
         logits, state = model(torch.rand(2, 3, 3, 33, 64))
     assert logits.shape == (2, 3, 20, 33, 64)
-    assert [level_state.shape[1] for level_state in state] == (list(SIZES[size]) if cell != "none" else [])
+    assert [level_state.shape[1] for level_state in state] == (list(RECURRENT_SIZES[size]) if cell != "none" else [])
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", RECURRENT_BLOCKS)
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (37, 50)])
 def test_logits_are_as_large_as_the_frames(block, size):
     logits, _ = small(block)(torch.rand(1, 2, 3, *size))
@@ -42,7 +44,7 @@ def test_logits_are_as_large_as_the_frames(block, size):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru"])
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", RECURRENT_BLOCKS)
 def test_a_video_in_pieces_or_frame_by_frame_is_the_video_at_once(block, cell):
     model = small(block, cell)
     frames = torch.rand(2, 5, 3, 18, 22)

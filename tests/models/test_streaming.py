@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from vidseg_utils.models import build_model
-from vidseg_utils.models.recurrent_unet import BLOCKS
+from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS
 from vidseg_utils.models.streaming import prepare_for_streaming
 
 
 @pytest.mark.parametrize("cell", ["none", "gru"])
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", RECURRENT_BLOCKS)
 def test_a_stream_is_segmented_as_before(block, cell):
     torch.manual_seed(0)
     model = build_model("recurrent_unet", block=block, cell=cell, n_classes=5)

@@ -13,7 +13,7 @@ from vidseg_utils.paths import read_json
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.recurrent_unet.recipe import RecurrentUNetRecipe
 from vidseg_utils.systems.recurrent_unet.system import ClipSegmenter, RecurrentCopyLast
-from vidseg_utils.training.losses import CrossEntropy, temporal_consistency
+from vidseg_utils.training.losses import CrossEntropyLoss, temporal_consistency
 from vidseg_utils.training.weights import load_model
 
 
@@ -54,7 +54,7 @@ def test_the_loss_is_that_of_the_labelled_frames():
     batch, model = batch_and_model()
     logits, _ = model(to_float(batch["frames"]))
     labelled, masks = torch.stack([logits[0, 2], logits[1, 0]]), torch.tensor([1, 2])[:, None, None].expand(2, 16, 24)
-    torch.testing.assert_close(step_of()(model, batch), CrossEntropy()(labelled, masks))
+    torch.testing.assert_close(step_of()(model, batch), CrossEntropyLoss()(labelled, masks))
 
 
 def test_a_label_teaches_the_frames_before_it_through_memory():
@@ -91,8 +91,8 @@ def test_mixup_shares_picture_and_loss_alike():
     torch.testing.assert_close(seen[0], share * frames + (1 - share) * frames.flip(0))
     logits, _ = model(seen[0])
     first, second = (torch.full((1, 16, 24), class_id) for class_id in (1, 2))
-    own = CrossEntropy()(torch.stack([logits[0, 2], logits[1, 0]]), torch.cat([first, second]))
-    partners = CrossEntropy()(torch.stack([logits[0, 0], logits[1, 2]]), torch.cat([second, first]))
+    own = CrossEntropyLoss()(torch.stack([logits[0, 2], logits[1, 0]]), torch.cat([first, second]))
+    partners = CrossEntropyLoss()(torch.stack([logits[0, 0], logits[1, 2]]), torch.cat([second, first]))
     torch.testing.assert_close(loss, share * own + (1 - share) * partners)
 
 

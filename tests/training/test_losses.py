@@ -1,4 +1,4 @@
-"""Proves the losses: a good answer costs less than a bad one, cases worked by hand, ignored pixels, weights."""
+"""Losses: a good prediction costs less than a bad one, cases worked by hand, ignored pixels, weights."""
 
 import math
 
@@ -11,25 +11,25 @@ MASK_LOSSES = ["cross_entropy", "dice", "jaccard"]
 LN3 = math.log(3)
 
 
-def logits_for(mask, n_classes, sure=20.0):
+def logits_for(mask, n_classes, certainty=20.0):
     """(…, H, W) -> (…, K, H, W) logits that are nearly certain of `mask`."""
-    return sure * torch.nn.functional.one_hot(mask.long(), n_classes).movedim(-1, -3).float()
+    return certainty * torch.nn.functional.one_hot(mask.long(), n_classes).movedim(-1, -3).float()
 
 
 @pytest.mark.parametrize("name", MASK_LOSSES)
 @pytest.mark.parametrize("shape", [(2, 6, 8), (2, 3, 6, 8)], ids=["images", "videos"])
-def test_the_truth_costs_nothing_and_less_than_a_guess_than_a_mistake(name, shape):
+def test_the_truth_costs_nothing_a_guess_more_and_a_mistake_most(name, shape):
     mask = torch.randint(0, 4, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     loss = build_loss(name)
     good = loss(logits_for(mask, 4), mask)
-    unsure = loss(logits_for(mask, 4, sure=0.0), mask)
+    uncertain = loss(logits_for(mask, 4, certainty=0.0), mask)
     bad = loss(logits_for((mask + 1) % 4, 4), mask)
-    assert good < 1e-4 < unsure < bad
+    assert good < 1e-4 < uncertain < bad
 
 
 @pytest.mark.parametrize("name", MASK_LOSSES)
-@pytest.mark.parametrize("ignored", [255, 49, 200], ids=["ignore", "no class", "no class either"])
-def test_pixels_that_are_no_class_do_not_count(name, ignored):
+@pytest.mark.parametrize("ignored", [255, 49, 200], ids=["ignore", "not a class", "not a class either"])
+def test_pixels_without_a_class_are_ignored(name, ignored):
     mask = torch.tensor([[[0, 1], [1, 0]]])
     logits = torch.randn(1, 49, 2, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
     marked = mask.clone()
@@ -56,11 +56,11 @@ def test_cross_entropy_is_weighted_by_class_and_divided_by_the_sum_of_weights():
     target = torch.tensor([[[0, 1]]])
     weighted = build_loss("cross_entropy", class_weights=[0.6, 1.0])(logits, target)
     assert weighted.item() == pytest.approx((0.6 * math.log(4) + 1.0 * math.log(2)) / 1.6)
-    of_torch = torch.nn.functional.cross_entropy(logits, target, weight=torch.tensor([0.6, 1.0]))
-    assert weighted.item() == pytest.approx(of_torch.item())
+    expected = torch.nn.functional.cross_entropy(logits, target, weight=torch.tensor([0.6, 1.0]))
+    assert weighted.item() == pytest.approx(expected.item())
 
 
-def test_the_last_frame_counts_as_often_as_told_and_weights_are_normalised():
+def test_the_last_frame_has_its_weight_and_weights_are_normalised():
     logits = torch.zeros(1, 3, 2, 1, 1)
     logits[0, 2, 0] = LN3  # only the last frame is unequal: 3 to 1 for class 0
     target = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
@@ -86,7 +86,7 @@ def test_dice_and_jaccard_by_hand():
     assert build_loss("jaccard")(logits, target).item() == pytest.approx(1 - (1.25 / 2.25 + 0.75 / 1.75) / 2)
 
 
-def test_classes_that_the_target_does_not_hold_are_left_out_of_the_mean():
+def test_classes_absent_from_the_target_are_left_out_of_the_mean():
     mask = torch.tensor([[[0, 1]]])
     for name in ("dice", "jaccard"):
         few, many = build_loss(name)(logits_for(mask, 2), mask), build_loss(name)(logits_for(mask, 49), mask)
@@ -104,7 +104,7 @@ def test_mean_squared_error_by_hand_and_with_a_weight():
 @pytest.mark.parametrize("name", MASK_LOSSES)
 def test_logits_in_half_precision_give_a_loss_in_single(name):
     mask = torch.randint(0, 4, (2, 6, 8))
-    assert build_loss(name)(logits_for(mask, 4, sure=1).bfloat16(), mask).dtype == torch.float32
+    assert build_loss(name)(logits_for(mask, 4, certainty=1).bfloat16(), mask).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

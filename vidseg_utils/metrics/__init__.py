@@ -2,24 +2,30 @@
 
 from vidseg_utils.metrics.frames import FrameScore
 from vidseg_utils.metrics.masks import (
+    OBJECT_KINDS,
     MaskScore,
     confusion_matrix,
     iou_per_class,
     jaccard,
-    jaccard_of,
+    jaccard_from_confusion,
+    mean_accuracy,
     object_kinds,
+    pixel_accuracy,
     reference_masks,
 )
 from vidseg_utils.metrics.sequences import SequenceScore
 
 __all__ = [
+    "OBJECT_KINDS",
     "FrameScore",
     "MaskScore",
     "SequenceScore",
     "confusion_matrix",
     "iou_per_class",
     "jaccard",
-    "jaccard_of",
+    "jaccard_from_confusion",
+    "mean_accuracy",
     "object_kinds",
+    "pixel_accuracy",
     "reference_masks",
 ]

@@ -1,28 +1,33 @@
-"""Scores of masks: the Jaccard index of a whole split, and how often moving, still and late objects are found.
+"""Scores of masks: the Jaccard index of a whole split, and the recall of moving, still and late objects.
 
-Everything is accumulated as counts over the split and divided once at the end: a mean of per-batch scores is another,
-wrong number.
+Counts are accumulated over the split and divided once at the end. A mean of per-batch scores is a different number.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
+import numpy as np
 import torch
+from jaxtyping import Float64, Int64, Integer, Shaped
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
+from vidseg_utils.task import PAST_FRAMES
 
-KINDS = ("still", "moving", "late")  # an object of frame 21, held against where it was in frames 0..10
-STILL_IOU = 0.8  # an object whose mask in frames 10 and 21 overlaps at least so much has not moved
+OBJECT_KINDS = ("still", "moving", "late")  # of an object in frame 21, compared with frames 0..10
+STILL_IOU = 0.8  # an object is still if its masks in frames 10 and 21 have at least this IoU
 
 
 def confusion_matrix(
-    prediction: Tensor, target: Tensor, n_classes: int = N_CLASSES, ignore_index: int = IGNORE_INDEX
-) -> Tensor:
-    """Counts of pixels, (K, K) int64: row = true class, column = predicted class.
+    prediction: Shaped[Tensor, "*N H W"] | Shaped[np.ndarray, "*N H W"],
+    target: Shaped[Tensor, "*N H W"] | Shaped[np.ndarray, "*N H W"],
+    n_classes: int = N_CLASSES,
+    ignore_index: int = IGNORE_INDEX,
+) -> Int64[Tensor, "{n_classes} {n_classes}"]:
+    """Counts of pixels: row = true class, column = predicted class.
 
-    prediction, target: (..., H, W) class ids of one shape; target pixels equal to `ignore_index` are left out.
-    Raises ValueError for differing shapes or class ids outside 0..K-1.
+    prediction, target: class ids; pixels whose target is `ignore_index` are left out
+    Raises ValueError for different shapes or class ids outside 0..n_classes - 1.
     """
     prediction, target = torch.as_tensor(prediction).long(), torch.as_tensor(target).long()
     if prediction.shape != target.shape:
@@ -37,47 +42,54 @@ def confusion_matrix(
     ).long()
 
 
-def iou_per_class(confusion: Tensor) -> Tensor:
-    """(K, K) counts -> (K,) float64 IoU in [0, 1]; NaN for a class that is in neither prediction nor truth."""
+def iou_per_class(confusion: Int64[Tensor, "K K"]) -> Float64[Tensor, " K"]:
+    """IoU in [0, 1] from counts; NaN for a class that is in neither prediction nor truth."""
     counts = confusion.double()
     hits = counts.diagonal()
     return hits / (counts.sum(0) + counts.sum(1) - hits)
 
 
-def jaccard_of(confusion: Tensor) -> float:
+def jaccard_from_confusion(confusion: Int64[Tensor, "K K"]) -> float:
     """Macro Jaccard index in [0, 1] of accumulated counts; absent classes are left out of the mean."""
     return float(iou_per_class(confusion).nanmean())
 
 
-def mean_accuracy(confusion: Tensor) -> float:
-    """Mean over the classes of the share of a class's true pixels that were found, in [0, 1]; absent ones left out."""
+def mean_accuracy(confusion: Int64[Tensor, "K K"]) -> float:
+    """Mean recall of the classes in [0, 1]; classes without a true pixel are left out."""
     counts = confusion.double()
     return float((counts.diagonal() / counts.sum(1)).nanmean())
 
 
-def pixel_accuracy(confusion: Tensor) -> float:
+def pixel_accuracy(confusion: Int64[Tensor, "K K"]) -> float:
     """Share of all pixels that are right, in [0, 1]: what the recurrent U-Net's published table calls mAcc."""
     return float(confusion.diagonal().sum() / confusion.sum())
 
 
-def jaccard(prediction: Tensor, target: Tensor, n_classes: int = N_CLASSES, ignore_index: int = IGNORE_INDEX) -> float:
-    """The course's score: macro Jaccard index in [0, 1] of a whole split (torchmetrics' definition), from one matrix.
+def jaccard(
+    prediction: Shaped[Tensor, "N H W"] | Shaped[np.ndarray, "N H W"],
+    target: Shaped[Tensor, "N H W"] | Shaped[np.ndarray, "N H W"],
+    n_classes: int = N_CLASSES,
+    ignore_index: int = IGNORE_INDEX,
+) -> float:
+    """The course's score: the macro Jaccard index in [0, 1] of a whole split, as torchmetrics defines it.
 
-    prediction, target: (N, H, W) class ids. A class that is in neither is left out of the mean.
+    It is computed from one confusion matrix. A class that is in neither prediction nor target is left out of the mean.
     """
-    return jaccard_of(confusion_matrix(prediction, target, n_classes, ignore_index))
+    return jaccard_from_confusion(confusion_matrix(prediction, target, n_classes, ignore_index))
 
 
-def reference_masks(masks: Tensor, *, past_frames: int = 11) -> tuple[Tensor, Tensor]:
+def reference_masks(
+    masks: Integer[Tensor, "B T H W"], *, past_frames: int = PAST_FRAMES
+) -> tuple[Integer[Tensor, "B H W"], Integer[Tensor, "B H W"]]:
     """The two reference forecasts of a clip's last frame, made from its true masks: copy-last and oracle.
 
-    masks: (B, T, H, W). Returns two masks (B, H, W). Copy-last, the baseline, is the true mask of the last past frame.
-    Oracle, the upper bound, is the true mask of the last frame without the objects that no past frame shows.
+    Copy-last, the baseline, is the true mask of the last past frame. Oracle, the upper bound, is the true mask of the
+    last frame without the objects that no past frame shows.
     """
-    known = torch.zeros(len(masks), 256, dtype=torch.bool, device=masks.device)
-    known.scatter_(1, masks[:, :past_frames].flatten(1).long(), True)
+    shown = torch.zeros(len(masks), 256, dtype=torch.bool, device=masks.device)  # by value of a uint8 mask
+    shown.scatter_(1, masks[:, :past_frames].flatten(1).long(), True)
     target = masks[:, -1]
-    seen = known.gather(1, target.flatten(1).long()).reshape(target.shape)
+    seen = shown.gather(1, target.flatten(1).long()).reshape(target.shape)
     return masks[:, past_frames - 1], torch.where(seen, target, torch.full_like(target, BACKGROUND))
 
 
@@ -87,11 +99,17 @@ class MaskScore:
     def __init__(self, n_classes: int = N_CLASSES):
         self.n_classes = n_classes
         self.confusion = torch.zeros(n_classes, n_classes, dtype=torch.int64)
-        self.found = dict.fromkeys(KINDS, 0)  # pixels of such objects that were predicted rightly
-        self.pixels = dict.fromkeys(KINDS, 0)  # pixels of such objects
+        self.found: dict[str, int] = dict.fromkeys(OBJECT_KINDS, 0)  # correctly predicted pixels of such objects
+        self.pixels: dict[str, int] = dict.fromkeys(OBJECT_KINDS, 0)  # all pixels of such objects
 
-    def update(self, prediction: Tensor, masks: Tensor, *, past_frames: int = 11) -> None:
-        """prediction: (B, H, W) for the last frame; masks: (B, T, H, W), the truth of the whole clip."""
+    def update(
+        self,
+        prediction: Integer[Tensor, "B H W"],
+        masks: Integer[Tensor, "B T H W"],
+        *,
+        past_frames: int = PAST_FRAMES,
+    ) -> None:
+        """Add B clips. prediction: class ids of the last frame; masks: the truth of the whole clip."""
         prediction, masks = prediction.cpu(), masks.cpu()
         target = masks[:, -1]
         self.confusion += confusion_matrix(prediction, target, self.n_classes)
@@ -102,7 +120,7 @@ class MaskScore:
                 self.found[kind] += int((prediction[clip][area] == class_id).sum())
 
     def result(self) -> dict[str, float]:
-        """`jaccard` (49 classes), `objects_miou` (without background), `recall_still`, `_moving`, `_late`: [0, 1].
+        """`jaccard` (all classes), `objects_miou` (without background), `recall_still`, `_moving`, `_late`: [0, 1].
 
         A recall is missing where the split has no such object.
         """
@@ -110,26 +128,26 @@ class MaskScore:
         scores = {"jaccard": float(iou.nanmean())}
         if not iou[1:].isnan().all():
             scores["objects_miou"] = float(iou[1:].nanmean())
-        for kind in KINDS:
+        for kind in OBJECT_KINDS:
             if self.pixels[kind]:
                 scores[f"recall_{kind}"] = self.found[kind] / self.pixels[kind]
         return scores
 
 
-def object_kinds(masks: Tensor, *, past_frames: int = 11) -> Iterable[tuple[str, int]]:
-    """(kind, class id) of every object in the last frame of one clip's true masks (T, H, W).
+def object_kinds(masks: Integer[Tensor, "T H W"], *, past_frames: int = PAST_FRAMES) -> Iterator[tuple[str, int]]:
+    """(kind, class id) of every object in the last frame of one clip's true masks; kinds see OBJECT_KINDS.
 
-    `late`: in no past frame; `still`: its masks in the last past and the last frame overlap by STILL_IOU;
+    `late`: in no past frame; `still`: its masks in the last past and the last frame have an IoU of at least STILL_IOU;
     else `moving`.
     """
     past, last_past, target = masks[:past_frames], masks[past_frames - 1], masks[-1]
-    known = set(past.unique().tolist())
+    seen_ids = set(past.unique().tolist())
     for class_id in target.unique().tolist():
         if class_id in (BACKGROUND, IGNORE_INDEX):
             continue
-        if class_id not in known:
+        if class_id not in seen_ids:
             yield "late", class_id
             continue
         before, after = last_past == class_id, target == class_id
-        overlap = int((before & after).sum()) / int((before | after).sum())
-        yield ("still" if overlap >= STILL_IOU else "moving"), class_id
+        iou = int((before & after).sum()) / int((before | after).sum())
+        yield ("still" if iou >= STILL_IOU else "moving"), class_id

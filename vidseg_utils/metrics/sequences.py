@@ -1,24 +1,32 @@
-"""Scores of segmented videos: how right, how right at which place of the sequence, and how steady."""
+"""Scores of segmented videos: accuracy over the sequence, accuracy at each of its frames, and steadiness."""
 
 import torch
+from jaxtyping import Bool, Integer
 from torch import Tensor
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.metrics.masks import confusion_matrix, jaccard_of, mean_accuracy, pixel_accuracy
+from vidseg_utils.metrics.masks import confusion_matrix, jaccard_from_confusion, mean_accuracy, pixel_accuracy
 
 
 class SequenceScore:
-    """Accumulates one confusion matrix a place in the sequence, and flips; `result()` divides once at the end."""
+    """Accumulates one confusion matrix for each frame of the sequence, and label flips; `result()` divides once."""
 
     def __init__(self, n_classes: int = N_CLASSES):
         self.n_classes = n_classes
         self.confusion = torch.zeros(0, n_classes, n_classes, dtype=torch.int64)  # (T, K, K), row = truth
-        self.still = self.flipped = 0  # pairs of a pixel and the same in the next frame
+        self.still_pairs = self.flipped_pairs = 0  # of a pixel and the same pixel in the next frame
 
-    def update(self, prediction: Tensor, masks: Tensor, still: Tensor) -> None:
-        """prediction, masks: (B, T, H, W) class ids, 255 = no label; still: (B, T-1, H, W) bool, see `still_pixels`.
+    def update(
+        self,
+        prediction: Integer[Tensor, "B T H W"],
+        masks: Integer[Tensor, "B T H W"],
+        still: Bool[Tensor, "B T-1 H W"],
+    ) -> None:
+        """Add B sequences of class ids.
 
-        Raises ValueError for shapes that don't fit.
+        masks: the truth, 255 = no label
+        still: where the picture does not change from one frame to the next, see `training.still_pixels`
+        Raises ValueError for shapes that do not fit.
         """
         prediction, masks, still = prediction.cpu(), masks.cpu(), still.cpu()
         if prediction.shape != masks.shape or still.shape != masks[:, 1:].shape:
@@ -28,26 +36,26 @@ class SequenceScore:
             self.confusion = self.confusion.new_zeros(masks.shape[1], self.n_classes, self.n_classes)
         if masks.shape[1] != len(self.confusion):
             raise ValueError(f"sequences of {masks.shape[1]} frames after sequences of {len(self.confusion)}")
-        for place in range(masks.shape[1]):
-            self.confusion[place] += confusion_matrix(prediction[:, place], masks[:, place], self.n_classes)
-        self.still += int(still.sum())
-        self.flipped += int((still & (prediction[:, 1:] != prediction[:, :-1])).sum())
+        for frame in range(masks.shape[1]):
+            self.confusion[frame] += confusion_matrix(prediction[:, frame], masks[:, frame], self.n_classes)
+        self.still_pairs += int(still.sum())
+        self.flipped_pairs += int((still & (prediction[:, 1:] != prediction[:, :-1])).sum())
 
     def result(self) -> dict[str, float]:
         """All in [0, 1]: `miou`, `mean_accuracy` (mean recall of the classes), `pixel_accuracy` (the published "mAcc").
 
-        `flip_rate`: share of the still pixels whose label changes from one frame to the next; 0 is steadiest.
+        `flip_rate`: share of still pixels whose label changes from one frame to the next; 0 is steadiest.
         """
         total = self.confusion.sum(dim=0)
         if not total.any():
             raise ValueError("no labelled pixels were scored")
         return {
-            "miou": jaccard_of(total),
+            "miou": jaccard_from_confusion(total),
             "mean_accuracy": mean_accuracy(total),
             "pixel_accuracy": pixel_accuracy(total),
-            "flip_rate": self.flipped / max(self.still, 1),
+            "flip_rate": self.flipped_pairs / max(self.still_pairs, 1),
         }
 
-    def miou_by_place(self) -> list[float]:
-        """mIoU in [0, 1] at each place of the sequence, from that place's matrix; NaN where no frame has a label."""
-        return [jaccard_of(confusion) for confusion in self.confusion]
+    def miou_by_frame(self) -> list[float]:
+        """mIoU in [0, 1] at each frame of the sequence, from that frame's matrix; NaN where no frame has a label."""
+        return [jaccard_from_confusion(confusion) for confusion in self.confusion]

@@ -27,13 +27,17 @@ from vidseg_utils.models.recurrent_cells import Cell, GRUCell, RNNCell
 
 RecurrentState = tuple[Float[Tensor, "B _ _ _"], ...]  # one map a level; empty without cells
 
-BLOCKS: dict[str, tuple[Callable[..., nn.Module], ...]] = {  # name: (stem, down level, up level)
+RECURRENT_BLOCKS: dict[str, tuple[Callable[..., nn.Module], ...]] = {  # name: (stem, down level, up level)
     "vanilla": (VanillaBlock, partial(DownLevel, block=VanillaBlock), partial(UpLevel, block=VanillaBlock)),
     "resnet": (ResNetStem, partial(DownLevel, block=ResNetBlock), partial(UpLevel, block=ResNetBlock)),
     "convnext": (ConvNeXtStem, ConvNeXtDownLevel, ConvNeXtUpLevel),
 }
-CELLS: dict[str, Callable[[int], Cell] | None] = {"none": None, "rnn": RNNCell, "gru": GRUCell}
-SIZES = {"small_shallow": (16, 32, 64), "small_deep": (16, 32, 64, 128), "original": (64, 128, 256)}  # channels
+RECURRENT_CELLS: dict[str, Callable[[int], Cell] | None] = {"none": None, "rnn": RNNCell, "gru": GRUCell}
+RECURRENT_SIZES = {
+    "small_shallow": (16, 32, 64),
+    "small_deep": (16, 32, 64, 128),
+    "original": (64, 128, 256),
+}  # channels
 MIN_MAP_SIZE = 4  # pixels a side at the deepest level, because a 7x7 convolution reflects 3 of them
 
 
@@ -59,16 +63,16 @@ class RecurrentUNet(nn.Module):
         head: str = "flat",
     ) -> None:
         super().__init__()
-        check_choice("block", block, BLOCKS)
-        check_choice("size", size, SIZES)
-        check_choice("cell", cell, CELLS)
+        check_choice("block", block, RECURRENT_BLOCKS)
+        check_choice("size", size, RECURRENT_SIZES)
+        check_choice("cell", cell, RECURRENT_CELLS)
         check_head(head, n_classes)
         check_positive(in_channels=in_channels, n_classes=n_classes)
         self.in_channels = in_channels
-        self.channels = SIZES[size]
+        self.channels = RECURRENT_SIZES[size]
         self.multiple = 2 ** (len(self.channels) - 1)
-        stem, down_level, up_level = BLOCKS[block]
-        build_cell = CELLS[cell]
+        stem, down_level, up_level = RECURRENT_BLOCKS[block]
+        build_cell = RECURRENT_CELLS[cell]
         self.encoder = nn.ModuleList([stem(in_channels, self.channels[0]), *map(down_level, self.channels[:-1])])
         self.cells = nn.ModuleList(map(build_cell, self.channels) if build_cell else [])
         self.decoder = nn.ModuleList(map(up_level, reversed(self.channels[:-1])))

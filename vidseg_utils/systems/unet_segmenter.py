@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data.datasets import FrameDataset
 from vidseg_utils.data.transforms import build_augmentation, to_float
-from vidseg_utils.metrics.masks import confusion_matrix, jaccard_of
+from vidseg_utils.metrics.masks import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.training.fit_config import FitConfig
@@ -138,7 +138,7 @@ def score_segmenter(model: nn.Module, loader: DataLoader, device: torch.device) 
     """`jaccard` in [0, 1] over all frames of the loader, from one confusion matrix, and `val_loss` (cross-entropy)."""
     losses: list[Tensor] = []
     confusion = segmentation_confusion(model, loader, device, losses=losses)
-    return {"jaccard": jaccard_of(confusion), "val_loss": float(torch.cat(losses).mean())}
+    return {"jaccard": jaccard_from_confusion(confusion), "val_loss": float(torch.cat(losses).mean())}
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from vidseg_utils.checks import check_choice
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.datasets import MaskDataset
-from vidseg_utils.metrics.masks import confusion_matrix, jaccard_of
+from vidseg_utils.metrics.masks import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.models import checkpointed
 from vidseg_utils.models.location_maps import LocationMaps, location_losses
 from vidseg_utils.profiles import Sizes, by_profile
@@ -23,7 +23,7 @@ from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.simvp_unet import SimVPSizes
 from vidseg_utils.task import FUTURE_FRAMES, PAST_FRAMES
 from vidseg_utils.training.fit_config import FitConfig, truth_probability
-from vidseg_utils.training.losses import build_loss, mean_of_frames
+from vidseg_utils.training.losses import build_loss, weighted_frame_mean
 
 TRAIN_ON = ("true", "predicted")  # which masks stand for the past
 
@@ -39,7 +39,7 @@ def mask_loss(representation: str, last_frame_weight: float) -> Callable[..., Te
         return lambda numbers, masks: mse(numbers, masks.where(masks < N_CLASSES, 0)[:, :, None].float())
     if representation == "one_hot":
         return build_loss("cross_entropy", last_frame_weight=last_frame_weight)
-    return partial(mean_of_frames, last_frame_weight=last_frame_weight)
+    return partial(weighted_frame_mean, last_frame_weight=last_frame_weight)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class MaskSimVPRecipe(Recipe):
             loss, forecast = self.forecast_loss(network, past, future)
             total, n_clips = total + float(loss) * len(past), n_clips + len(past)
             confusion += confusion_matrix(last_mask(forecast, past).cpu(), future[:, -1].cpu())
-        jaccard, loss = jaccard_of(confusion), total / n_clips
+        jaccard, loss = jaccard_from_confusion(confusion), total / n_clips
         return {"jaccard": jaccard, "val_loss": loss, "loss_then_jaccard": loss_then_jaccard(loss, jaccard)}
 
     def forecast_loss(

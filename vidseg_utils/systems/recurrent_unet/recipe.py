@@ -20,7 +20,7 @@ from vidseg_utils.metrics.sequences import SequenceScore
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.training.fit_config import FitConfig
-from vidseg_utils.training.losses import CrossEntropy, still_pixels, temporal_consistency
+from vidseg_utils.training.losses import CrossEntropyLoss, still_pixels, temporal_consistency
 from vidseg_utils.training.weights import load_model
 
 VAL_EVERY = 10  # of the validation sequences that many-th choose the best epoch
@@ -30,7 +30,7 @@ VAL_EVERY = 10  # of the validation sequences that many-th choose the best epoch
 class RecurrentUNetSizes(Sizes, group="recurrent"):
     """Sizes of the recurrent U-Net and of its training."""
 
-    size: str = by_profile("small_shallow", "small_deep", "original")  # a key of `models.recurrent_unet.SIZES`
+    size: str = by_profile("small_shallow", "small_deep", "original")  # a key of `models.RECURRENT_SIZES`
     head: str = by_profile("factored", "factored", "flat")  # as U-Net's
     length: int = by_profile(3, 5, 5)  # frames of a training sequence
     val_length: int = by_profile(4, 12, 12)
@@ -73,7 +73,7 @@ class RecurrentUNetRecipe(Recipe):
         if not (0 <= self.consistency < float("inf") and 0 <= self.mixup < float("inf")):
             raise ValueError(f"consistency {self.consistency} and mixup {self.mixup} must be numbers of at least 0")
         self.sizes = RecurrentUNetSizes.for_profile(self.workspace.profile)
-        self.criterion = CrossEntropy()
+        self.criterion = CrossEntropyLoss()
 
     @property
     def run_name(self) -> str:

@@ -157,8 +157,10 @@ def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
     gaps.append(np.abs(passing) - half * (np.abs(across_x) + np.abs(across_y)))
     by_x.append(-side * across[:, 0])
     by_y.append(-side * across[:, 1])
-    by_yaw.append(-half * (np.sign(across_x) * across_y - np.sign(across_y) * across_x))
-    by_slope.append((side * _dot(offset, rays.slope) / norm**2)[:, None] * across)
+    width_by_yaw = half * (np.sign(across_x) * across_y - np.sign(across_y) * across_x)  # of the square, half of it
+    by_yaw.append(-width_by_yaw)
+    # where the slope moves sideways, the segment turns: its distance from the centre changes, and the square's width
+    by_slope.append((side * _dot(offset, rays.slope) / norm**2 + width_by_yaw / norm)[:, None] * across)
 
     gaps = np.stack(gaps)
     widest, index = gaps.argmax(axis=0), np.arange(len(norm))

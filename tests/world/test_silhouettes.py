@@ -1,0 +1,116 @@
+"""Proves that the distance of a ray from a silhouette has the right sign, unit and derivatives for all three shapes."""
+
+import numpy as np
+import pytest
+
+from vidseg_utils.renderer.masks import cast_masks
+from vidseg_utils.task import HEIGHT, WIDTH
+from vidseg_utils.world.silhouettes import (
+    covered_pixels,
+    draw_masks,
+    mask_sample_points,
+    pixel_rays,
+    signed_distance,
+    world_distance,
+)
+from vidseg_utils.world.solids import CUBE, CYLINDER, SPHERE
+
+SHAPES = pytest.mark.parametrize("shape", [CUBE, SPHERE, CYLINDER], ids=["cube", "sphere", "cylinder"])
+STEP = 1e-5  # of finite differences: pixels, world units or radians
+KINK = 1e-3  # central and one-sided differences differ by more where a formula changes within two steps
+
+
+def rays_and_poses(shape, count=4000, seed=0):
+    """Pixel coordinates (2, count) up to a few pixels away from the outlines of random objects; shapes and poses."""
+    rng = np.random.default_rng(seed)
+    poses = np.column_stack([rng.uniform(-2, 2, count), rng.uniform(-2, 2, count), rng.uniform(-1.5, 1.5, count)])
+    shapes = np.full(count, shape)
+    u, v = rng.uniform(0, WIDTH, 20 * count), rng.uniform(0, HEIGHT, 20 * count)
+    index = np.tile(np.arange(count), 20)
+    near = np.abs(distance_at(u, v, shapes[index], poses[index])) < 6
+    return u[near], v[near], shapes[index[near]], poses[index[near]]
+
+
+def distance_at(u, v, shapes, poses):
+    return signed_distance(pixel_rays(u, v, height=HEIGHT, width=WIDTH), shapes, poses).pixels
+
+
+def value_at(u, v, shapes, poses):
+    return world_distance(pixel_rays(u, v, height=HEIGHT, width=WIDTH), shapes, poses)[0]
+
+
+def assert_is_derivative(derivative, function, arguments, which):
+    """`derivative` against central differences of `function` along argument number `which`, away from kinks."""
+    u, v, shapes, poses = arguments
+
+    def moved(step):
+        shift = [np.zeros(len(u)) for _ in range(5)]
+        shift[which] += step
+        return function(u + shift[0], v + shift[1], shapes, poses + np.stack(shift[2:], axis=1))
+
+    here, right, left = moved(0.0), moved(STEP), moved(-STEP)
+    scale = np.abs(derivative).max() + 1e-12
+    smooth = np.abs(right + left - 2 * here) / STEP < KINK * scale
+    assert smooth.mean() > 0.97
+    np.testing.assert_allclose(derivative[smooth], ((right - left) / (2 * STEP))[smooth], atol=1e-5 * scale)
+
+
+@SHAPES
+@pytest.mark.parametrize("which", range(5), ids=["u", "v", "x", "y", "yaw"])
+def test_derivatives_in_world_units_are_those_of_finite_differences(shape, which):
+    arguments = rays_and_poses(shape)
+    u, v, shapes, poses = arguments
+    _, by_u, by_v, by_pose = world_distance(pixel_rays(u, v, height=HEIGHT, width=WIDTH), shapes, poses)
+    assert_is_derivative([by_u, by_v, *by_pose][which], value_at, arguments, which)
+
+
+@SHAPES
+@pytest.mark.parametrize("which", range(2, 5), ids=["x", "y", "yaw"])
+def test_derivatives_in_pixels_are_exact_on_the_outline(shape, which):
+    u, v, shapes, poses = rays_and_poses(shape)
+    for _ in range(30):  # walk to the outline along the gradient over the image
+        _, by_u, by_v, _ = world_distance(pixel_rays(u, v, height=HEIGHT, width=WIDTH), shapes, poses)
+        distance, norm = distance_at(u, v, shapes, poses), np.hypot(by_u, by_v)
+        u, v = u - distance * by_u / norm, v - distance * by_v / norm
+    on_outline = np.abs(distance_at(u, v, shapes, poses)) < 1e-9
+    assert on_outline.mean() > 0.9
+    arguments = u[on_outline], v[on_outline], shapes[on_outline], poses[on_outline]
+    rays = pixel_rays(*arguments[:2], height=HEIGHT, width=WIDTH)
+    by_pose = signed_distance(rays, *arguments[2:]).by_pose
+    assert_is_derivative(by_pose[which - 2], distance_at, arguments, which)
+
+
+@SHAPES
+def test_a_distance_of_a_pixel_is_one_pixel_away_from_the_outline(shape):
+    u, v, shapes, poses = rays_and_poses(shape)
+    _, by_u, by_v, _ = world_distance(pixel_rays(u, v, height=HEIGHT, width=WIDTH), shapes, poses)
+    distance, norm = distance_at(u, v, shapes, poses), np.hypot(by_u, by_v)
+    close = np.abs(distance) < 2
+    at_outline = distance_at(u - distance * by_u / norm, v - distance * by_v / norm, shapes, poses)[close]
+    assert np.quantile(np.abs(at_outline), 0.95) < 0.15
+
+
+@SHAPES
+def test_the_silhouette_is_what_the_ray_caster_draws(shape):
+    class_id, pose = np.array([1 + 16 * shape], dtype=np.uint8), np.array([[[0.4, -0.7, 0.3]]])
+    drawn = draw_masks(class_id[None], pose, np.ones((1, 1), bool), height=HEIGHT, width=WIDTH)[0]
+    cosine, sine = np.cos(0.3), np.sin(0.3)
+    upright = {CYLINDER: [[1, 0, 0], [0, 0, -1], [0, 1, 0]]}.get(shape, np.eye(3))  # a cylinder's axis is its own y
+    rotation = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]) @ np.array(upright, dtype=float)
+    cast = cast_masks(class_id, np.array([[[0.4, -0.7, 0.2]]]), rotation[None, None])[0]
+    assert (drawn != cast).sum() <= 0.02 * (cast > 0).sum()
+
+
+def test_covered_pixels_with_a_stride_are_those_of_every_other_row_and_column():
+    shapes, poses = np.array([CUBE, CYLINDER]), np.array([[0.5, 0.3, 0.4], [-0.5, -0.6, 0.0]])
+    objects, pixels = covered_pixels(shapes, poses, height=HEIGHT, width=WIDTH)
+    few, few_pixels = covered_pixels(shapes, poses, height=HEIGHT, width=WIDTH, stride=2)
+    assert set(zip(few, few_pixels, strict=True)) < set(zip(objects, pixels, strict=True))
+    assert len(few) == pytest.approx(len(objects) / 4, rel=0.05)
+
+
+def test_smaller_masks_are_sampled_at_pixels_of_the_full_size():
+    u, v = mask_sample_points(HEIGHT // 2, WIDTH // 2)
+    full_u, full_v = mask_sample_points(HEIGHT, WIDTH)
+    np.testing.assert_allclose(2 * u, full_u[1::2])
+    np.testing.assert_allclose(2 * v, full_v[1::2])

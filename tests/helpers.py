@@ -11,7 +11,7 @@ from torch import nn
 from vidseg_utils.data.cache import filling, open_split
 from vidseg_utils.data.layout import LABELLED, n_frames, write_video
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, WIDTH
-from vidseg_utils.training.fit import FitConfig, fit
+from vidseg_utils.training.loop import FitConfig, fit
 
 # ---- videos and caches -----------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
-"""The sizes at which everything runs: `smoke` (proof), `cpu` (a laptop), `cpu_full` (the same in full frames), `gpu`.
+"""The four profiles: `smoke` (a quick check), `cpu` (a laptop), `cpu_full` (a laptop, full frames) and `gpu`.
 
-`Profile` holds the sizes that all recipes share. The sizes of one recipe stand beside it, in a subclass of `Sizes`.
-Both have one column a profile, and any single size can be replaced:
+`Profile` holds the sizes that all recipes share. The sizes of one recipe are beside it, in a subclass of `Sizes`.
+Each size has one value per profile, and any single size can be replaced:
 
     get_profile("cpu", {"height": 40, "unet.epochs": 3})              in code
     vidseg train simvp_unet --profile cpu --size unet.epochs=3        on the command line
@@ -17,7 +17,7 @@ PROFILE_NAMES = ("smoke", "cpu", "cpu_full", "gpu")
 
 
 def by_profile(smoke: Any, cpu: Any, gpu: Any, *, cpu_full: Any = None) -> Any:
-    """A dataclass field with one value a profile; cpu_full has that of cpu unless it is given."""
+    """A dataclass field with one value per profile; cpu_full has the value of cpu unless it is given."""
     return field(metadata={"smoke": smoke, "cpu": cpu, "cpu_full": cpu if cpu_full is None else cpu_full, "gpu": gpu})
 
 
@@ -31,14 +31,14 @@ class Profile:
     val: int = by_profile(3, 100, 1_000)
     unlabeled: int = by_profile(2, 100, 13_000)
     hidden: int = by_profile(2, 20, 2_000)
-    # working size of a frame, pixels; on disk it is always 160 x 240
+    # working size of a frame in pixels; on disk it is always 160 x 240
     height: int = by_profile(40, 80, 160, cpu_full=160)
     width: int = by_profile(60, 120, 240, cpu_full=240)
     # machine
     precision: str = by_profile("no", "no", "bf16")  # "no" (float32), "bf16" or "fp16"
-    workers: int = by_profile(0, 0, 4)  # loader processes; 0 loads in the main one
+    workers: int = by_profile(0, 0, 4)  # loader processes; 0 loads in the main process
     seed: int = by_profile(0, 0, 0)
-    # single sizes of recipes that differ from their profile's column, such as {"unet.epochs": 3}
+    # sizes of recipes that replace those of the profile, such as {"unet.epochs": 3}
     replaced: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -48,9 +48,9 @@ class Profile:
 
 
 class Sizes:
-    """The sizes of one recipe: subclass it as a frozen dataclass whose fields are `by_profile` values.
+    """Base of the sizes of one recipe. A subclass is a frozen dataclass whose fields are `by_profile` values.
 
-    group: the name before the dot where a single size is replaced, such as "unet" in "unet.epochs"
+    group: the name before the dot when a single size is replaced, such as "unet" in "unet.epochs"
     """
 
     group: ClassVar[str]
@@ -62,9 +62,9 @@ class Sizes:
 
     @classmethod
     def for_profile(cls, profile: Profile) -> Self:
-        """The profile's column, with the sizes that the profile replaces.
+        """The sizes of that profile, including those that it replaces.
 
-        Raises ValueError for a replaced size that this recipe does not have, or of another type.
+        Raises ValueError for a replaced size that this recipe lacks, or of another type.
         """
         prefix = f"{cls.group}."
         replaced = {key.removeprefix(prefix): v for key, v in profile.replaced.items() if key.startswith(prefix)}
@@ -74,10 +74,10 @@ class Sizes:
 def get_profile(name: str = "auto", sizes: Mapping[str, Any] | None = None) -> Profile:
     """The profile of that name; "auto" reads $VIDSEG_PROFILE and falls back to cpu.
 
-    sizes: single sizes to replace, by name: one that all recipes share ("height") or one of a recipe ("unet.epochs").
-        A text is read as the size's type, as the command line needs it.
-    Raises ValueError for an unknown profile or shared size, with the choices; the sizes of recipes are checked where
-    the recipes are known, by `check_replaced`.
+    sizes: single sizes to replace, by name: a shared one ("height") or one of a recipe ("unet.epochs"). A string is
+        converted to the size's type, as the command line needs it.
+    Raises ValueError for an unknown profile or shared size, with the choices. `check_replaced` checks the sizes of
+    recipes, once the recipes are imported.
     """
     if name == "auto":
         name = os.environ.get("VIDSEG_PROFILE") or "cpu"
@@ -89,7 +89,7 @@ def get_profile(name: str = "auto", sizes: Mapping[str, Any] | None = None) -> P
 
 
 def check_replaced(profile: Profile) -> None:
-    """Raise ValueError, with the choices, for a replaced size that no recipe has, or that is of another type."""
+    """Raise ValueError, with the choices, for a replaced size that no recipe has, or of another type."""
     for key in profile.replaced:
         group = key.partition(".")[0]
         if group not in Sizes.groups:
@@ -98,30 +98,32 @@ def check_replaced(profile: Profile) -> None:
 
 
 def _instance(cls: type, profile_name: str, sizes: Mapping[str, Any], prefix: str, **more: Any) -> Any:
-    """An instance of `cls` with the profile's column, in which `sizes` are replaced."""
-    column = {size.name: size.metadata[profile_name] for size in fields(cls) if size.metadata}
+    """An instance of `cls` with the values of a profile, in which `sizes` are replaced."""
+    values = {size.name: size.metadata[profile_name] for size in fields(cls) if size.metadata}
     types = {size.name: size.type for size in fields(cls)}
     for name, value in sizes.items():
-        if name not in column:
-            raise ValueError(f"unknown size {prefix + name!r}; choose from {[prefix + known for known in column]}")
-        column[name] = _as_type(value, types[name], f"size {prefix}{name}")
-    return cls(**column, **more)
+        if name not in values:
+            raise ValueError(f"unknown size {prefix + name!r}; choose from {[prefix + known for known in values]}")
+        values[name] = _as_type(value, types[name], f"size {prefix}{name}")
+    return cls(**values, **more)
 
 
 def _as_type(value: Any, wanted: Any, name: str) -> Any:
-    """`value` as the type `wanted`: int, float, bool, str or tuple[str, ...]. Raises ValueError where it is none."""
+    """`value` as the type `wanted`: int, float, bool, str or tuple[str, ...]. Raises ValueError otherwise."""
     kind = get_origin(wanted) or wanted
     if isinstance(value, str) and kind is not str:
-        value = _read(value, kind)
-    if (kind is float and type(value) is int) or (kind is tuple and type(value) is list):
-        value = kind(value)
+        value = _parse(value, kind)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if kind is tuple and type(value) is list:
+        value = tuple(value)
     if type(value) is not kind:
         raise ValueError(f"{name} takes {kind.__name__}, not {value!r}")
     return value
 
 
-def _read(text: str, kind: type) -> Any:
-    """A text of the command line as `kind`; the text itself where that does not work."""
+def _parse(text: str, kind: type) -> Any:
+    """A string of the command line as `kind`; the string itself if it cannot be converted."""
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
     if kind is tuple:

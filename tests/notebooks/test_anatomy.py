@@ -99,7 +99,16 @@ def anatomy_faults(path, notebook):
     title, code = notebook.cells[0], code_cells(notebook)
     if title.cell_type != "markdown" or not re.match(r"# \d\d · \S", title.source):
         yield "does not begin with `# 02 · Its title`"
-    for part in (BADGE, COLAB, f"/blob/main/notebooks/{path.name})", "uestion", "You will see", "Reads", "Writes", "T4"):
+    for part in (
+        BADGE,
+        COLAB,
+        f"/blob/main/notebooks/{path.name})",
+        "uestion",
+        "You will see",
+        "Reads",
+        "Writes",
+        "T4",
+    ):
         if part not in title.source:
             yield f"the first cell says nothing of {part!r}"
     if len(re.findall(r"^\d\. ", title.source, flags=re.MULTILINE)) != 3:

@@ -94,5 +94,5 @@ def test_a_system_takes_a_finished_segmenter_however_long_it_was_trained(workspa
     here = workspace()
     SegmenterRecipe(workspace(sizes={"unet.epochs": 2}), augmentation=()).train()
     SegmenterRecipe(here).train()
-    with pytest.raises(ValueError, match="epochs: 2 there, 3 here"):
+    with pytest.raises(ValueError, match="epochs: 2 in the folder, 3 now"):
         SegmenterRecipe(workspace(sizes={"unet.epochs": 3})).train()

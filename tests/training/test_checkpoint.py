@@ -7,8 +7,8 @@ import torch
 
 from tests.helpers import NoisyStripes, toy_fit, toy_step, toy_validate
 from vidseg_utils.models import build_model
-from vidseg_utils.training.fit import fit
 from vidseg_utils.training.fit_config import FitConfig
+from vidseg_utils.training.loop import fit
 from vidseg_utils.training.weights import load_model, save_model
 
 CONFIG = {"n_classes": 2, "base_channels": 2}

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.helpers import NoisyStripes, toy_fit, toy_model, toy_step, toy_validate
-from vidseg_utils.training.fit import FitConfig, build_accelerator, evaluate, fit
 from vidseg_utils.training.fit_config import OPTIMISERS
+from vidseg_utils.training.loop import FitConfig, build_accelerator, evaluate, fit
 
 
 def scripted(*values):
@@ -120,7 +120,7 @@ def test_clipping_bounds_the_gradient(tmp_path, monkeypatch):
 def test_a_gpu_that_would_only_imitate_bf16_gets_fp16(gpu, precision, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda: gpu)
-    monkeypatch.setattr("vidseg_utils.training.fit.Accelerator", lambda **settings: settings)
+    monkeypatch.setattr("vidseg_utils.training.loop.Accelerator", lambda **settings: settings)
     settings = build_accelerator(FitConfig(precision="bf16"))
     assert (settings["mixed_precision"], settings["cpu"]) == (precision, False)
 
@@ -211,7 +211,7 @@ def test_a_metric_that_is_not_finite_is_null_in_the_history_unless_it_chooses(tm
 
 
 def test_an_unknown_monitor_lists_the_metrics(tmp_path):
-    with pytest.raises(ValueError, match=r"monitor 'jaccard' is none of .*choose from \['accuracy', 'wrong'\]"):
+    with pytest.raises(ValueError, match=r"unknown monitor 'jaccard'; choose from .*\['accuracy', 'wrong'\]"):
         toy_fit(tmp_path / "run", monitor="jaccard")
 
 
@@ -261,10 +261,8 @@ def test_a_run_of_other_settings_is_refused_with_the_settings_that_differ(tmp_pa
     with pytest.raises(ValueError) as error:
         toy_fit(tmp_path / "run", epochs=2, learning_rate=0.5)
     message = str(error.value)
-    assert (
-        "was finished with other settings (fit.epochs: 1 there, 2 here; fit.learning_rate: 0.02 there, 0.5 here)"
-        in message
-    )
+    differing = "fit.epochs: 1 in the folder, 2 now; fit.learning_rate: 0.02 in the folder, 0.5 now"
+    assert f"was finished with other settings ({differing})" in message
     assert "delete this one to train anew" in message
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 

@@ -53,14 +53,15 @@ def test_other_settings_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError) as error:
         claim(tmp_path, {"fit": {"seed": 1, "epochs": 3}, "more": True}, defaults={})
     message = str(error.value)
-    assert 'was begun with other settings (data: "a" there, nothing here; fit.seed: 0 there, 1 here; ' in message
-    assert "more: nothing there, true here)" in message
+    differing = 'data: "a" in the folder, nothing now; fit.seed: 0 in the folder, 1 now; '
+    assert f"was begun with other settings ({differing}" in message
+    assert "more: nothing in the folder, true now)" in message
 
 
 def test_a_setting_that_came_later_counts_with_its_default(tmp_path):
     claim(tmp_path, {"fit": {"seed": 0}}, defaults={})
     claim(tmp_path, {"fit": {"seed": 0, "new": 5}}, defaults={"fit": {"seed": 9, "new": 5}})
-    with pytest.raises(ValueError, match=r"fit\.new: 5 there, 6 here"):
+    with pytest.raises(ValueError, match=r"fit\.new: 5 in the folder, 6 now"):
         claim(tmp_path, {"fit": {"seed": 0, "new": 6}}, defaults={"fit": {"seed": 9, "new": 5}})
 
 

@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.fit import fit
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
+from vidseg_utils.training.loop import fit
 from vidseg_utils.training.run_folder import is_finished
 
 
@@ -84,7 +84,7 @@ class Recipe(ABC):
 
         run: the run folder, by default the usual one
         returns: the network with the weights of its best epoch, in eval mode, and the history, one dict an epoch
-        Raises what `training.fit` raises.
+        Raises what `training.loop.fit` raises.
         """
         profile, (name, config) = self.workspace.profile, self.model()
         run = run or self.workspace.run_folder(self.run_name)

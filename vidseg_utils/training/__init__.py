@@ -1,10 +1,10 @@
-"""Training: the loop, losses, and run folders that survive a killed process.
+"""Training: the loop, the losses, and run folders, which stay valid if the process is killed.
 
 `fit` trains a model into a run folder; `load_model` and `read_history` read that folder.
 """
 
-from vidseg_utils.training.fit import evaluate, fit, train_one_epoch
 from vidseg_utils.training.fit_config import FitConfig, truth_probability
+from vidseg_utils.training.loop import evaluate, fit, train_one_epoch
 from vidseg_utils.training.losses import LOSSES, build_loss, still_pixels, temporal_consistency
 from vidseg_utils.training.run_folder import is_finished, is_trained, read_history
 from vidseg_utils.training.weights import load_model, save_model, weights_hash

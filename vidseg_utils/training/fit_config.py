@@ -1,7 +1,7 @@
-"""How a model is trained: `FitConfig`, and the optimiser and the schedule that it names."""
+"""Settings of a training: `FitConfig`, and the optimiser and the learning-rate schedule that it selects."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.optim import lr_scheduler
@@ -14,24 +14,24 @@ SCHEDULERS = ("plateau", "onecycle", "cosine", "none")
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Everything that decides what `fit` does, apart from model and data. Raises ValueError for what makes no sense."""
+    """All settings of `fit` apart from model and data. Raises ValueError for an impossible value."""
 
     epochs: int = 10
-    batch_size: int = 16  # samples a step and process, in training and validation
-    learning_rate: float = 1e-3  # at the start; the highest for "onecycle"
-    weight_decay: float = 0.0  # Adam adds it to the gradient, AdamW shrinks the weights
+    batch_size: int = 16  # samples per process, in training and validation
+    learning_rate: float = 1e-3  # the initial one; for "onecycle" the highest one
+    weight_decay: float = 0.0  # "adam" adds it to the gradient, "adamw" shrinks the weights
     optimiser: str = "adam"  # or "adamw"
-    scheduler: str = "plateau"  # by the monitored metric; "onecycle" and "cosine" (to 0) move every step; or "none"
-    plateau_patience: int = 2  # epochs without a better metric before the learning rate falls
-    plateau_factor: float = 0.1  # what it is then multiplied by
-    precision: str = "no"  # float32; "bf16" or "fp16" (on a GPU) run the model in autocast, see `build_accelerator`
-    clip_norm: float | None = None  # largest norm of the gradient of all weights together; None never clips
-    accumulation_steps: int = 1  # batches whose gradients are averaged before one step
-    seed: int = 0  # decides order, augmentation and dropout of every epoch
-    num_workers: int = 0  # processes that load batches, at most one a core; 0 loads in the main one
-    monitor: str = "loss"  # key of the validation metrics that chooses the best epoch
-    mode: str = "min"  # "min" or "max": which values of it are good
-    channels_last: bool = True  # memory layout of convolutions; nearly always the faster one
+    scheduler: str = "plateau"  # after each epoch; "onecycle" and "cosine" (down to 0) after each step; or "none"
+    plateau_patience: int = 2  # epochs without a better monitored metric before the learning rate falls
+    plateau_factor: float = 0.1  # the learning rate is then multiplied by this
+    precision: str = "no"  # "no" is float32; "bf16" and "fp16" (GPU only) use autocast, see `build_accelerator`
+    clip_norm: float | None = None  # largest norm of the whole gradient; None: no clipping
+    accumulation_steps: int = 1  # batches whose gradients are averaged for one step
+    seed: int = 0  # of the order, the augmentation and the dropout of every epoch
+    num_workers: int = 0  # loader processes, at most one per core; 0 loads in the main process
+    monitor: str = "loss"  # the validation metric that chooses the best epoch
+    mode: Literal["min", "max"] = "min"  # whether a small or a large value of it is good
+    channels_last: bool = True  # memory layout for convolutions; nearly always the faster one
 
     def __post_init__(self):
         check_positive(epochs=self.epochs, batch_size=self.batch_size, accumulation_steps=self.accumulation_steps)
@@ -53,10 +53,10 @@ class FitConfig:
 
 
 def build_optimiser(model: torch.nn.Module, config: FitConfig) -> torch.optim.Optimizer:
-    """The optimiser over all weights of `model` that learn."""
+    """The optimiser for all trainable weights of `model`."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not weights:
-        raise ValueError("the model has no weights to learn (none has requires_grad)")
+        raise ValueError("the model has no weights to learn: none of them has requires_grad")
     return OPTIMISERS[config.optimiser](
         weights,
         lr=config.learning_rate,
@@ -66,13 +66,13 @@ def build_optimiser(model: torch.nn.Module, config: FitConfig) -> torch.optim.Op
 
 
 class Schedule:
-    """A torch scheduler, moved at the right time: after every step of the optimiser, or after every epoch."""
+    """The learning-rate schedule: a torch scheduler that advances after every optimiser step or after every epoch."""
 
     def __init__(self, optimiser: torch.optim.Optimizer, config: FitConfig, *, n_steps: int):
         self.scheduler: Any = None
         self.kind = config.scheduler
         if self.kind == "onecycle":
-            rise = max(0.1, min(0.3, 2 / n_steps))  # a tenth of the steps; the library needs more than one of them
+            rise = max(0.1, min(0.3, 2 / n_steps))  # a tenth of the steps, but at least two of them, as torch requires
             self.scheduler = lr_scheduler.OneCycleLR(
                 optimiser, max_lr=config.learning_rate, total_steps=n_steps, pct_start=rise
             )
@@ -84,28 +84,28 @@ class Schedule:
             )
 
     def after_step(self) -> None:
-        """Call after every step of the optimiser."""
+        """Advance a schedule that counts optimiser steps."""
         if self.kind in ("onecycle", "cosine"):
             self.scheduler.step()
 
     def after_epoch(self, metric: float) -> None:
-        """Call after every epoch with the monitored metric."""
+        """Advance a schedule that counts epochs. metric: the monitored one."""
         if self.kind == "plateau":
             self.scheduler.step(metric)
 
     def state_dict(self) -> dict[str, Any]:
-        """What must be kept to go on later."""
+        """State for `load_state_dict`."""
         return self.scheduler.state_dict() if self.scheduler else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a kept state."""
+        """Restore a saved state."""
         if self.scheduler:
             self.scheduler.load_state_dict(state)
 
 
 def truth_probability(epoch: int, epochs: int) -> float:
-    """Scheduled sampling: how often a rollout in training is fed the truth instead of its own output.
+    """Scheduled sampling: probability that a training rollout gets the true frame instead of its own output.
 
-    Always in epoch 1, then linearly less, and never in the last epoch (Bengio et al., 2015).
+    It falls linearly from 1 in epoch 1 to 0 in the last epoch (Bengio et al., 2015).
     """
     return 1 - (epoch - 1) / max(1, epochs - 1)

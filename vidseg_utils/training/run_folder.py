@@ -1,6 +1,6 @@
-"""The run folder: who may write to it, which settings it belongs to, its history, and whether it is finished.
+"""The run folder of a training: its lock, its settings, its history, and whether the training is finished.
 
-Every file is written atomically, so the folder is valid whenever its writer is killed.
+Every file is written atomically, so the folder stays valid if its writer is killed.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from filelock import FileLock, Timeout
 from vidseg_utils.paths import atomic_write, read_json, write_json
 
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
-CONSTANTS = "constants.json"  # in place of weights where a formula is fitted, not a network
-OURS = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
+CONSTANTS = "constants.json"  # instead of weights, where constants of a formula are fitted
+OWN_FILES = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
 
 
 @contextlib.contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Hold the run folder against other processes. Raises ValueError if one of them has it."""
+    """Lock the run folder against other processes. Raises ValueError if another process holds the lock."""
     run.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run / ".lock", timeout=0)
     try:
@@ -31,7 +31,7 @@ def locked(run: Path) -> Iterator[None]:
             f"run folder {run} is in use by another process; wait for it or choose another folder"
         ) from None
     try:
-        for name in OURS:  # temporary files of a process that was killed while it wrote
+        for name in OWN_FILES:  # remove temporary files of a process that was killed while writing
             stem, suffix = name.rsplit(".", 1)
             for leftover in run.glob(f".{stem}.*.tmp.{suffix}"):
                 leftover.unlink()
@@ -41,59 +41,59 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """The run's settings, {} for a folder that has none yet. Raises ValueError if the file is damaged."""
+    """Content of config.json; {} if there is none yet. Raises ValueError if the file is damaged."""
     path = run / CONFIG
     return read_json(path) if path.is_file() else {}
 
 
 def is_finished(run: Path | str) -> bool:
-    """Whether the run was trained to its end."""
+    """Whether the training of the run is complete."""
     return read_config(Path(run)).get("finished") is True and is_trained(run)
 
 
 def is_trained(run: Path | str) -> bool:
-    """Whether the run folder holds weights, or fitted constants in their place; training may still go on."""
+    """Whether the run folder holds weights or fitted constants; the training may still be unfinished."""
     return any((Path(run) / name).is_file() for name in (WEIGHTS, CONSTANTS))
 
 
 def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> None:
-    """Make the folder that of `settings`, or check that it already is: config.json holds what decides the weights.
+    """Write `settings` to config.json of a new run folder, or check that an existing one has the same settings.
 
-    defaults: values of settings that a config.json from an older version may lack
+    defaults: values of settings that the config.json of an older version may lack
     Raises ValueError naming the settings that differ, and the cure.
     """
-    settings = json.loads(json.dumps(settings))  # as they will be read back: tuples become lists
+    settings = json.loads(json.dumps(settings))  # as they are read back: tuples become lists
     found = read_config(run)
     if not found:
         write_json(run / CONFIG, {**settings, "finished": False})
         return
-    there = {**_flat(json.loads(json.dumps(defaults))), **_flat(found)}
-    there.pop("finished", None)
-    here = _flat(settings)
+    old = {**_flat(json.loads(json.dumps(defaults))), **_flat(found)}
+    old.pop("finished", None)
+    new = _flat(settings)
     differing = [
-        f"{key}: {json.dumps(there[key]) if key in there else 'nothing'} there, "
-        f"{json.dumps(here[key]) if key in here else 'nothing'} here"
-        for key in sorted({*there, *here})
-        if key not in there or key not in here or there[key] != here[key]
+        f"{key}: {json.dumps(old[key]) if key in old else 'nothing'} in the folder, "
+        f"{json.dumps(new[key]) if key in new else 'nothing'} now"
+        for key in sorted({*old, *new})
+        if key not in old or key not in new or old[key] != new[key]
     ]
     if differing:
         state = "was finished" if is_finished(run) else "was begun"
         raise ValueError(
             f"run folder {run} {state} with other settings ({'; '.join(differing)}); "
-            "use those, choose another run folder, or delete this one to train anew"
+            "use the same settings, choose another run folder, or delete this one to train anew"
         )
 
 
 def finish(run: Path) -> None:
-    """Mark the run as trained to its end, and remove what only a resumed run needs."""
+    """Mark the training as complete, and remove the state that only a resumed training needs."""
     write_json(run / CONFIG, {**read_config(run), "finished": True})
     shutil.rmtree(run / LAST, ignore_errors=True)
 
 
 def read_history(run: Path | str) -> list[dict[str, Any]]:
-    """One dict an epoch: epoch (from 1), train_loss, the validation metrics, learning_rate, seconds.
+    """One dict per epoch: epoch (from 1), train_loss, the validation metrics, learning_rate, seconds.
 
-    A last line that was cut short is left out. Raises ValueError for any other damage, FileNotFoundError if missing.
+    An incomplete last line is skipped. Raises ValueError for other damage, FileNotFoundError if there is no history.
     """
     path = Path(run) / HISTORY
     history = []
@@ -108,7 +108,7 @@ def read_history(run: Path | str) -> list[dict[str, Any]]:
 
 
 def write_history(run: Path, history: list[dict[str, Any]]) -> None:
-    """Write the whole history, one JSON line an epoch."""
+    """Write the whole history, one JSON line per epoch."""
     with atomic_write(run / HISTORY) as temporary:
         temporary.write_text("".join(json.dumps(epoch, allow_nan=False) + "\n" for epoch in history), encoding="utf-8")
 

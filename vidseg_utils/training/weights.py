@@ -1,4 +1,4 @@
-"""Trained models on disk: weights.safetensors, and config.json beside it that says how to build the model."""
+"""Trained models on disk: weights.safetensors, and config.json with the name and settings of the model."""
 
 import hashlib
 from pathlib import Path
@@ -22,7 +22,7 @@ def write_weights(path: Path, model: nn.Module) -> None:
 
 
 def read_weights(path: Path, model: nn.Module, *, cure: str = "delete it and train again") -> None:
-    """Put a file's weights into `model`. Raises ValueError naming the file if it is missing, damaged or another's."""
+    """Load a file's weights into `model`. Raises ValueError if the file is missing, damaged or of another model."""
     if not path.is_file():
         raise ValueError(f"{path} is missing: the run has no trained weights yet; train it first")
     try:
@@ -46,9 +46,9 @@ def read_weights(path: Path, model: nn.Module, *, cure: str = "delete it and tra
 
 
 def save_model(run: Path | str, model: nn.Module, *, name: str, config: dict[str, Any]) -> None:
-    """Keep a model that was not trained by `fit`, so that `load_model` builds it again.
+    """Save a model that was not trained by `fit`, so that `load_model` can load it.
 
-    name, config: what `build_model` was given; other settings in config.json stay.
+    name, config: the arguments of `build_model`; other entries of config.json are kept.
     """
     run = Path(run)
     write_weights(run / WEIGHTS, model)
@@ -58,7 +58,7 @@ def save_model(run: Path | str, model: nn.Module, *, name: str, config: dict[str
 def load_model(run: Path | str, device: str | torch.device = "cpu") -> nn.Module:
     """The run's model with its best weights, in eval mode, on `device`.
 
-    Raises ValueError, naming the file and the cure, where one is missing, damaged or does not fit the other.
+    Raises ValueError, naming the file and the cure, if a file is missing or damaged or the two do not match.
     """
     run = Path(run)
     if not run.is_dir():
@@ -78,7 +78,7 @@ def load_model(run: Path | str, device: str | torch.device = "cpu") -> nn.Module
 
 
 def weights_hash(model: nn.Module) -> str:
-    """16 hexadecimal digits that change with any weight of the model: what a file made by it is marked with."""
+    """16 hexadecimal digits that identify the model's weights, to mark files made with them."""
     digest = hashlib.sha256(type(model).__name__.encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

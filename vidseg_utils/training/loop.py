@@ -1,7 +1,7 @@
-"""The training loop, to be read: `train_one_epoch`, `evaluate`, and `fit`, which calls both and keeps the run folder.
+"""The training loop: `train_one_epoch`, `evaluate`, and `fit`, which calls both and writes the run folder.
 
-Accelerate does devices, precision, several GPUs and accumulation. Every epoch is seeded by (seed, epoch), so a run
-that was killed and is started again ends with the weights of one that was not.
+Accelerate handles devices, precision, several GPUs and gradient accumulation. Every epoch is seeded by (seed, epoch),
+so a training that was interrupted and resumed gives the same weights as an uninterrupted one.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
-from vidseg_utils.training.loaders import build_loaders, seed_everything
-from vidseg_utils.training.progress import Progress
+from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
 from vidseg_utils.training.run_folder import WEIGHTS, claim, finish, is_finished, locked, read_history, write_history
 from vidseg_utils.training.weights import read_weights
 
 Step = Callable[[nn.Module, Any], torch.Tensor]  # (model, batch) -> scalar loss
 Validate = Callable[[nn.Module, DataLoader, torch.device], dict[str, float]]
-LOOK_EVERY = 10  # batches between two looks at the loss (on a GPU each look waits for it)
+LOSS_CHECK_BATCHES = 10  # the loss is read after every tenth batch: each reading waits for the GPU
 
 
 def train_one_epoch(
@@ -42,9 +42,9 @@ def train_one_epoch(
     clip_norm: float | None = None,
     progress: tqdm | None = None,
 ) -> float:
-    """One pass over `loader`; returns the mean loss of a sample. Raises ValueError when the loss is not finite."""
+    """Train on all batches of `loader`; returns the mean loss per sample. Raises ValueError if it is not finite."""
     model.train()
-    total = torch.zeros((), device=accelerator.device)  # stays on the device: reading it would wait for the GPU
+    total = torch.zeros((), device=accelerator.device)  # on the device: reading it would wait for the GPU
     n_samples = 0
     for index, batch in enumerate(loader, start=1):
         with accelerator.accumulate(model):
@@ -59,23 +59,23 @@ def train_one_epoch(
         batch_size = find_batch_size(batch)
         total += loss.detach() * batch_size
         n_samples += batch_size
-        if index % LOOK_EVERY == 0 or index == len(loader):
+        if index % LOSS_CHECK_BATCHES == 0 or index == len(loader):
             mean = total.item() / n_samples
             if not math.isfinite(mean):
                 raise ValueError(
-                    f"the loss is {mean} by batch {index}; lower learning_rate, set clip_norm, or look for bad values "
-                    "in the data; the epochs before are kept"
+                    f"the loss is {mean} at batch {index}; lower learning_rate, set clip_norm, or look for bad values "
+                    "in the data; earlier epochs are kept"
                 )
             if progress is not None:
                 progress.set_postfix_str(f"loss {mean:.4g}", refresh=False)
         if progress is not None:
             progress.update()
-    total, n_samples = accelerator.reduce(torch.stack([total, torch.full_like(total, n_samples)]))  # of all processes
-    return total.item() / n_samples.item()
+    all_processes = accelerator.reduce(torch.stack([total, torch.full_like(total, n_samples)]))
+    return all_processes[0].item() / all_processes[1].item()
 
 
 def evaluate(model: nn.Module, loader: DataLoader, *, validate: Validate, device: torch.device) -> dict[str, float]:
-    """The metrics of `validate`, in eval mode and without gradients; every module gets its mode back afterwards."""
+    """The metrics of `validate`, computed in eval mode and without gradients; afterwards every mode is restored."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -98,26 +98,25 @@ def fit(
     description: dict[str, Any],
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train `model`, keeping everything in the run folder; go on where it was if it was interrupted.
+    """Train `model` and write the run folder. An interrupted training resumes; a finished one is loaded.
 
-    train_data, val_data: map-style datasets; batches are collated by `data.datasets.collate`
+    train_data, val_data: map-style data sets; `data.datasets.collate` builds the batches
     step: (model, batch on the device) -> scalar loss
-    validate: (model, loader, device) -> metrics; its batches are not yet on the device
-    description: goes into config.json, with the settings of the fit; {"model": {"name", "config"}} lets `load_model`
-        build the model again
-    on_epoch: called with the number of each epoch, from 1, as it begins, such as `ScheduledSampling.on_epoch`
-    returns: the history, one dict an epoch; `model`, on the device that it was trained on, then holds the weights of
-        the best epoch
+    validate: (model, loader, device) -> metrics; the loader's batches are not yet on the device
+    description: written to config.json beside the settings of the fit; `load_model` builds the model from its entry
+        {"model": {"name", "config"}}
+    on_epoch: called at the start of each epoch with its number, from 1
+    returns: the history, one dict per epoch. `model` then holds the weights of the best epoch, on the device of the
+        training.
     With several processes (`accelerate launch`) each trains on its share, and the first validates for all.
-    A finished run is not trained again (nor for more epochs): its weights are loaded and its history is returned.
     Raises ValueError if the folder is in use or belongs to other settings, for empty data, and for a loss or a
     monitored metric that is not finite.
     """
     run = Path(run)
-    for name, data in (("training", train_data), ("validation", val_data)):
-        if len(data) == 0:
-            raise ValueError(f"the {name} data are empty, so there is nothing to fit {run.name} on")
-    samples = {"train_samples": len(train_data), "val_samples": len(val_data)}
+    samples = {"train_samples": count_samples(train_data), "val_samples": count_samples(val_data)}
+    for key, name in (("train_samples", "training"), ("val_samples", "validation")):
+        if samples[key] == 0:
+            raise ValueError(f"the {name} data are empty: {run.name} cannot be fitted")
     accelerator = build_accelerator(config)
     with locked(run) if accelerator.is_main_process else contextlib.nullcontext():
         if accelerator.is_main_process:
@@ -133,7 +132,7 @@ def fit(
                 _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator, on_epoch)
             finally:
                 accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-                vars(model).pop("forward", None)  # autocast was put there: the model gets its class's own back
+                vars(model).pop("forward", None)  # the autocast wrapper; the class's own method is left
             if accelerator.is_main_process:
                 finish(run)
             accelerator.wait_for_everyone()
@@ -142,23 +141,22 @@ def fit(
 
 
 def build_accelerator(config: FitConfig) -> Accelerator:
-    """An Accelerator of its own for every fit: the library would keep the precision of the process's first.
+    """A new Accelerator for the fit, on a CUDA GPU if there is one, else on the CPU, as `Workspace` does.
 
-    It takes a CUDA GPU where there is one, else the CPU, as `Workspace` does. A GPU older than Ampere (such as a T4)
-    has no bf16 and would imitate it, slowly: it gets fp16.
+    A GPU older than Ampere (such as a T4) emulates bf16 slowly, so it gets fp16 instead.
     """
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state()  # otherwise every fit of a process would have the precision of the first
     on_gpu = torch.cuda.is_available()
-    imitated = config.precision == "bf16" and on_gpu and torch.cuda.get_device_capability() < (8, 0)
+    emulated = config.precision == "bf16" and on_gpu and torch.cuda.get_device_capability() < (8, 0)
     return Accelerator(
-        mixed_precision="fp16" if imitated else config.precision,
+        mixed_precision="fp16" if emulated else config.precision,
         gradient_accumulation_steps=config.accumulation_steps,
         cpu=not on_gpu,
     )
 
 
 def _fit_epochs(
-    bare: nn.Module,
+    model: nn.Module,
     train_loader: DataLoader,
     val_loader: DataLoader,
     order: torch.Generator,
@@ -169,18 +167,18 @@ def _fit_epochs(
     accelerator: Accelerator,
     on_epoch: Callable[[int], None] | None,
 ) -> None:
-    """Train for all epochs that the run folder does not hold yet, and write each to it as it ends."""
-    model, optimiser, train_loader = accelerator.prepare(bare, build_optimiser(bare, config), train_loader)
+    """Train the epochs that the run folder does not hold yet, and write each one to it."""
+    prepared, optimiser, train_loader = accelerator.prepare(model, build_optimiser(model, config), train_loader)
     n_batches = len(train_loader)
     n_steps = config.epochs * math.ceil(n_batches / config.accumulation_steps)
     schedule = Schedule(optimiser.optimizer, config, n_steps=n_steps)
-    parts = {"optimiser": optimiser, "schedule": schedule}
+    stateful = {"optimiser": optimiser, "schedule": schedule}
     if accelerator.scaler is not None:
-        parts["scaler"] = accelerator.scaler
+        stateful["scaler"] = accelerator.scaler
 
-    kept = Progress(run, bare, config, parts=parts)
-    kept.resume()
-    done = len(kept.history)
+    checkpoints = Checkpoints(run, model, config, stateful=stateful)
+    checkpoints.resume()
+    done = len(checkpoints.history)
     with tqdm(
         total=config.epochs * n_batches, initial=done * n_batches, disable=not accelerator.is_main_process
     ) as progress:
@@ -192,7 +190,7 @@ def _fit_epochs(
             seed_everything(config.seed, epoch, accelerator.process_index)
             order.manual_seed(config.seed * 1_000_003 + epoch)  # the same on every process
             train_loss = train_one_epoch(
-                model,
+                prepared,
                 train_loader,
                 step=step,
                 optimiser=optimiser,
@@ -201,27 +199,27 @@ def _fit_epochs(
                 clip_norm=config.clip_norm,
                 progress=progress,
             )
-            metrics = evaluate(bare, val_loader, validate=validate, device=accelerator.device)
-            (metrics,) = broadcast_object_list([metrics])  # every process goes by those of the first
-            value = _monitored(metrics, bare, config, epoch)
+            metrics = evaluate(model, val_loader, validate=validate, device=accelerator.device)
+            (metrics,) = broadcast_object_list([metrics])  # every process uses those of the first
+            value = _monitored_metric(metrics, model, config, epoch)
             schedule.after_epoch(value)
             seconds = round(time.perf_counter() - started, 3)
             metrics = {name: metric if math.isfinite(metric) else None for name, metric in metrics.items()}
-            row = {"epoch": epoch, "train_loss": train_loss, **metrics}
-            kept.add({**row, "learning_rate": learning_rate, "seconds": seconds}, write=accelerator.is_main_process)
+            row = {"epoch": epoch, "train_loss": train_loss, **metrics, "learning_rate": learning_rate}
+            checkpoints.add({**row, "seconds": seconds}, write=accelerator.is_main_process)
             progress.set_postfix_str(f"loss {train_loss:.4g}, {config.monitor} {value:.4g}")
     if accelerator.is_main_process:
-        write_history(run, kept.history)  # once more, for a run that was killed just before
+        write_history(run, checkpoints.history)  # again, in case an earlier process was killed before it did
 
 
-def _monitored(metrics: dict[str, float], model: nn.Module, config: FitConfig, epoch: int) -> float:
-    """The metric that chooses the best epoch. Raises ValueError if there is none or training went astray."""
+def _monitored_metric(metrics: dict[str, float], model: nn.Module, config: FitConfig, epoch: int) -> float:
+    """The metric that chooses the best epoch. Raises ValueError if it is missing, or it or a weight is not finite."""
     if config.monitor not in metrics:
-        raise ValueError(f"monitor {config.monitor!r} is none of the validation metrics; choose from {sorted(metrics)}")
+        raise ValueError(f"unknown monitor {config.monitor!r}; choose from the validation metrics {sorted(metrics)}")
     value = metrics[config.monitor]
     if not math.isfinite(value) or not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise ValueError(
             f"after epoch {epoch} the weights or the validation {config.monitor} ({value}) are not finite; "
-            "lower learning_rate or set clip_norm; the epochs before are kept"
+            "lower learning_rate or set clip_norm; earlier epochs are kept"
         )
     return value

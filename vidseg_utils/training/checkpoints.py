@@ -1,7 +1,7 @@
-"""What is kept of a training on disk: weights (safetensors), and the state after the last whole epoch.
+"""Checkpoints of a training: the best weights (safetensors) and the state after the last complete epoch.
 
-`RUN/last/epoch_N/` is written under another name and renamed, and only then is the one before it removed; so there is
-always a sound one, whenever the process is killed.
+`RUN/last/epoch_N/` is written under another name and renamed. Only then is the previous one removed, so a valid state
+remains whenever the process is killed.
 """
 
 import pickle
@@ -20,17 +20,20 @@ from vidseg_utils.training.weights import read_weights, write_weights
 STATE, PROGRESS = "state.pt", "progress.json"
 
 
-class Progress:
-    """The epochs so far, kept on disk after each, with the best weights and the state of the `parts` (optimiser, …)."""
+class Checkpoints:
+    """Writes the history, the best weights and the resumable state to the run folder after each epoch.
 
-    def __init__(self, run: Path, model: nn.Module, config: FitConfig, *, parts: dict[str, Any]):
-        self.run, self.model, self.config, self.parts = run, model, config, parts
+    stateful: objects whose state is saved beside the model's, such as the optimiser, by name
+    """
+
+    def __init__(self, run: Path, model: nn.Module, config: FitConfig, *, stateful: dict[str, Any]):
+        self.run, self.model, self.config, self.stateful = run, model, config, stateful
         self.history: list[dict[str, Any]] = []
 
     def resume(self) -> None:
-        """Go back to the state after the last whole epoch, if one is kept.
+        """Restore the state after the last complete epoch, if there is one.
 
-        Raises ValueError naming what is damaged, and the cure.
+        Raises ValueError naming the damaged file, and the cure.
         """
         folders = sorted((self.run / LAST).glob("epoch_*"))
         if not folders:
@@ -40,8 +43,8 @@ class Progress:
         path = folder / STATE
         try:
             states = torch.load(path, map_location="cpu", weights_only=True)
-            for name in self.parts.keys() & states.keys():  # another GPU may be the one that has a scaler of gradients
-                self.parts[name].load_state_dict(states[name])
+            for name in self.stateful.keys() & states.keys():  # only fp16 has a gradient scaler, and GPUs may change
+                self.stateful[name].load_state_dict(states[name])
             path = folder / PROGRESS
             self.history = read_json(path)["history"]
         except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
@@ -49,23 +52,23 @@ class Progress:
             raise ValueError(f"{path} is damaged ({reason}); {cure}") from None
 
     def is_best(self) -> bool:
-        """Whether no earlier epoch is as good as the last."""
+        """Whether the last epoch is better than every earlier one."""
         *earlier, last = [epoch[self.config.monitor] for epoch in self.history]
         return all(self.config.is_better(last, other) for other in earlier)
 
     def add(self, epoch: dict[str, Any], *, write: bool) -> None:
-        """Take in one more epoch, and keep it on disk if `write` (one process does, for all)."""
+        """Append an epoch to the history, and write it to disk if `write`: one process writes for all."""
         self.history.append(epoch)
         if not write:
             return
-        # In this order: a process that is killed in between does this epoch again, and ends with the same files.
+        # In this order: if the process is killed in between, the epoch is repeated and gives the same files.
         if self.is_best():
             write_weights(self.run / WEIGHTS, self.model)
         folder = self.run / LAST / f"epoch_{len(self.history):05d}"
         with atomic_write(folder) as temporary:
             temporary.mkdir(parents=True)
             write_weights(temporary / WEIGHTS, self.model)
-            torch.save({name: part.state_dict() for name, part in self.parts.items()}, temporary / STATE)
+            torch.save({name: item.state_dict() for name, item in self.stateful.items()}, temporary / STATE)
             write_json(temporary / PROGRESS, {"history": self.history})
         write_history(self.run, self.history)
         for other in folder.parent.iterdir():

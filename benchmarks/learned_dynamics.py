@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from object_dynamics import LAST_PAST, OFTEN, OTHER_WORLD, SHARED, cast, videos
 
-from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.metrics import jaccard
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.ladder import Move, rollout_errors

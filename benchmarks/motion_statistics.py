@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vidseg_utils.data.parallel import n_cores
-from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.metrics import jaccard
 from vidseg_utils.renderer import render_masks
 from vidseg_utils.simulator import motion_statistics, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.metrics import jaccard
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.systems import Workspace, build_system

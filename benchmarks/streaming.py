@@ -18,8 +18,7 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidseg_utils.models import build_model, parameter_count
-from vidseg_utils.models.streaming import prepare_for_streaming
+from vidseg_utils.models import build_model, parameter_count, prepare_for_streaming
 from vidseg_utils.training.weights import load_model
 
 MATRIX = 1536  # side of the matrices that measure the machine

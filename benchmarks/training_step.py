@@ -19,8 +19,7 @@ import torch
 from torch.nn import functional
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.models import build_model, parameter_count, translators
-from vidseg_utils.models.location_maps import location_losses
+from vidseg_utils.models import build_model, location_losses, parameter_count, translators
 from vidseg_utils.models.translators import dilated_depthwise
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPSizes, parse_configuration

@@ -8,7 +8,7 @@ from tests.helpers import fill_cache
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
-from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.metrics import jaccard
 from vidseg_utils.paths import write_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace

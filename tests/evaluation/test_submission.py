@@ -14,7 +14,7 @@ from vidseg_utils.evaluation.submission import (
     score_submission,
     write_submission,
 )
-from vidseg_utils.metrics.masks import jaccard
+from vidseg_utils.metrics import jaccard
 from vidseg_utils.systems.base import Forecaster
 
 VIDEOS = 5

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from vidseg_utils.evaluation.evaluate import evaluate_system
-from vidseg_utils.models import build_model
-from vidseg_utils.models.location_maps import move_masks
+from vidseg_utils.models import build_model, move_masks
 from vidseg_utils.paths import read_json
 from vidseg_utils.systems import SYSTEMS, Workspace, build_system
 from vidseg_utils.systems.mask_simvp.forecast import forecast_last, forecast_location_maps, forecast_scores

@@ -16,7 +16,7 @@ from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.metrics.masks import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
+from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import Forecaster, Workspace
 from vidseg_utils.task import PAST_FRAMES

@@ -22,7 +22,7 @@ from vidseg_utils.data.locks import lock_folder, lock_path
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.resumable_arrays import ResumableArrays
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.metrics.masks import MaskScore, reference_masks
+from vidseg_utils.metrics import MaskScore, reference_masks
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH

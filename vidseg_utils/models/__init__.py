@@ -4,12 +4,19 @@ from torch import nn
 
 from vidseg_utils.checks import check_choice, check_settings
 from vidseg_utils.models.autoregression import checkpointed, rollout
-from vidseg_utils.models.convlstm import ConvLSTMReconstructor
+from vidseg_utils.models.convlstm import ConvLSTMCell, ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
 from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.models.layers import parameter_count
-from vidseg_utils.models.mask_simvp import MaskSimVP
-from vidseg_utils.models.recurrent_unet import RecurrentUNet
+from vidseg_utils.models.location_maps import (
+    LocationMaps,
+    location_losses,
+    maps_to_logits,
+    move_masks,
+    pixel_probabilities,
+)
+from vidseg_utils.models.mask_simvp import MaskSimVP, scores_to_masks, seen_classes, suppress_unseen_classes
+from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS, RECURRENT_CELLS, RECURRENT_SIZES, RecurrentUNet
 from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.models.streaming import prepare_for_streaming
 from vidseg_utils.models.unet import UNet
@@ -36,4 +43,30 @@ def build_model(name: str, **config) -> nn.Module:
     return MODELS[name](**config)
 
 
-__all__ = ["MODELS", "build_model", "checkpointed", "parameter_count", "prepare_for_streaming", "rollout"]
+__all__ = [
+    "MODELS",
+    "RECURRENT_BLOCKS",
+    "RECURRENT_CELLS",
+    "RECURRENT_SIZES",
+    "ConvLSTMCell",
+    "ConvLSTMReconstructor",
+    "DeepLabV3",
+    "InteractionNetwork",
+    "LocationMaps",
+    "MaskSimVP",
+    "RecurrentUNet",
+    "SimVP",
+    "UNet",
+    "build_model",
+    "checkpointed",
+    "location_losses",
+    "maps_to_logits",
+    "move_masks",
+    "parameter_count",
+    "pixel_probabilities",
+    "prepare_for_streaming",
+    "rollout",
+    "scores_to_masks",
+    "seen_classes",
+    "suppress_unseen_classes",
+]

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data.datasets import FrameDataset
 from vidseg_utils.data.transforms import build_augmentation, to_float
-from vidseg_utils.metrics.masks import confusion_matrix, jaccard_from_confusion
+from vidseg_utils.metrics import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.training.fit_config import FitConfig

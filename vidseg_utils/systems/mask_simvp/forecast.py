@@ -3,9 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from vidseg_utils.models import rollout
-from vidseg_utils.models.location_maps import LocationMaps, maps_to_logits, move_masks
-from vidseg_utils.models.mask_simvp import scores_to_masks, suppress_unseen_classes
+from vidseg_utils.models import (
+    LocationMaps,
+    maps_to_logits,
+    move_masks,
+    rollout,
+    scores_to_masks,
+    suppress_unseen_classes,
+)
 from vidseg_utils.task import FUTURE_FRAMES
 
 

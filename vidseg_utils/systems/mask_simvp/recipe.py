@@ -13,9 +13,8 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from vidseg_utils.checks import check_choice
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.datasets import MaskDataset
-from vidseg_utils.metrics.masks import confusion_matrix, jaccard_from_confusion
-from vidseg_utils.models import checkpointed
-from vidseg_utils.models.location_maps import LocationMaps, location_losses
+from vidseg_utils.metrics import confusion_matrix, jaccard_from_confusion
+from vidseg_utils.models import LocationMaps, checkpointed, location_losses
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.mask_simvp.forecast import forecast_location_maps, forecast_scores, last_mask
 from vidseg_utils.systems.pseudo_labels import label_split

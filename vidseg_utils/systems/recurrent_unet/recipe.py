@@ -16,7 +16,7 @@ from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data.sequences import ClipSequences
 from vidseg_utils.data.sources.cityscapes import N_CITYSCAPES_CLASSES, CityscapesSequences
 from vidseg_utils.data.transforms import build_augmentation, to_float
-from vidseg_utils.metrics.sequences import SequenceScore
+from vidseg_utils.metrics import SequenceScore
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.training.fit_config import FitConfig

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from vidseg_utils.models.recurrent_unet import RecurrentUNet
+from vidseg_utils.models import RecurrentUNet
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.system import load_constants, train_physics

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data.datasets import ClipDataset
 from vidseg_utils.data.transforms import to_float
-from vidseg_utils.metrics.masks import MaskScore
+from vidseg_utils.metrics import MaskScore
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import Profile
 from vidseg_utils.systems.recipe import Recipe

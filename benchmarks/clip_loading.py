@@ -18,9 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.io import decode_image
 
-from vidseg_utils.data.cache import SplitCache, open_split
-from vidseg_utils.data.datasets import ClipDataset, collate
-from vidseg_utils.data.layout import list_videos, read_frames, write_video
+from vidseg_utils.data import ClipDataset, SplitCache, collate, list_videos, open_split, read_frames, write_video
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
 
 BATCH_SIZE = 8

@@ -82,7 +82,7 @@ def main():
     use_style()
     plt.switch_backend("agg")
     trajectory = simulate_video(SEED, arguments.number)
-    frames, masks = render_video(trajectory.at(CLIP_VIDEO_FRAMES))
+    frames, masks = render_video(trajectory.select_frames(CLIP_VIDEO_FRAMES))
     forecasts = forecast_every_frame(masks[:PAST_FRAMES])
     shown = [None] * PAST_FRAMES + list(forecasts)
     pictures = [draw_frame(n, *parts) for n, parts in enumerate(zip(frames, masks, shown, strict=True))]

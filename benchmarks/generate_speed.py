@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vidseg_utils.data.layout import write_video
+from vidseg_utils.data import generate, write_video
 from vidseg_utils.data.parallel import n_cores
-from vidseg_utils.data.sources.generate import generate
 from vidseg_utils.renderer import render_video
 from vidseg_utils.simulator import BrokenRuleError, PhysicsSettings, sample_scene, simulate
 from vidseg_utils.task import CLIP_VIDEO_FRAMES

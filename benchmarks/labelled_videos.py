@@ -16,9 +16,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data.datasets import FrameDataset, collate
-from vidseg_utils.data.sources.generate import generate
-from vidseg_utils.data.transforms import build_augmentation, to_float
+from vidseg_utils.data import FrameDataset, build_augmentation, collate, generate, to_float
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.unet_segmenter import VAL_EVERY, UNetSizes, score_segmenter
 from vidseg_utils.systems.workspace import Workspace
@@ -35,7 +33,7 @@ def trained_jaccard(workspace: Workspace, *, head: str, videos: int, steps: int)
         transform=build_augmentation(*sizes.augmentation),
         every=sizes.frames_every,
     )
-    some = Subset(frames, range(videos * frames.per_video))
+    some = Subset(frames, range(videos * frames.frames_per_video))
     order = RandomSampler(some, replacement=True, num_samples=steps * sizes.batch_size)
     model = build_model("unet", n_classes=N_CLASSES, base_channels=sizes.base_channels, head=head)
     model.to(workspace.device, memory_format=torch.channels_last)

@@ -18,8 +18,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from tqdm.auto import tqdm
 
-from vidseg_utils.data.resize import nearest_scale
-from vidseg_utils.data.transforms import to_float
+from vidseg_utils.data import nearest_scale, to_float
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.simulator.settings import PhysicsSettings

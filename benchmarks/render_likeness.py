@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vidseg_utils.data.sources.clevrer import decode
+from vidseg_utils.data.sources.clevrer import decode_video
 from vidseg_utils.renderer import render_video
 from vidseg_utils.renderer.ground import build_ground
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH
@@ -45,7 +45,7 @@ def main() -> None:
     background, rendered, empty, rows = read_background(arguments.background), [], [], []
     print(f"{'':24}{'rendered, mean':>16}{'worst frame':>14}{'empty scene':>14}   dB PSNR")
     for video, annotation in zip(arguments.files[::2], arguments.files[1::2], strict=True):
-        real = decode(video)
+        real = decode_video(video)
         frames, _ = render_video(read_annotation(annotation).select_frames(CLIP_VIDEO_FRAMES))
         rendered.append(psnr(frames, real))
         empty.append(psnr(background[None], real))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from vidseg_utils.data.cache import filling, open_split
-from vidseg_utils.data.layout import LABELLED, n_frames, write_video
+from vidseg_utils.data import open_split, write_video
+from vidseg_utils.data.cache import filling
+from vidseg_utils.data.layout import LABELLED, n_frames
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, WIDTH
 from vidseg_utils.training.loop import FitConfig, fit
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tests.helpers import fill_cache, full_disk, make_frames, make_masks, write_split
-from vidseg_utils.data import cache as cache_module
-from vidseg_utils.data import cache_build
+from vidseg_utils.data.cache import build as build_module
 from vidseg_utils.data.cache import filled_numbers, filling, open_split
-from vidseg_utils.data.cache_writer import CacheWriter
+from vidseg_utils.data.cache import open as open_module
+from vidseg_utils.data.cache.writer import CacheWriter
 from vidseg_utils.data.datasets import ClipDataset
 
 
@@ -57,8 +57,8 @@ def test_an_impossible_size_is_refused(small_root, size):
 
 def test_it_is_built_once_and_again_when_a_file_changes(root, monkeypatch):
     builds = []
-    real_build = cache_module.build
-    monkeypatch.setattr(cache_module, "build", lambda *a, **k: (builds.append(1), real_build(*a, **k)))
+    real_build = open_module.build_cache
+    monkeypatch.setattr(open_module, "build_cache", lambda *a, **k: (builds.append(1), real_build(*a, **k)))
 
     def open_and_count():
         cache = open_split(root, "train", progress=False)
@@ -156,7 +156,7 @@ def test_a_full_disk_gives_one_line_and_leaves_nothing(root, monkeypatch):
 
 def test_too_little_room_is_found_before_decoding(root, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
-    monkeypatch.setattr(cache_build, "read_frames", lambda _: pytest.fail("decoded a video"))
+    monkeypatch.setattr(build_module, "read_frames", lambda _: pytest.fail("decoded a video"))
     with pytest.raises(OSError, match=r"0\.01 GB are needed and 0\.01 GB are free"):
         open_split(root, "train", progress=False)
     assert _leftovers(root) == []
@@ -180,8 +180,8 @@ def test_filling_resumes_after_a_full_disk(tmp_path):
 
 def test_two_builders_at_once_build_one_cache(root, monkeypatch):
     builds = []
-    real_build = cache_module.build
-    monkeypatch.setattr(cache_module, "build", lambda *a, **k: (builds.append(1), real_build(*a, **k)))
+    real_build = open_module.build_cache
+    monkeypatch.setattr(open_module, "build_cache", lambda *a, **k: (builds.append(1), real_build(*a, **k)))
     caches = []
     threads = [
         threading.Thread(target=lambda: caches.append(open_split(root, "train", progress=False))) for _ in range(4)

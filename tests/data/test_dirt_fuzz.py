@@ -22,12 +22,12 @@ from tests.helpers import write_split
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
-from vidseg_utils.data.faults import KINDS, SKIPPED, Fault
+from vidseg_utils.data.faults import FAULT_EFFECTS, SKIPPED, Fault
 from vidseg_utils.data.locks import DATASET_LOCK
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.png import read_png, write_png
-from vidseg_utils.data.sources.course_archive import REPORT, import_archive
-from vidseg_utils.world.trajectory import Trajectory, read_annotation, write_annotation
+from vidseg_utils.data.sources.course_archive import IMPORT_REPORT_FILE, import_archive
+from vidseg_utils.world import Trajectory, read_annotation, write_annotation
 
 CASES = int(os.environ.get("VIDSEG_FUZZ", "0"))
 SECONDS_PER_CASE = 5.0  # a hang, even on a busy machine
@@ -189,7 +189,7 @@ def test_archives(tmp_path):
         (box / "a.zip").write_bytes(mutate(good, rng, first=directory if case % 2 else 0))
         _timed(lambda: import_archive(box / "a.zip", box / "out", progress=False))
         assert {p.name for p in box.iterdir()} <= {"a.zip", "out"}
-        assert {p.name for p in (box / "out").glob("*")} <= {"train", REPORT, DATASET_LOCK}
+        assert {p.name for p in (box / "out").glob("*")} <= {"train", IMPORT_REPORT_FILE, DATASET_LOCK}
         for written in (box / "out" / "train").rglob("*.*"):
             assert not written.is_file() or written.read_bytes() in contents
         shutil.rmtree(box)
@@ -221,7 +221,7 @@ def test_checker_and_loader_agree_on_damaged_folders(tmp_path):
             with contextlib.suppress(OSError, IndexError):  # the accident itself may be impossible
                 _accident(rng.choice(sorted(root.glob("train/**/*"))), rng)
         report = check_root(root, progress=False)
-        bad = {f.path.relative_to(root).parts[1] for f in report.faults if KINDS[f.kind] == SKIPPED}
+        bad = {f.path.relative_to(root).parts[1] for f in report.faults if FAULT_EFFECTS[f.kind] == SKIPPED}
         assert len(bad) == report.skipped["train"]
         if cache := _timed(lambda: open_split(root, "train", progress=False)):
             assert set(cache.skipped) == bad

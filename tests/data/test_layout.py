@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.helpers import make_frames, make_masks, write_split
-from vidseg_utils.data.faults import KINDS, Fault
+from vidseg_utils.data.faults import FAULT_EFFECTS, Fault
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks, write_video
-from vidseg_utils.world.trajectory import Trajectory, read_annotation
+from vidseg_utils.world import Trajectory, read_annotation
 
 
 def test_videos_are_listed_by_number_in_both_editions(tmp_path):
@@ -204,7 +204,7 @@ def test_a_bad_mask_is_named_with_its_fault(video, replaced, name):
     with pytest.raises(Fault, match=r"mask\.npy") as caught:
         read_masks(video)
     assert caught.value.kind == kind
-    assert kind in KINDS
+    assert kind in FAULT_EFFECTS
 
 
 def test_a_pickle_is_never_opened(video, replaced, tmp_path):

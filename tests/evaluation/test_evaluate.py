@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.helpers import fill_cache
-from vidseg_utils.data.cache import open_split
+from vidseg_utils.data import open_split
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
 from vidseg_utils.metrics import jaccard

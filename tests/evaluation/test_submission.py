@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.helpers import fill_cache
-from vidseg_utils.data.cache import open_split
+from vidseg_utils.data import open_split
 from vidseg_utils.evaluation import submission
 from vidseg_utils.evaluation.submission import (
     clips_that_fit,

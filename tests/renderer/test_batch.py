@@ -12,7 +12,7 @@ from tests.renderer.trajectories import (
     still_trajectory,
 )
 from vidseg_utils.classes import class_id
-from vidseg_utils.data.sources.clevrer import decode
+from vidseg_utils.data.sources.clevrer import decode_video
 from vidseg_utils.renderer.batch import render_video
 from vidseg_utils.renderer.masks import cast_masks, render_masks
 from vidseg_utils.renderer.pixel_blocks import PixelBlocks
@@ -115,7 +115,7 @@ def test_a_gpu_draws_the_same():
 @pytest.mark.parametrize("number", ["00000", "10000"])
 def test_frames_come_within_38_dB_of_the_real_ones(real_sample, number):
     folder = real_sample.parent / "clevrer"
-    real = decode(folder / f"video_{number}.mp4")[::4].astype(float)
+    real = decode_video(folder / f"video_{number}.mp4")[::4].astype(float)
     trajectory = read_annotation(folder / f"annotation_{number}.json").select_frames(CLIP_VIDEO_FRAMES[::4])
     frames, _ = render_video(trajectory)
     decibel = 10 * np.log10(255**2 / ((frames - real) ** 2).mean(axis=(1, 2, 3)))

@@ -14,8 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.data import DataLoader
 
-from vidseg_utils.data.datasets import collate
-from vidseg_utils.data.transforms import to_float
+from vidseg_utils.data import collate, to_float
 from vidseg_utils.evaluation import evaluate_system, predict_split
 from vidseg_utils.models import build_model
 from vidseg_utils.renderer.batch import render_video

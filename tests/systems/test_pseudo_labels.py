@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.helpers import fill_cache
-from vidseg_utils.data.cache import open_split
+from vidseg_utils.data import open_split
 from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, label_split, without_late_objects
 from vidseg_utils.training.weights import weights_hash
 

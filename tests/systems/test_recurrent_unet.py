@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.helpers import fill_cache, moving_square
-from vidseg_utils.data.transforms import to_float
+from vidseg_utils.data import to_float
 from vidseg_utils.models import build_model
 from vidseg_utils.paths import read_json
 from vidseg_utils.systems import Workspace

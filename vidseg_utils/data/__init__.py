@@ -1,1 +1,68 @@
-"""Videos: generated, imported or downloaded, checked, cached, and served as frames and clips."""
+"""Videos: generated, imported or downloaded, checked, cached, and served as frames and clips.
+
+The names below are imported on first use, so a worker process that renders videos need not import torchvision.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidseg_utils.data.cache import SplitCache, open_split, writable_folder
+    from vidseg_utils.data.check import check_root
+    from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate
+    from vidseg_utils.data.layout import HIDDEN_TRUTH, list_videos, read_frames, read_masks, write_video
+    from vidseg_utils.data.resize import area_scale, nearest_scale
+    from vidseg_utils.data.sequences import ClipSequences
+    from vidseg_utils.data.sources.cityscapes import N_CITYSCAPES_CLASSES, CityscapesSequences
+    from vidseg_utils.data.sources.clevrer import import_clevrer
+    from vidseg_utils.data.sources.course_archive import import_archive
+    from vidseg_utils.data.sources.generate import generate
+    from vidseg_utils.data.transforms import build_augmentation, to_float
+
+__all__ = [
+    "HIDDEN_TRUTH",
+    "N_CITYSCAPES_CLASSES",
+    "CityscapesSequences",
+    "ClipDataset",
+    "ClipSequences",
+    "FrameDataset",
+    "Item",
+    "MaskDataset",
+    "SplitCache",
+    "area_scale",
+    "build_augmentation",
+    "check_root",
+    "collate",
+    "generate",
+    "import_archive",
+    "import_clevrer",
+    "list_videos",
+    "nearest_scale",
+    "open_split",
+    "read_frames",
+    "read_masks",
+    "to_float",
+    "writable_folder",
+    "write_video",
+]
+
+_MODULES = {
+    "cache": ("SplitCache", "open_split", "writable_folder"),
+    "check": ("check_root",),
+    "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate"),
+    "layout": ("HIDDEN_TRUTH", "list_videos", "read_frames", "read_masks", "write_video"),
+    "resize": ("area_scale", "nearest_scale"),
+    "sequences": ("ClipSequences",),
+    "sources.cityscapes": ("N_CITYSCAPES_CLASSES", "CityscapesSequences"),
+    "sources.clevrer": ("import_clevrer",),
+    "sources.course_archive": ("import_archive",),
+    "sources.generate": ("generate",),
+    "transforms": ("build_augmentation", "to_float"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"vidseg_utils.data.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
-"""Frames with masks, and whole clips, from a cached split. Tensors are uint8 as stored; the device turns them to float.
+"""Frames with masks, and whole clips, from a cached split. Tensors are uint8; the device converts them to float.
 
-A batch is gathered from the memory map in one copy: give `collate` to the DataLoader, which else would copy it again.
+A batch is gathered from the memory map with one copy. Pass `collate` to the DataLoader, which otherwise copies again.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from vidseg_utils.data.batch_memory import BatchMemory
+from vidseg_utils.data.batch_buffers import BatchBuffers
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.transforms import Transform, augment
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
@@ -17,62 +17,61 @@ from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 Item = dict[str, torch.Tensor | int]
 
 
-class _Batch(list):
-    """Items that are views of one gathered batch, which `collate` takes as it is."""
+class _BatchItems(list):
+    """Items that are views of one gathered batch. `collate` returns that batch as it is."""
 
-    def __init__(self, whole: dict[str, torch.Tensor]):
-        super().__init__(dict(zip(whole, values, strict=True)) for values in zip(*whole.values(), strict=True))
-        self.whole = whole
+    def __init__(self, batch: dict[str, torch.Tensor]):
+        super().__init__(dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+        self.batch = batch
 
 
 def collate(items: list[Item]) -> dict[str, torch.Tensor]:
     """For DataLoader(collate_fn=collate): batches of these data sets without a second copy, other items as usual."""
-    return items.whole if isinstance(items, _Batch) else default_collate(items)
+    return items.batch if isinstance(items, _BatchItems) else default_collate(items)
 
 
 class FrameDataset(Dataset):
     """Single frames with their masks: dict(frame: (3, H, W) uint8, mask: (H, W) uint8, 255 = ignore).
 
-    every: take each `every`-th frame of a video, from frame 0. Raises ValueError for a split without labels.
+    every: take every `every`-th frame of a video, from frame 0. Raises ValueError for a split without labels.
     """
 
     def __init__(self, cache: SplitCache, *, transform: Transform | None = None, every: int = 1):
-        if cache.masks is None:
-            raise ValueError(f"the split {cache.split!r} has no masks; use a labelled one, or ClipDataset")
+        labelled_masks(cache)
         if every < 1:
             raise ValueError(f"every is {every}; it counts frames, so at least 1")
         self.cache, self.transform, self.every = cache, transform, every
-        self.per_video = len(range(0, cache.frames.shape[1], every))
-        self._memory = {"frame": BatchMemory(), "mask": BatchMemory()}
+        self.frames_per_video = len(range(0, cache.frames.shape[1], every))
+        self._buffers = {"frame": BatchBuffers(), "mask": BatchBuffers()}
 
     def __len__(self) -> int:
-        return len(self.cache) * self.per_video
+        return len(self.cache) * self.frames_per_video
 
     def __getitem__(self, index: int) -> Item:
         return self.__getitems__([range(len(self))[index]])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Item]:
-        places = [divmod(index, self.per_video) for index in indices]
-        places = [(video, frame * self.every) for video, frame in places]
+        video_and_frame = [divmod(index, self.frames_per_video) for index in indices]
+        video_and_frame = [(video, frame * self.every) for video, frame in video_and_frame]
         batch = {
-            "frame": self._memory["frame"].gather(self.cache.frames, places),
-            "mask": self._memory["mask"].gather(self.cache.masks, places),
+            "frame": self._buffers["frame"].gather(self.cache.frames, video_and_frame),
+            "mask": self._buffers["mask"].gather(labelled_masks(self.cache), video_and_frame),
         }
-        return _finish(batch, self.transform, pictures="frame", masks="mask")
+        return _augmented_items(batch, self.transform, pictures="frame", masks="mask")
 
 
 class ClipDataset(Dataset):
     """Whole clips: dict(frames: (T, 3, H, W) uint8, masks: (T, H, W) uint8 if labelled, number: the video's).
 
-    T is 22, or 11 in the split "hidden". A transform changes all frames of a clip alike. masks: False leaves them
-    out, so that labelled and unlabelled clips can stand in one batch.
+    T is 22, or 11 in the split "hidden". A transform changes all frames of a clip alike.
+    masks: False leaves them out, so that labelled and unlabelled clips fit into one batch
     """
 
     def __init__(self, cache: SplitCache, *, transform: Transform | None = None, masks: bool = True):
         self.cache, self.transform = cache, transform
         self.masks = masks and cache.masks is not None
         self.numbers = cache.numbers
-        self._memory = {"frames": BatchMemory(), "masks": BatchMemory()}
+        self._buffers = {"frames": BatchBuffers(), "masks": BatchBuffers()}
 
     def __len__(self) -> int:
         return len(self.cache)
@@ -82,18 +81,19 @@ class ClipDataset(Dataset):
         return item | {"number": int(item["number"])}
 
     def __getitems__(self, indices: list[int]) -> list[Item]:
-        batch = {"frames": self._memory["frames"].gather(self.cache.frames, indices)}
+        batch = {"frames": self._buffers["frames"].gather(self.cache.frames, indices)}
         if self.masks:
-            batch["masks"] = self._memory["masks"].gather(self.cache.masks, indices)
+            batch["masks"] = self._buffers["masks"].gather(labelled_masks(self.cache), indices)
         batch["number"] = torch.from_numpy(self.numbers[np.asarray(indices)])
-        return _finish(batch, self.transform, pictures="frames", masks="masks")
+        return _augmented_items(batch, self.transform, pictures="frames", masks="masks")
 
 
 class MaskDataset(Dataset):
-    """What a forecaster of masks learns from: dict(past: (11, H, W), future: (11, H, W)), both uint8, 255 = ignore.
+    """Training data of a mask forecaster: dict(past: (11, H, W), future: (11, H, W)), both uint8, 255 = ignore.
 
-    past: (N, 11 or 22, H, W), future: (N, 22, H, W) uint8 masks of the same clips, often the same array; the first
-    frames of one and the last of the other are taken, so a segmenter's past may stand before a true future.
+    past: (N, 11 or 22, H, W) uint8 masks; the first 11 frames are used
+    future: (N, 22, H, W) uint8 masks of the same clips, often the same array; the last 11 frames are used, so a
+        segmenter's past can be combined with a true future
     """
 
     def __init__(self, past: np.ndarray, future: np.ndarray):
@@ -114,14 +114,23 @@ class MaskDataset(Dataset):
 
     def __getstate__(self) -> list[tuple[Path, int] | np.ndarray]:
         """Pickles a memory map of a file as the file's path and its number of clips, not as a copy of its content."""
-        return [(Path(m.filename), len(m)) if isinstance(m, np.memmap) else m for m in (self.past, self.future)]
+        return [(Path(str(m.filename)), len(m)) if isinstance(m, np.memmap) else m for m in (self.past, self.future)]
 
     def __setstate__(self, state: list[tuple[Path, int] | np.ndarray]) -> None:
         self.past, self.future = (np.load(m[0], mmap_mode="r")[: m[1]] if isinstance(m, tuple) else m for m in state)
 
 
-def _finish(batch: dict[str, torch.Tensor], transform: Transform | None, *, pictures: str, masks: str) -> list[Item]:
-    items = _Batch(batch)
+def labelled_masks(cache: SplitCache) -> np.memmap:
+    """The masks of a split. Raises ValueError for a split without labels."""
+    if cache.masks is None:
+        raise ValueError(f"the split {cache.split!r} has no masks; use a labelled one, or ClipDataset")
+    return cache.masks
+
+
+def _augmented_items(
+    batch: dict[str, torch.Tensor], transform: Transform | None, *, pictures: str, masks: str
+) -> list[Item]:
+    items = _BatchItems(batch)
     if transform is None:
         return items
     for item in items:

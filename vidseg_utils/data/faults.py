@@ -1,17 +1,16 @@
-"""What can be wrong with a file of a data set, each kind with a name, and the one door through which files are read.
+"""Faults of a data set: what can be wrong with a file, each kind with a name, and how bytes are read safely.
 
-The checker reports faults, the cache skips the videos that have one, and both see them the same way: here.
+The checker reports faults; the cache skips videos that have one. Both use the same readers, so they agree.
 """
 
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_BYTES = 1 << 24  # our largest file is a mask of 0.8 MB; pictures of street scenes take 3
+MAX_BYTES = 1 << 24  # our largest file is a mask of 0.8 MB; an image of a street scene takes 3 MB
 
-# Kind of fault -> what becomes of the video. A kind that is not listed here is a bug.
 SKIPPED, KEPT = "video skipped", "video kept"
-KINDS = {
+FAULT_EFFECTS = {  # every kind of fault -> what happens to the video
     "missing image": SKIPPED,
     "unreadable image": SKIPPED,
     "wrong image size": SKIPPED,
@@ -32,8 +31,7 @@ KINDS = {
     "unreadable annotation": KEPT,
     "empty split": "nothing to read",
 }
-# Worth knowing, and not in the way: the data set is sound with them.
-NOTES = {
+NOTE_EFFECTS = {  # every kind of note -> what happens; a data set with notes only is sound
     "mask values above 48": "pixels ignored",
     "flickering mask": "used as it is",
     "unknown name": "not read",
@@ -42,10 +40,10 @@ NOTES = {
 
 
 class Fault(ValueError):
-    """One thing wrong with one file or folder: `kind` (a key of KINDS), `path`, and what was found there."""
+    """One thing wrong with one file or folder: `kind` (a key of FAULT_EFFECTS), `path`, and a `detail`."""
 
     def __init__(self, kind: str, path: Path, detail: str):
-        assert kind in KINDS, kind
+        assert kind in FAULT_EFFECTS, kind
         super().__init__(f"{path}: {kind} ({detail})")
         self.kind, self.path, self.detail = kind, Path(path), detail
 
@@ -55,7 +53,7 @@ class Fault(ValueError):
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth knowing about one file that takes nothing away: `kind` is a key of NOTES."""
+    """Something worth knowing about one file that is no fault: `kind` is a key of NOTE_EFFECTS."""
 
     kind: str
     path: Path
@@ -65,8 +63,8 @@ class Note:
 def read_bytes(path: Path, *, missing: str, unreadable: str) -> bytes:
     """The content of a regular file of 1 to MAX_BYTES bytes.
 
-    Raises Fault: of kind `missing` where there is none, `unreadable` where it is too large or the disk fails, else
-    "empty file", "no read permission" or "not a regular file" (a folder; a pipe, which would hang).
+    Raises Fault of the kind `missing` for a file that does not exist, `unreadable` for one that is too large and for a
+    disk error, else "empty file", "no read permission" or "not a regular file" (a folder, or a pipe, which would hang).
     """
     try:
         status = path.stat()

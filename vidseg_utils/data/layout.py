@@ -1,7 +1,7 @@
 """The course layout on disk: ROOT/SPLIT/video_N/image_T.png and mask.npy, listed, read and written.
 
-Everything is ordered by number, never by name (image_10 comes after image_9), and `video_7` may also be called
-`video_00007`, as a later edition of the set does.
+Videos and frames are ordered by number, never by name (image_10 comes after image_9). `video_7` may also be called
+`video_00007`, as in a later edition of the set.
 """
 
 import re
@@ -15,14 +15,15 @@ from vidseg_utils.data.mask_file import read_mask_file, write_mask_file
 from vidseg_utils.data.png import read_png, write_png
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
-from vidseg_utils.world.trajectory import Trajectory, write_annotation
+from vidseg_utils.world import Trajectory, write_annotation
 
-SPLITS = ("train", "val", "unlabeled", "hidden")
-LABELLED = ("train", "val")  # the splits whose videos have a mask.npy
-MASKS = "mask.npy"
-ANNOTATION = "annotation.json"  # beside the images of generated and imported videos
-RECORD = "generated.json"  # in a root that was generated: with what
-TRUTH = "hidden_truth"  # ROOT/hidden_truth: masks and annotations of generated hidden videos; no loader reads it
+SPLITS: tuple[str, ...] = ("train", "val", "unlabeled", "hidden")
+LABELLED = ("train", "val")  # splits whose videos have masks
+STORES = ("png", "cache")  # how generated and imported videos are stored: this layout, or straight into the cache
+MASK_FILE = "mask.npy"
+ANNOTATION_FILE = "annotation.json"  # beside the images of generated and imported videos
+GENERATED_FILE = "generated.json"  # in the root of a generated set: seed, physics, sizes
+HIDDEN_TRUTH = "hidden_truth"  # ROOT/hidden_truth: masks and annotations of generated hidden videos; no loader reads it
 
 _VIDEO = re.compile(r"video_([0-9]{1,9})")
 _IMAGE = re.compile(r"image_([0-9]{1,9})\.png")
@@ -48,10 +49,10 @@ class Video:
 
 
 def scan_split(root: Path | str, split: str) -> tuple[list[Video], list[Fault | Note]]:
-    """The sound video folders of a split in number order, and what else was found among them.
+    """The usable video folders of a split in number order, and the faults and notes about other entries.
 
-    Raises ValueError for an unknown split, FileNotFoundError for a missing root or split, NotADirectoryError for a file
-    in place of a root; an empty split is no error.
+    Raises ValueError for an unknown split, FileNotFoundError for a missing root or split, NotADirectoryError for a root
+    that is a file. An empty split is no error.
     """
     folder = Path(root) / split
     if split not in SPLITS:
@@ -63,23 +64,23 @@ def scan_split(root: Path | str, split: str) -> tuple[list[Video], list[Fault | 
     if not folder.is_dir():
         raise FileNotFoundError(f"{root} has no split {split!r}; it needs a folder {folder}")
     by_number: dict[int, list[Path]] = {}
-    found: list[Fault | Note] = []
+    findings: list[Fault | Note] = []
     for path in sorted(folder.iterdir()):
         if match := _VIDEO.fullmatch(path.name):
             if path.is_dir():
                 by_number.setdefault(int(match[1]), []).append(path)
             else:
-                found.append(Fault("not a folder", path, "a video is a folder of images"))
+                findings.append(Fault("not a folder", path, "a video is a folder of images"))
         elif not path.name.startswith("."):
-            found.append(Note("unknown name", path, "expected video_N"))
+            findings.append(Note("unknown name", path, "expected video_N"))
     videos = []
     for number, paths in sorted(by_number.items()):
         if len(paths) == 1:
             videos.append(Video(number, paths[0], split))
         else:
             names = " and ".join(p.name for p in paths)
-            found += [Fault("duplicate video number", p, f"{names}; remove all but one") for p in paths]
-    return videos, found
+            findings += [Fault("duplicate video number", p, f"{names}; remove all but one") for p in paths]
+    return videos, findings
 
 
 def list_videos(root: Path | str, split: str) -> list[Video]:
@@ -87,8 +88,8 @@ def list_videos(root: Path | str, split: str) -> list[Video]:
 
     Raises what `scan_split` raises, ValueError for an empty split, and Fault (a ValueError) for duplicate numbers.
     """
-    videos, found = scan_split(root, split)
-    for fault in found:
+    videos, findings = scan_split(root, split)
+    for fault in findings:
         if isinstance(fault, Fault) and fault.kind == "duplicate video number":
             raise fault
     if not videos:
@@ -97,9 +98,9 @@ def list_videos(root: Path | str, split: str) -> list[Video]:
 
 
 def find_frames(video: Video) -> tuple[list[Path], list[Fault | Note]]:
-    """The image files of frames 0, 1, … that are there, in order, and what is missing, doubled or unknown."""
+    """The image files of frames 0, 1, … in order, and faults and notes about missing, duplicate or unknown files."""
     by_number: dict[int, list[Path]] = {}
-    found: list[Fault | Note] = []
+    findings: list[Fault | Note] = []
     try:
         paths = sorted(video.folder.iterdir())
     except OSError as error:
@@ -108,30 +109,30 @@ def find_frames(video: Video) -> tuple[list[Path], list[Fault | Note]]:
     for path in paths:
         if match := _IMAGE.fullmatch(path.name):
             by_number.setdefault(int(match[1]), []).append(path)
-        elif path.name not in (MASKS, ANNOTATION) and not path.name.startswith("."):
-            found.append(Note("unknown name", path, "not part of a video"))
+        elif path.name not in (MASK_FILE, ANNOTATION_FILE) and not path.name.startswith("."):
+            findings.append(Note("unknown name", path, "not part of a video"))
     frames = []
-    wanted = n_frames(video.split)
-    for number in range(wanted):
-        same = by_number.pop(number, [])
-        if not same:
+    n_expected = n_frames(video.split)
+    for number in range(n_expected):
+        candidates = by_number.pop(number, [])
+        if not candidates:
             path = video.folder / f"image_{number}.png"
-            found.append(Fault("missing image", path, f"frame {number} of 0..{wanted - 1}"))
-        elif len(same) > 1:
-            names = " and ".join(p.name for p in same)
-            found.append(Fault("duplicate frame number", same[0], f"{names}; remove all but one"))
+            findings.append(Fault("missing image", path, f"frame {number} of 0..{n_expected - 1}"))
+        elif len(candidates) > 1:
+            names = " and ".join(p.name for p in candidates)
+            findings.append(Fault("duplicate frame number", candidates[0], f"{names}; remove all but one"))
         else:
-            frames.append(same[0])
-    if video.split != "hidden":  # a hidden video may keep its future
-        extra = [p for same in by_number.values() for p in same]
-        found += [Note("unknown name", p, f"frames end at {wanted - 1}") for p in extra]
-    return frames, found
+            frames.append(candidates[0])
+    if video.split != "hidden":  # a hidden video may have images of its future
+        extra = [path for candidates in by_number.values() for path in candidates]
+        findings += [Note("unknown name", p, f"frames end at {n_expected - 1}") for p in extra]
+    return frames, findings
 
 
 def read_frames(video: Video) -> np.ndarray:
-    """(T, 3, 160, 240) uint8 RGB; T is 22, or 11 in the split "hidden". Raises Fault for the first fault found."""
-    paths, found = find_frames(video)
-    for fault in found:
+    """(T, 3, 160, 240) uint8 RGB; T is 22, or 11 in the split "hidden". Raises Fault for the first fault findings."""
+    paths, findings = find_frames(video)
+    for fault in findings:
         if isinstance(fault, Fault):
             raise fault
     frames = np.empty((len(paths), 3, HEIGHT, WIDTH), dtype=np.uint8)
@@ -141,11 +142,11 @@ def read_frames(video: Video) -> np.ndarray:
 
 
 def read_masks(video: Video) -> np.ndarray:
-    """(22, 160, 240) uint8 class ids; values that are no class (49 and more) become 255, which is ignored.
+    """(22, 160, 240) uint8 class ids; values above 48, which are no class, become 255 (ignored).
 
     Raises Fault for a mask.npy that is missing, unreadable, pickled, or of another type or shape.
     """
-    return read_mask_file(video.folder / MASKS, shape=(CLIP_FRAMES, HEIGHT, WIDTH))
+    return read_mask_file(video.folder / MASK_FILE, shape=(CLIP_FRAMES, HEIGHT, WIDTH))
 
 
 def write_video(
@@ -158,7 +159,7 @@ def write_video(
     """Write one video folder atomically; an existing folder is replaced.
 
     folder: ROOT/SPLIT/video_N; frames: (22 or 11, 3, 160, 240) uint8; masks: (22, 160, 240) uint8;
-    annotation: a trajectory, or an annotation file that is copied as it is.
+    annotation: a trajectory, or an annotation file to copy unchanged.
     """
     folder = Path(folder)
     number = _VIDEO.fullmatch(folder.name)
@@ -173,6 +174,6 @@ def write_video(
         for t, frame in enumerate(frames):
             write_png(temporary / f"image_{t}.png", frame.transpose(1, 2, 0))
         if masks is not None:
-            write_mask_file(temporary / MASKS, masks)
+            write_mask_file(temporary / MASK_FILE, masks)
         if annotation is not None:
-            write_annotation(temporary / ANNOTATION, annotation, number=int(number[1]))
+            write_annotation(temporary / ANNOTATION_FILE, annotation, number=int(number[1]))

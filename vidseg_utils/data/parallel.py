@@ -1,4 +1,4 @@
-"""Run a function over many items on all cores, with results in the order of the items and little memory."""
+"""Apply a function to many items on all cores; results come in the order of the items and take little memory."""
 
 import contextlib
 import ctypes
@@ -8,15 +8,23 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-Run = Callable[[Callable, Iterable], Iterator]  # like map: function, items -> results in the items' order
-Item, Result = TypeVar("Item"), TypeVar("Result")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class MapFunction(Protocol):
+    """Like the built-in map of one iterable."""
+
+    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
+        """Results in the items' order."""
+        ...
 
 
 def n_cores() -> int:
@@ -24,18 +32,18 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], *, executor: Executor, ahead: int
+def map_in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], *, executor: Executor, max_waiting: int
 ) -> Iterator[Result]:
-    """Yield function(item) for each item, in order, while at most `ahead` results wait.
+    """Yield function(item) for each item, in order, while at most `max_waiting` results wait.
 
-    `executor.map` would start all at once and hold every result that is not yet taken: 40 GB for the full set.
+    `executor.map` would submit all items at once and keep all results that wait: 40 GB for the full set.
     """
-    waiting: deque = deque()
+    waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
             waiting.append(executor.submit(function, item))
-            if len(waiting) >= ahead:
+            if len(waiting) >= max_waiting:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -45,11 +53,11 @@ def in_order(
 
 
 @contextlib.contextmanager
-def worker_processes(n_processes: int) -> Iterator[Run]:
-    """`with worker_processes(4) as run: for result in run(function, items): …`; one process is this one.
+def worker_processes(n_processes: int) -> Iterator[MapFunction]:
+    """`with worker_processes(4) as parallel_map: for result in parallel_map(function, items): …`.
 
-    However the block ends, the workers finish the item at hand and go; they also go when this process is killed.
-    Raises RuntimeError when a worker dies.
+    One process means this process. When the block ends, also by an error, each worker finishes its current item and
+    exits; workers also exit when this process is killed. Raises RuntimeError when a worker dies.
     """
     if n_processes == 1:
         yield map
@@ -57,7 +65,7 @@ def worker_processes(n_processes: int) -> Iterator[Run]:
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
     executor = ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start_worker)
     try:
-        yield partial(in_order, executor=executor, ahead=3 * n_processes)
+        yield partial(map_in_order, executor=executor, max_waiting=3 * n_processes)
     except BrokenExecutor:
         raise RuntimeError("a worker process died (out of memory?); run again with fewer processes") from None
     finally:
@@ -65,21 +73,24 @@ def worker_processes(n_processes: int) -> Iterator[Run]:
 
 
 def _start_worker() -> None:
-    """One thread; Ctrl-C is the parent's to handle; gone when the parent is."""
+    """Use one thread, leave Ctrl-C to the parent, and exit when the parent does."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_memory()
 
-    def leave_with_parent() -> None:
-        multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def exit_with_parent() -> None:
+        parent.join()
         os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
 def _keep_memory() -> None:
-    """Let glibc keep what is freed: else it hands every large array back, and a twentieth of the time goes into
-    clearing new ones. Other systems are left as they are.
+    """Tell glibc to keep freed memory. Otherwise it returns every large array to the system, and clearing new memory
+    takes a twentieth of the time. Has no effect with other C libraries.
     """
     with contextlib.suppress(OSError, TypeError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,7 +1,7 @@
-"""Frames on disk: 8-bit RGB PNG files, read strictly so that a damaged file never yields a picture.
+"""Frames on disk: 8-bit RGB PNG files, checked as they are read, so that a damaged file never yields an image.
 
-Decoders differ in what damage they overlook (Pillow skips the checksum of the pixels, for one), so every chunk's
-checksum is tested here first. Format: PNG specification, third edition, section 5.
+Decoders miss some damage (Pillow ignores the checksum of the pixels), so every chunk's checksum is tested first.
+Format: PNG specification, third edition, section 5.
 """
 
 import io
@@ -22,17 +22,18 @@ def read_png(path: Path, *, height: int, width: int, greyscale: bool = False) ->
     """(height, width, 3) uint8 RGB, or (height, width) uint8 if `greyscale`. Raises Fault that says what is wrong."""
     content = read_bytes(path, missing="missing image", unreadable="unreadable image")
     _check_chunks(content, path)
-    found_width, found_height, depth, colour_type = struct.unpack(">IIBB", content[16:26])
-    if (found_height, found_width) != (height, width):
-        detail = f"{found_height}x{found_width} (height x width); expected {height}x{width}"
+    file_width, file_height, depth, colour_type = struct.unpack(">IIBB", content[16:26])
+    if (file_height, file_width) != (height, width):
+        detail = f"{file_height}x{file_width} (height x width); expected {height}x{width}"
         raise Fault("wrong image size", path, detail)
-    wanted, shape = ("greyscale", (height, width)) if greyscale else ("RGB", (height, width, 3))
-    if (found := _COLOUR_TYPES.get(colour_type)) != wanted or depth != 8:
-        raise Fault(f"image not {wanted}", path, f"{depth}-bit {found or colour_type}; convert it to 8-bit {wanted}")
+    expected, shape = ("greyscale", (height, width)) if greyscale else ("RGB", (height, width, 3))
+    colours = _COLOUR_TYPES.get(colour_type, str(colour_type))
+    if colours != expected or depth != 8:
+        raise Fault(f"image not {expected}", path, f"{depth}-bit {colours}; convert it to 8-bit {expected}")
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             pixels = np.asarray(image)
-    except Exception as error:  # Pillow promises no set of exceptions for a damaged file
+    except Exception as error:  # Pillow documents no exceptions for damaged files
         raise Fault("unreadable image", path, f"{type(error).__name__}: {error}") from None
     if pixels.shape != shape or pixels.dtype != np.uint8:
         raise Fault("unreadable image", path, f"decoded to {pixels.shape} {pixels.dtype}")
@@ -40,7 +41,7 @@ def read_png(path: Path, *, height: int, width: int, greyscale: bool = False) ->
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """(height, width) that the file's header gives. Raises Fault for a file that is damaged."""
+    """(height, width) from the file's header. Raises Fault for a damaged file."""
     content = read_bytes(path, missing="missing image", unreadable="unreadable image")
     _check_chunks(content, path)
     width, height = struct.unpack(">II", content[16:24])
@@ -48,39 +49,39 @@ def png_size(path: Path) -> tuple[int, int]:
 
 
 def _check_chunks(content: bytes, path: Path) -> None:
-    """Walk the file chunk by chunk: IHDR first, IEND last, every checksum right, nothing cut off."""
+    """Raise Fault unless the chunks are complete, begin with IHDR, end with IEND and have correct checksums."""
     if not content.startswith(SIGNATURE):
         raise Fault("unreadable image", path, "not a PNG file")
-    place, view, names = len(SIGNATURE), memoryview(content), []
+    offset, view, names = len(SIGNATURE), memoryview(content), []
     while not names or names[-1] != b"IEND":
-        if place + 12 > len(content):
+        if offset + 12 > len(content):
             raise Fault("unreadable image", path, f"cut off after {len(content)} bytes")
-        (length,) = struct.unpack_from(">I", content, place)
-        end = place + 8 + length
+        (length,) = struct.unpack_from(">I", content, offset)
+        end = offset + 8 + length
         if end + 4 > len(content):
             raise Fault("unreadable image", path, f"cut off after {len(content)} bytes")
-        name = bytes(view[place + 4 : place + 8])
-        if zlib.crc32(view[place + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
-            raise Fault("unreadable image", path, f"bad checksum at byte {place}")
+        name = bytes(view[offset + 4 : offset + 8])
+        if zlib.crc32(view[offset + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
+            raise Fault("unreadable image", path, f"bad checksum at byte {offset}")
         if not names and (name, length) != (b"IHDR", 13):
             raise Fault("unreadable image", path, "no PNG header")
         names.append(name)
-        place = end + 4
+        offset = end + 4
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """pixels: (H, W, 3) uint8. Every value is stored as its difference from the left, in Huffman's code: 1 ms a frame.
+    """Write (H, W, 3) uint8 pixels: each value minus its left neighbour, Huffman coded, in 1 ms a frame.
 
-    What else PNG offers (other differences, repetitions) finds nothing in pictures with a sensor's grain.
+    Other filters of PNG, and its search for repetitions, save no space in images with sensor noise.
     """
     height, width, _ = pixels.shape
-    differences = pixels.copy(order="K")  # in the layout of the original, which may be channel by channel
+    differences = pixels.copy(order="K")  # keeps the memory layout, which may be channel by channel
     differences[:, 1:] -= pixels[:, :-1]
-    rows = np.ones((height, 1 + 3 * width), dtype=np.uint8)  # a row begins with its filter: 1 is "Sub"
+    rows = np.ones((height, 1 + 3 * width), dtype=np.uint8)  # the first byte of a row is its filter; 1 is "Sub"
     rows[:, 1:].reshape(height, width, 3)[...] = differences
     coder = zlib.compressobj(level=1, strategy=zlib.Z_HUFFMAN_ONLY)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8-bit RGB, not interlaced
-    chunks = (b"IHDR", header), (b"IDAT", coder.compress(rows) + coder.flush()), (b"IEND", b"")
+    chunks = (b"IHDR", header), (b"IDAT", coder.compress(rows.data) + coder.flush()), (b"IEND", b"")
     with path.open("wb") as file:
         file.write(SIGNATURE)
         for name, content in chunks:

@@ -1,6 +1,6 @@
-"""Smaller pictures and masks: pictures by the mean over each area (antialiased), masks by the nearest pixel.
+"""Scale frames down by the mean over each area (antialiased), and masks by the nearest pixel.
 
-In numpy and on one thread: many videos are scaled at a time, each by a thread of its own.
+It uses numpy on one thread, because many videos are scaled at a time, each in its own thread.
 """
 
 import numpy as np
@@ -23,9 +23,9 @@ def area_scale(frames: np.ndarray, *, height: int, width: int) -> np.ndarray:
 
 
 def _means(values: np.ndarray, size: int) -> np.ndarray:
-    """(…, old) -> (…, size) float64: means over equal stretches of the last axis, which may cut through a pixel.
+    """(…, old) -> (…, size) float64: means over equal intervals of the last axis, whose edges may cut pixels.
 
-    The sum up to any edge is that of the whole pixels before it plus its share of the pixel that it cuts.
+    The sum up to an edge is the sum of the pixels before it plus its share of the pixel that it cuts.
     """
     old = values.shape[-1]
     edges = np.arange(size + 1) * old / size

@@ -1,7 +1,7 @@
-"""Sequences out of labelled clips, for networks that remember: as sparsely labelled and as noisy as a real recording.
+"""Sequences from labelled clips, for recurrent networks, with few labels and sensor noise as in a real recording.
 
-The labels of a sequence are (T, H, W) with 255 in the frames that have none, so one labelled frame and many are the
-same to whoever trains on them.
+The labels of a sequence are (T, H, W) with 255 in unlabelled frames, so training is the same for one labelled frame
+and for many.
 """
 
 import numpy as np
@@ -10,18 +10,21 @@ from torch.utils.data import Dataset
 
 from vidseg_utils.classes import IGNORE_INDEX
 from vidseg_utils.data.cache import SplitCache
-from vidseg_utils.data.transforms import Transform, augment
+from vidseg_utils.data.datasets import labelled_masks
+from vidseg_utils.data.transforms import Transform, augment_item
 
-LABELS = ("all", "one")  # every frame of a clip is labelled, or a single one
+LABELS = ("all", "one")  # every frame of a clip is labelled, or one frame
 
 
 class ClipSequences(Dataset):
     """One sequence a clip: dict(frames: (length, 3, H, W) uint8, masks: (length, H, W) uint8, 255 = no label).
 
-    step: take every step-th frame. labels: "all", or "one": of each clip only frame `number % T` has a label, and every
-    sequence holds it. random_start: the sequence lies anywhere in the clip, so the labelled frame at a random place of
-    it; else it begins as early as it can. noise: standard deviation of the sensor's Gaussian noise, in [0, 1]; it
-    belongs to the recording, so a frame has the same noise every time. A transform changes all frames alike.
+    step: take every step-th frame
+    labels: "all", or "one": only frame `number % T` of each clip has a label, and every sequence contains that frame
+    random_start: the sequence starts at a random frame of the clip, so the position of its labelled frame is random;
+        otherwise it starts as early as possible
+    noise: standard deviation of the sensor's Gaussian noise, in [0, 1]. A frame has the same noise every time.
+    transform: changes all frames alike
     """
 
     def __init__(
@@ -36,8 +39,7 @@ class ClipSequences(Dataset):
         transform: Transform | None = None,
     ):
         n_frames, span = cache.frames.shape[1], (length - 1) * step + 1
-        if cache.masks is None:
-            raise ValueError(f"the split {cache.split!r} has no masks; use a labelled one")
+        labelled_masks(cache)
         if length < 1 or step < 1:
             raise ValueError(f"length {length} and step {step} must be at least 1")
         if span > n_frames:
@@ -54,33 +56,32 @@ class ClipSequences(Dataset):
         return len(self.cache)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        n_frames, reach = self.cache.frames.shape[1], (self.length - 1) * self.step
+        n_frames, last_offset = self.cache.frames.shape[1], (self.length - 1) * self.step
         number = int(self.numbers[index])
         labelled = number % n_frames
-        starts = range(n_frames - reach)
+        starts = range(n_frames - last_offset)
         if self.labels == "one":
-            starts = [start for start in starts if labelled in range(start, start + reach + 1, self.step)]
+            starts = [start for start in starts if labelled in range(start, start + last_offset + 1, self.step)]
         start = starts[int(torch.randint(len(starts), ()))] if self.random_start else starts[0]
-        places = np.arange(start, start + reach + 1, self.step)
-        frames, masks = (np.asarray(whole[index, places]) for whole in (self.cache.frames, self.cache.masks))  # copies
+        frame_indices = np.arange(start, start + last_offset + 1, self.step)
+        frames = np.asarray(self.cache.frames[index, frame_indices])  # a copy
+        masks = np.asarray(labelled_masks(self.cache)[index, frame_indices])  # a copy
         if self.labels == "one":
-            masks[places != labelled] = IGNORE_INDEX
+            masks[frame_indices != labelled] = IGNORE_INDEX
         if self.noise:
-            frames = add_sensor_noise(frames, noise=self.noise, number=number, places=places)
-        frames, masks = torch.from_numpy(frames), torch.from_numpy(masks)
-        if self.transform is not None:
-            frames, masks = augment(self.transform, frames, masks)
-        return {"frames": frames, "masks": masks}
+            frames = add_sensor_noise(frames, noise=self.noise, number=number, frame_indices=frame_indices)
+        item = {"frames": torch.from_numpy(frames), "masks": torch.from_numpy(masks)}
+        return item if self.transform is None else augment_item(self.transform, item)
 
 
-def add_sensor_noise(frames: np.ndarray, *, noise: float, number: int, places: np.ndarray) -> np.ndarray:
-    """frames: (T, 3, H, W) uint8 of video `number` at `places` in it -> the same with Gaussian noise, clipped, uint8.
+def add_sensor_noise(frames: np.ndarray, *, noise: float, number: int, frame_indices: np.ndarray) -> np.ndarray:
+    """Add Gaussian noise to frames (T, 3, H, W) uint8 of video `number`; returns a clipped uint8 copy.
 
-    noise: standard deviation, in [0, 1]. The same number, place and size give the same noise.
+    noise: standard deviation, in [0, 1]. The same number, frame index and size give the same noise.
     """
     noisy = np.empty_like(frames)
-    for target, frame, place in zip(noisy, frames, places.tolist(), strict=True):
-        random = np.random.default_rng([number, place])
+    for target, frame, frame_index in zip(noisy, frames, frame_indices.tolist(), strict=True):
+        random = np.random.default_rng([number, frame_index])
         grain = 255 * noise * random.standard_normal(frame.shape, dtype=np.float32)
         target[...] = (frame + grain).round().clip(0, 255)
     return noisy

@@ -1,6 +1,6 @@
-"""Augmentation of a picture and its mask together, with torchvision.transforms.v2; all frames of a clip change alike.
+"""Augmentation of an image and its mask together, with torchvision.transforms.v2; all frames of a clip change alike.
 
-Pixels that come from outside the picture get the label 255, so neither loss nor score counts them.
+Pixels from outside the image get the label 255, so neither loss nor score counts them.
 """
 
 import math
@@ -12,11 +12,11 @@ from torchvision.transforms import v2
 
 from vidseg_utils.classes import IGNORE_INDEX
 
-Transform = Callable[..., tuple[torch.Tensor, ...] | torch.Tensor]  # takes and returns tv_tensors, as those of v2 do
+Transform = Callable[..., tuple[torch.Tensor, ...] | torch.Tensor]  # takes and returns tv_tensors, like those of v2
 
 
 class CropAndResize:
-    """A random part (60 to 100 % of the area, nearly the same aspect) scaled back to the size of the picture."""
+    """Crop 60 to 100 % of the area at nearly the same aspect ratio, and scale back to the size of the image."""
 
     def __call__(self, pictures: torch.Tensor, *masks: torch.Tensor):
         """Pictures (…, 3, H, W) and masks (…, H, W), as tv_tensors."""
@@ -26,21 +26,21 @@ class CropAndResize:
 
 
 class ObjectCrop:
-    """A window of a quarter of the sides (rounded up to a multiple of 16) around a random pixel of an object.
+    """Crop a window around a random pixel of an object; its sides are a quarter of the image's, rounded up to 16 px.
 
-    Most of a picture is empty floor; a batch of windows shows more objects for the same work. Without an object, or
-    without a mask, the window lies anywhere.
+    Most of an image is empty ground, so a batch of windows shows more objects for the same work. Without an object or
+    a mask, the position of the window is uniformly random.
     """
 
     def __call__(self, pictures: torch.Tensor, *masks: torch.Tensor):
         """Pictures (…, 3, H, W) and masks (…, H, W), as tv_tensors."""
         size = [min(side, 16 * math.ceil(side / 64)) for side in pictures.shape[-2:]]
         objects = (masks[0] > 0) & (masks[0] != IGNORE_INDEX) if masks else torch.zeros(pictures.shape[-2:])
-        places = objects.nonzero()[:, -2:]
+        pixels = objects.nonzero()[:, -2:]  # (row, column) each
         sides = torch.tensor(pictures.shape[-2:])
-        middle = places[torch.randint(len(places), ())] if len(places) else (torch.rand(2) * sides).long()
+        centre = pixels[torch.randint(len(pixels), ())] if len(pixels) else (torch.rand(2) * sides).long()
         offset = (torch.rand(2) * torch.tensor(size)).long()
-        corner = torch.minimum((middle - offset).clamp(min=0), sides - torch.tensor(size)).tolist()
+        corner = torch.minimum((centre - offset).clamp(min=0), sides - torch.tensor(size)).tolist()
         cropped = [v2.functional.crop(item, *corner, *size) for item in (pictures, *masks)]
         return cropped if masks else cropped[0]
 
@@ -51,15 +51,15 @@ AUGMENTATIONS = {
     "crop": CropAndResize,
     "object_crop": ObjectCrop,
     "rotate": lambda: v2.RandomRotation(
-        degrees=10,
-        interpolation=v2.InterpolationMode.BILINEAR,  # of pictures; v2 takes the nearest label for masks
+        degrees=[-10.0, 10.0],
+        interpolation=v2.InterpolationMode.BILINEAR,  # of images; v2 uses the nearest label for masks
         fill={tv_tensors.Mask: IGNORE_INDEX, "others": 0},
     ),
 }
 
 
 def build_augmentation(*names: str) -> Transform:
-    """A transform made of the named ones, in that order, such as build_augmentation("hflip", "crop")."""
+    """Compose the named augmentations in that order, such as build_augmentation("hflip", "crop")."""
     for name in names:
         if name not in AUGMENTATIONS:
             raise ValueError(f"unknown augmentation {name!r}; choose from {list(AUGMENTATIONS)}")
@@ -69,15 +69,23 @@ def build_augmentation(*names: str) -> Transform:
 def augment(
     transform: Transform, pictures: torch.Tensor, masks: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Apply one transform jointly.
+    """Apply the same random change to pictures and masks.
 
-    pictures: (3, H, W) or (T, 3, H, W) uint8; masks: (H, W) or (T, H, W) uint8; returns both, plain and contiguous.
+    pictures: (3, H, W) or (T, 3, H, W) uint8; masks: (H, W) or (T, H, W) uint8; returns plain contiguous tensors.
     """
-    pictures = tv_tensors.Image(pictures) if pictures.ndim == 3 else tv_tensors.Video(pictures)
-    if masks is None:
-        return transform(pictures).as_subclass(torch.Tensor).contiguous(), None
-    pictures, masks = transform(pictures, tv_tensors.Mask(masks))
-    return pictures.as_subclass(torch.Tensor).contiguous(), masks.as_subclass(torch.Tensor).contiguous()
+    typed_pictures = tv_tensors.Image(pictures) if pictures.ndim == 3 else tv_tensors.Video(pictures)
+    typed = (typed_pictures,) if masks is None else (typed_pictures, tv_tensors.Mask(masks))
+    changed = transform(*typed)
+    changed = [changed] if isinstance(changed, torch.Tensor) else changed
+    plain = [tensor.as_subclass(torch.Tensor).contiguous() for tensor in changed]
+    return plain[0], None if masks is None else plain[1]
+
+
+def augment_item(transform: Transform, item: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`augment` for dict(frames, masks)."""
+    frames, masks = augment(transform, item["frames"], item["masks"])
+    assert masks is not None
+    return {"frames": frames, "masks": masks}
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:

@@ -13,9 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.data.cache import SplitCache
-from vidseg_utils.data.datasets import ClipDataset
-from vidseg_utils.data.transforms import to_float
+from vidseg_utils.data import ClipDataset, SplitCache, to_float
 from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import Forecaster, Workspace

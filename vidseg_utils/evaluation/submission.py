@@ -16,19 +16,18 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data.cache import SplitCache
-from vidseg_utils.data.layout import MASKS, TRUTH
+from vidseg_utils.data import HIDDEN_TRUTH, SplitCache, to_float
+from vidseg_utils.data.layout import MASK_FILE
 from vidseg_utils.data.locks import lock_folder, lock_path
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.resumable_arrays import ResumableArrays
-from vidseg_utils.data.transforms import to_float
 from vidseg_utils.metrics import MaskScore, reference_masks
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.training.weights import weights_hash
 
-MASKS_FILE = "masks.npy"
+_MASKS_FILE = "masks.npy"
 # Memory that a clip takes for each pixel of a frame in the largest published network, measured
 BYTES_PER_PIXEL = 24_000
 MAX_BATCH_SIZE = 32  # larger batches are not faster
@@ -61,7 +60,7 @@ def predict_split(
         "split": split.meta["id"],
         "videos": len(split),
     }
-    masks = ResumableArrays(partial, {MASKS_FILE: (HEIGHT, WIDTH)}, source=source)
+    masks = ResumableArrays(partial, {_MASKS_FILE: (HEIGHT, WIDTH)}, source=source)
     masks.reserve(len(split))
     batches = _forecast_batches(
         system,
@@ -77,7 +76,7 @@ def predict_split(
             masks.append(batch)
     finally:
         masks.save()
-    return torch.from_numpy(np.load(partial / MASKS_FILE))
+    return torch.from_numpy(np.load(partial / _MASKS_FILE))
 
 
 def _forecast_batches(
@@ -185,7 +184,7 @@ def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
     Returns the metrics of `MaskScore`, `copy_last_jaccard`, `oracle_jaccard` and `videos`. Raises ValueError for a set
     without that truth, and what `read_submission` raises.
     """
-    truth = Path(root) / TRUTH
+    truth = Path(root) / HIDDEN_TRUTH
     folders = {
         int(folder.name[6:]): folder for folder in truth.glob("video_*") if re.fullmatch(r"\d+", folder.name[6:])
     }
@@ -194,7 +193,7 @@ def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
     masks = read_submission(path, videos=len(folders))
     score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
     for mask, number in zip(masks, sorted(folders), strict=True):
-        target = torch.from_numpy(read_mask_file(folders[number] / MASKS, shape=(CLIP_FRAMES, HEIGHT, WIDTH)))[None]
+        target = torch.from_numpy(read_mask_file(folders[number] / MASK_FILE, shape=(CLIP_FRAMES, HEIGHT, WIDTH)))[None]
         copy_last, oracle = reference_masks(target)
         for counts, answer in ((score, mask[None]), (copy_last_score, copy_last), (oracle_score, oracle)):
             counts.update(answer.where(answer < N_CLASSES, 0), target)

@@ -26,7 +26,7 @@ def data_generate(
     profile: ProfileOption = "auto",
 ) -> None:
     """Generate videos in the manner of CLEVRER. The data set has the course layout. Resumes."""
-    from vidseg_utils.data.sources.generate import generate
+    from vidseg_utils.data import generate
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.for_profile(profile, root=root)
@@ -49,7 +49,7 @@ def data_generate(
 @data_app.command("check", epilog="Example: vidseg data check data/cpu")
 def data_check(root: Annotated[Path, typer.Argument(help="Data set in the course layout.")]) -> None:
     """List the faults of a data set. Reads every file once; exits with 1 if a video is unusable."""
-    from vidseg_utils.data.check import check_root
+    from vidseg_utils.data import check_root
 
     report = check_root(root)
     typer.echo(report.table())
@@ -75,7 +75,7 @@ def data_import_clevrer(
     store: StoreOption = "png",
 ) -> None:
     """Convert CLEVRER videos to the course layout. Masks are rendered from the annotations. Resumes."""
-    from vidseg_utils.data.sources.clevrer import import_clevrer
+    from vidseg_utils.data import import_clevrer
 
     typer.echo(import_clevrer(videos, annotations, out, split_sizes=split_sizes, processes=processes, store=store))
 
@@ -86,6 +86,6 @@ def data_import_archive(
     out: Annotated[Path, typer.Option(help="Data set to write.")],
 ) -> None:
     """Unpack the archive of the course's data. Damaged files are reported and left out. Resumes."""
-    from vidseg_utils.data.sources.course_archive import import_archive
+    from vidseg_utils.data import import_archive
 
     typer.echo(import_archive(archive, out))

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from vidseg_utils.data.datasets import ClipDataset
-from vidseg_utils.data.transforms import to_float
+from vidseg_utils.data import ClipDataset, to_float
 from vidseg_utils.metrics import FrameScore
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.base import Forecaster

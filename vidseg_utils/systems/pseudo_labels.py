@@ -12,16 +12,14 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.data.cache import SplitCache, writable_folder
-from vidseg_utils.data.datasets import ClipDataset, Item
+from vidseg_utils.data import ClipDataset, Item, SplitCache, to_float, writable_folder
 from vidseg_utils.data.locks import lock_folder
 from vidseg_utils.data.resumable_arrays import ResumableArrays
-from vidseg_utils.data.transforms import to_float
 from vidseg_utils.systems.suppression.rules import known_classes
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 from vidseg_utils.training.weights import weights_hash
 
-MASKS_FILE = "masks.npy"
+_LABELS_FILE = "masks.npy"
 
 
 def label_split(
@@ -41,7 +39,7 @@ def label_split(
     folder = writable_folder(split.root) / f"pseudo_labels_{split.split}_{height}x{width}_{n_frames}"
     source = {"segmenter": weights_hash(segmenter), "split": split.meta["id"], "videos": n_videos}
     with lock_folder(folder):
-        labels = ResumableArrays(folder, {MASKS_FILE: (n_frames, height, width)}, source=source)
+        labels = ResumableArrays(folder, {_LABELS_FILE: (n_frames, height, width)}, source=source)
         if labels.n_done < n_videos:
             labels.reserve(n_videos)
             todo = range(labels.n_done, n_videos)
@@ -50,7 +48,7 @@ def label_split(
                     labels.append(_label(segmenter, split.frames[video, :n_frames], device)[None])
             finally:
                 labels.save()
-    return np.load(folder / MASKS_FILE, mmap_mode="r")
+    return np.load(folder / _LABELS_FILE, mmap_mode="r")
 
 
 @torch.inference_mode()
@@ -70,7 +68,7 @@ class PseudoLabelledClips(Dataset):
         if labels.shape != (len(split), split.frames.shape[1], *split.frames.shape[3:]):
             raise ValueError(f"labels of shape {labels.shape} don't fit the split's frames {split.frames.shape}")
         self.clips = ClipDataset(split, masks=False)
-        self.path = Path(labels.filename)  # a pickled memory map would carry a copy of its content
+        self.path = Path(str(labels.filename))  # a pickled memory map would carry a copy of its content
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from vidseg_utils.checks import check_choice
-from vidseg_utils.data.datasets import ClipDataset
-from vidseg_utils.data.transforms import to_float
+from vidseg_utils.data import ClipDataset, to_float
 from vidseg_utils.metrics import FrameScore
 from vidseg_utils.models import checkpointed, rollout
 from vidseg_utils.profiles import Sizes, by_profile

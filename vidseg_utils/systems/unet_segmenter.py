@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
-from vidseg_utils.data.datasets import FrameDataset
-from vidseg_utils.data.transforms import build_augmentation, to_float
+from vidseg_utils.data import FrameDataset, build_augmentation, to_float
 from vidseg_utils.metrics import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vidseg_utils.data.cache import SplitCache, open_split
+from vidseg_utils.data import SplitCache, open_split
 from vidseg_utils.paths import data_dir, runs_dir
 from vidseg_utils.profiles import Profile, check_replaced, get_profile
 from vidseg_utils.training.weights import load_model

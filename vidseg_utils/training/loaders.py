@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vidseg_utils.data.datasets import collate
+from vidseg_utils.data import collate
 from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.training.fit_config import FitConfig
 

@@ -64,8 +64,8 @@ def test_a_sequence_ends_at_the_labelled_frame(root, caplog):
     assert sequences[0]["frames"].shape == (5, 3, HEIGHT, WIDTH)
 
 
-def test_the_label_stands_beside_its_frame_at_a_random_place(root):
-    sequences = CityscapesSequences(root, "train", 5, random_place=True)
+def test_the_label_stands_beside_its_frame_at_a_random_position(root):
+    sequences = CityscapesSequences(root, "train", 5, random_position=True)
     assert len(sequences) == 3  # ulm has room for the label at place 0, 1 or 2
     torch.manual_seed(0)
     for item, allowed in ((0, {0, 1, 2, 3, 4}), (2, {0, 1, 2})):
@@ -83,7 +83,7 @@ def test_frames_can_be_skipped(root):
 
 
 def test_a_sequence_can_be_as_long_as_the_snippet(root):
-    sequences = CityscapesSequences(root, "train", 30, random_place=True)
+    sequences = CityscapesSequences(root, "train", 30, random_position=True)
     assert _labelled(sequences[0]) == [19]
     with pytest.raises(ValueError, match="has a sequence of 21 frames"):
         CityscapesSequences(root, "train", 21)

@@ -13,10 +13,9 @@ from vidseg_utils.data.check import check_root
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.sources import clevrer
-from vidseg_utils.data.sources.clevrer import decode, import_clevrer
+from vidseg_utils.data.sources.clevrer import decode_video, import_clevrer
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
-from vidseg_utils.world.camera import project
-from vidseg_utils.world.trajectory import Trajectory, write_annotation
+from vidseg_utils.world import Trajectory, project, write_annotation
 
 RED_BALL, BLUE_BALL = class_id("sphere", "rubber", "red"), class_id("sphere", "rubber", "blue")
 
@@ -97,12 +96,12 @@ def test_an_import_goes_on_and_grows_without_moving_a_video(downloaded, tmp_path
     before = (tmp_path / "val" / "video_0" / "mask.npy").stat().st_mtime_ns
     report = import_clevrer(*downloaded, tmp_path, split_sizes=(1, 1, 1), progress=False)
     assert _numbers(tmp_path) == {"train": [3], "val": [0], "unlabeled": [5]}
-    assert (report.already_there, report.not_wanted) == (1, 1)
+    assert (report.already_present, report.beyond_sizes) == (1, 1)
     assert (tmp_path / "val" / "video_0" / "mask.npy").stat().st_mtime_ns == before
 
 
 def test_straight_into_the_cache(downloaded, tmp_path, monkeypatch):
-    real_load, loads = clevrer.load, []
+    real_load, loads = clevrer.load_clevrer_video, []
 
     def load(source, **options):
         loads.append(source.number)
@@ -110,11 +109,11 @@ def test_straight_into_the_cache(downloaded, tmp_path, monkeypatch):
             raise KeyboardInterrupt  # stopped in the middle of a split
         return real_load(source, **options)
 
-    monkeypatch.setattr(clevrer, "load", load)
+    monkeypatch.setattr(clevrer, "load_clevrer_video", load)
     with pytest.raises(KeyboardInterrupt):
         import_clevrer(*downloaded, tmp_path, split_sizes=(3, 0, 1), processes=1, store="cache", progress=False)
     report = import_clevrer(*downloaded, tmp_path, split_sizes=(3, 0, 1), processes=1, store="cache", progress=False)
-    assert report.already_there == 1
+    assert report.already_present == 1
     cache = open_split(tmp_path, "train", progress=False)
     assert cache.numbers.tolist() == [0, 3, 7]
     assert set(np.unique(cache.masks[1])) == {0, BLUE_BALL}
@@ -122,7 +121,7 @@ def test_straight_into_the_cache(downloaded, tmp_path, monkeypatch):
     assert open_split(tmp_path, "unlabeled", progress=False).masks is None
     assert not (tmp_path / "train").exists()
     again = import_clevrer(*downloaded, tmp_path, split_sizes=(3, 0, 1), store="cache", progress=False)
-    assert again.already_there == 4
+    assert again.already_present == 4
 
 
 def test_damaged_files_are_reported_and_the_rest_imported(downloaded, tmp_path):
@@ -186,9 +185,9 @@ def test_wrong_calls_are_one_line(downloaded, tmp_path):
 def test_cast_outlines_fall_on_the_real_objects(real_sample, number):
     """Colour is what the grey floor and its shadows lack, so a strong edge of colour is an object's edge."""
     folder = real_sample.parent / "clevrer"
-    source = clevrer.Source(int(number), folder / f"video_{number}.mp4", folder / f"annotation_{number}.json")
-    frames, masks = clevrer.load(source, labelled=True)
-    assert (frames == decode(source.video)).all()
+    source = clevrer.ClevrerVideo(int(number), folder / f"video_{number}.mp4", folder / f"annotation_{number}.json")
+    frames, masks = clevrer.load_clevrer_video(source, labelled=True)
+    assert (frames == decode_video(source.video)).all()
     shares, shifted = [], []
     for frame, mask in zip(frames.astype(float), masks.astype(int), strict=True):
         red, green, blue = frame

@@ -31,7 +31,7 @@ def zipped(tmp_path):
 def test_the_files_land_in_the_course_layout(zipped):
     path, out = zipped
     report = import_archive(path, out, progress=False)
-    assert (report.unpacked, report.not_ours, report.damaged) == (23 + 11, 2, {})
+    assert (report.unpacked, report.not_in_layout, report.damaged) == (23 + 11, 2, {})
     np.testing.assert_array_equal(read_frames(list_videos(out, "train")[0]), make_frames(0))
     assert "34 files unpacked" in str(report)
 
@@ -42,7 +42,7 @@ def test_a_second_call_does_only_what_is_missing(zipped):
     (out / "train" / "video_0" / "image_3.png").unlink()
     (out / "train" / "video_0" / "mask.npy").write_bytes(b"half")
     report = import_archive(path, out, progress=False)
-    assert (report.unpacked, report.already_there) == (2, 32)
+    assert (report.unpacked, report.already_present) == (2, 32)
 
 
 def _damage(path, name, at=200):
@@ -193,7 +193,7 @@ def test_a_disk_that_fills_while_unpacking_is_one_line(zipped):
     path, out = zipped
     with full_disk(300_000), pytest.raises(OSError, match=r"cannot write .*out.*too large.*it resumes"):
         import_archive(path, out, progress=False)
-    assert import_archive(path, out, progress=False).already_there > 0
+    assert import_archive(path, out, progress=False).already_present > 0
 
 
 def test_a_drive_id_is_fetched_and_resumed(zipped, monkeypatch):

@@ -22,10 +22,9 @@ from vidseg_utils.data.sources import generate as write
 from vidseg_utils.data.sources.generate import first_numbers, generate
 from vidseg_utils.data.sources.generated_video import make_video
 from vidseg_utils.paths import read_json
-from vidseg_utils.simulator.physics import simulate_video
-from vidseg_utils.simulator.settings import PhysicsSettings
+from vidseg_utils.simulator import PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
-from vidseg_utils.world.trajectory import read_annotation
+from vidseg_utils.world import read_annotation
 
 SIZES = {"train": 2, "val": 1, "unlabeled": 1, "hidden": 1}
 VIDEO_FILES = {"mask.npy", "annotation.json", *(f"image_{t}.png" for t in range(22))}

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data.resize import nearest_scale
+from vidseg_utils.data import nearest_scale
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.renderer.masks import cast_masks
 from vidseg_utils.systems.object_dynamics import ObjectDynamics

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tests.helpers import fill_cache
-from vidseg_utils.data.datasets import ClipDataset
+from vidseg_utils.data import ClipDataset
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models import build_model, parameter_count
 from vidseg_utils.profiles import get_profile

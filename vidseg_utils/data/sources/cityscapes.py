@@ -1,6 +1,7 @@
 """Cityscapes sequences: street scenes of 30 frames, of which one, the 20th, has a label.
 
-Cordts et al., The Cityscapes Dataset (CVPR 2016). Ids are turned into its 19 training classes and a 20th for the rest.
+Cordts et al., The Cityscapes Dataset (CVPR 2016). Label ids are mapped to its 19 training classes and a 20th for all
+other ids.
 """
 
 import logging
@@ -16,7 +17,7 @@ from vidseg_utils.classes import IGNORE_INDEX
 from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.png import png_size, read_png
 from vidseg_utils.data.resize import area_scale, nearest_scale
-from vidseg_utils.data.transforms import Transform, augment
+from vidseg_utils.data.transforms import Transform, augment_item
 
 logger = logging.getLogger(__name__)
 CLASS_NAMES = (
@@ -40,9 +41,13 @@ class _Snippet:
 class CityscapesSequences(Dataset):
     """Sequences around the labelled frames: dict(frames: (T, 3, H, W) uint8, masks: (T, H, W) uint8 0..19).
 
-    One frame is labelled, the masks of the others are 255: the last, or one at a random place where `random_place` is
-    True. `step` takes every step-th frame; `size` (height, width) scales down. A transform gets all frames and masks
-    together. Snippets with too few frames are left out, counted in one logged line.
+    One frame is labelled; the masks of the others are 255. Snippets with too few frames are left out and counted in one
+    logged line.
+
+    step: take every step-th frame
+    random_position: the labelled frame has a random position in the sequence; otherwise it is the last
+    size: (height, width) to scale down to
+    transform: changes all frames and masks alike
     """
 
     def __init__(
@@ -52,47 +57,45 @@ class CityscapesSequences(Dataset):
         length: int = 5,
         *,
         step: int = 1,
-        random_place: bool = False,
+        random_position: bool = False,
         size: tuple[int, int] | None = None,
         transform: Transform | None = None,
     ):
         if length < 1 or step < 1:
             raise ValueError(f"length {length} and step {step} must be at least 1")
-        self.length, self.step, self.random_place = length, step, random_place
+        self.length, self.step, self.random_position = length, step, random_position
         self.size, self.transform = size, transform
         snippets = _list_snippets(Path(root), split)
-        self.items = [(snippet, places) for snippet in snippets if (places := self._places(snippet))]
+        self.items = [(snippet, positions) for snippet in snippets if (positions := self._label_positions(snippet))]
         if not self.items:
             raise ValueError(f"no labelled frame of {Path(root) / 'gtFine' / split} has a sequence of {length} frames")
         if len(self.items) < len(snippets):
             left_out = len(snippets) - len(self.items)
             logger.warning(f"{root}/{split}: left out {left_out} of {len(snippets)} snippets with too few frames")
 
-    def _places(self, snippet: _Snippet) -> list[int]:
-        """Places of the labelled frame for which every frame of the sequence is there."""
-        candidates = range(self.length) if self.random_place else [self.length - 1]
+    def _label_positions(self, snippet: _Snippet) -> list[int]:
+        """Positions of the labelled frame in the sequence for which all frames of the sequence exist."""
+        candidates = range(self.length) if self.random_position else [self.length - 1]
         return [p for p in candidates if all((t - p) * self.step in snippet.frames for t in range(self.length))]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        snippet, places = self.items[index]
-        place = places[int(torch.randint(len(places), ()))] if len(places) > 1 else places[0]
+        snippet, positions = self.items[index]
+        labelled = positions[int(torch.randint(len(positions), ()))] if len(positions) > 1 else positions[0]
         height, width = png_size(snippet.label)
         label_ids = read_png(snippet.label, height=height, width=width, greyscale=True)
-        paths = [snippet.frames[(t - place) * self.step] for t in range(self.length)]
+        paths = [snippet.frames[(t - labelled) * self.step] for t in range(self.length)]
         frames = np.stack([read_png(path, height=height, width=width).transpose(2, 0, 1) for path in paths])
         mask = CLASS_OF_ID[label_ids]
         if self.size is not None:
             frames = area_scale(frames, height=self.size[0], width=self.size[1])
             mask = nearest_scale(mask[None], height=self.size[0], width=self.size[1])[0]
         masks = np.full((self.length, *mask.shape), IGNORE_INDEX, dtype=np.uint8)
-        masks[place] = mask
-        frames, masks = torch.from_numpy(frames), torch.from_numpy(masks)
-        if self.transform is not None:
-            frames, masks = augment(self.transform, frames, masks)
-        return {"frames": frames, "masks": masks}
+        masks[labelled] = mask
+        item = {"frames": torch.from_numpy(frames), "masks": torch.from_numpy(masks)}
+        return item if self.transform is None else augment_item(self.transform, item)
 
 
 def _list_snippets(root: Path, split: str) -> list[_Snippet]:

@@ -1,10 +1,9 @@
-"""Turn CLEVRER's public videos and annotations into the course layout, with masks cast from the annotated poses.
+"""Import CLEVRER's public videos and annotations into the course layout, with masks ray cast from the annotated poses.
 
-Anyone can so rebuild the full set, with cleaner masks than the course's. Yi et al., CLEVRER (ICLR 2020), CC0.
+This rebuilds the full set from public files, with cleaner masks than the course's. Yi et al., CLEVRER (ICLR 2020), CC0.
 """
 
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,47 +12,47 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from av.error import FFmpegError
 from einops import rearrange
 from tqdm.auto import tqdm
 
 from vidseg_utils.data.cache import filled_numbers, filling
-from vidseg_utils.data.layout import LABELLED, RECORD, scan_split, write_video
+from vidseg_utils.data.layout import GENERATED_FILE, LABELLED, STORES, scan_split, write_video
 from vidseg_utils.data.locks import lock_dataset
-from vidseg_utils.data.parallel import in_order, n_cores
+from vidseg_utils.data.parallel import MapFunction, map_in_order, n_cores
 from vidseg_utils.data.resize import area_scale
 from vidseg_utils.renderer.masks import render_masks
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH
-from vidseg_utils.world.trajectory import read_annotation
+from vidseg_utils.world import read_annotation
 
 IMPORTED_SPLITS = ("train", "val", "unlabeled")
-STORES = ("png", "cache")
 CACHE_KEY = "CLEVRER"
 _VIDEO, _ANNOTATION = re.compile(r"video_([0-9]{1,9})\.mp4"), re.compile(r"annotation_([0-9]{1,9})\.json")
 
 
 @dataclass(frozen=True)
-class Source:
-    """One CLEVRER video, by its own number, which it keeps."""
+class ClevrerVideo:
+    """The files of one CLEVRER video. It keeps its number when imported."""
 
     number: int
-    video: Path
-    annotation: Path | None
+    video: Path  # video_NUMBER.mp4
+    annotation: Path | None  # annotation_NUMBER.json
 
 
 @dataclass
 class ImportReport:
-    """What became of the videos."""
+    """The result of `import_clevrer`."""
 
     out: Path
     imported: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IMPORTED_SPLITS, 0))
-    already_there: int = 0
-    not_wanted: int = 0  # more than the split sizes ask for
+    already_present: int = 0
+    beyond_sizes: int = 0  # more videos than the split sizes allow
     failed: dict[str, str] = field(default_factory=dict)  # file name -> why it could not be imported
 
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {split}" for split, n in self.imported.items())
         lines = [
-            f"{self.out}: imported {counts}; {self.already_there} were already there, {self.not_wanted} beyond the "
+            f"{self.out}: imported {counts}; {self.already_present} were already there, {self.beyond_sizes} beyond the "
             f"split sizes, {len(self.failed)} failed"
         ]
         return "\n".join(lines + [f"    {name}: {reason}" for name, reason in self.failed.items()])
@@ -71,12 +70,13 @@ def import_clevrer(
 ) -> ImportReport:
     """Import video_*.mp4 with annotation_*.json of the same number, found in the folders at any depth.
 
-    Videos keep their numbers. In number order, the first `split_sizes[0]` with an annotation become "train", the next
-    `split_sizes[1]` "val"; of all others, with one or without, the first `split_sizes[2]` become "unlabeled". What
-    earlier runs put into a split stays there and counts, so an import can be stopped, resumed and extended.
+    Videos keep their numbers. In number order, the first `split_sizes[0]` videos with an annotation become "train" and
+    the next `split_sizes[1]` "val". Of all other videos, the first `split_sizes[2]` become "unlabeled". Videos of
+    earlier imports stay in their split and count, so an import can be interrupted, resumed and extended.
 
-    processes: videos at a time (all cores when None; threads, as decoding and casting run outside the interpreter).
-    store: "png" writes the course layout; "cache" fills the splits' caches directly (2.5 MB a video, few files).
+    processes: videos at a time, all cores when None. They are threads, because decoding and ray casting release the
+        interpreter's lock.
+    store: "png" writes the course layout; "cache" fills the splits' caches directly (2.5 MB a video, few files)
     A video that cannot be read is reported and left out. Raises FileNotFoundError for a missing folder, ValueError for
     one without videos, for two files with one number, for a split size below 0 and for a folder of generated videos;
     OSError for a full disk and where another process writes.
@@ -86,32 +86,32 @@ def import_clevrer(
     if len(split_sizes) != 3 or min(split_sizes) < 0:
         raise ValueError(f"split sizes {tuple(split_sizes)}; give one for each of {IMPORTED_SPLITS}, 0 or more")
     report = ImportReport(Path(out))
-    sources = find_sources(Path(videos), Path(annotations))
-    if (report.out / RECORD).exists():
+    clevrer_videos = list_clevrer_videos(Path(videos), Path(annotations))
+    if (report.out / GENERATED_FILE).exists():
         raise ValueError(f"{report.out} holds generated videos; choose another folder")
-    workers = processes or n_cores()
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several videos at a time use the cores better than several threads a video
+    n_threads = processes or n_cores()
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several videos at a time use the cores better than several threads for one video
     try:
-        with lock_dataset(report.out), ThreadPoolExecutor(workers) as executor:
-            jobs = _plan(sources, dict(zip(IMPORTED_SPLITS, split_sizes, strict=True)), report)
-            run = partial(in_order, executor=executor, ahead=2 * workers)
+        with lock_dataset(report.out), ThreadPoolExecutor(n_threads) as executor:
+            jobs = _plan(clevrer_videos, dict(zip(IMPORTED_SPLITS, split_sizes, strict=True)), report)
+            parallel_map = partial(map_in_order, executor=executor, max_waiting=2 * n_threads)
             with tqdm(total=len(jobs), desc="importing", unit="video", disable=not progress) as bar:
-                (_to_folders if store == "png" else _to_caches)(jobs, report, run, bar)
+                (_import_to_folders if store == "png" else _import_to_caches)(jobs, report, parallel_map, bar)
     finally:
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(torch_threads)
     return report
 
 
-def find_sources(videos: Path, annotations: Path) -> list[Source]:
-    """CLEVRER's files in number order, each video with the annotation of its number if there is one."""
-    by_number = [_by_number(videos, _VIDEO), _by_number(annotations, _ANNOTATION)]
-    if not by_number[0]:
+def list_clevrer_videos(videos: Path, annotations: Path) -> list[ClevrerVideo]:
+    """CLEVRER's videos in number order, each with the annotation of the same number if there is one."""
+    video_paths, annotation_paths = _files_by_number(videos, _VIDEO), _files_by_number(annotations, _ANNOTATION)
+    if not video_paths:
         raise ValueError(f"{videos} holds no video_*.mp4")
-    return [Source(number, path, by_number[1].get(number)) for number, path in sorted(by_number[0].items())]
+    return [ClevrerVideo(number, path, annotation_paths.get(number)) for number, path in sorted(video_paths.items())]
 
 
-def _by_number(folder: Path, pattern: re.Pattern) -> dict[int, Path]:
+def _files_by_number(folder: Path, pattern: re.Pattern) -> dict[int, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
     files: dict[int, Path] = {}
@@ -123,22 +123,24 @@ def _by_number(folder: Path, pattern: re.Pattern) -> dict[int, Path]:
     return files
 
 
-def _plan(sources: list[Source], sizes: dict[str, int], report: ImportReport) -> list[tuple[Source, str]]:
-    """Which videos are still to be imported, and into which split."""
-    there = {number: split for split in IMPORTED_SPLITS for number in _imported_numbers(report.out, split)}
-    room = {split: size - sum(s == split for s in there.values()) for split, size in sizes.items()}
+def _plan(
+    clevrer_videos: list[ClevrerVideo], sizes: dict[str, int], report: ImportReport
+) -> list[tuple[ClevrerVideo, str]]:
+    """The videos that are not imported yet, each with its split."""
+    imported = {number: split for split in IMPORTED_SPLITS for number in _imported_numbers(report.out, split)}
+    room = {split: size - sum(s == split for s in imported.values()) for split, size in sizes.items()}
     jobs = []
-    for source in sources:
-        if source.number in there:
-            report.already_there += 1
+    for video in clevrer_videos:
+        if video.number in imported:
+            report.already_present += 1
             continue
-        choices = IMPORTED_SPLITS if source.annotation else ("unlabeled",)
+        choices = IMPORTED_SPLITS if video.annotation else ("unlabeled",)
         split = next((s for s in choices if room[s] > 0), None)
         if split is None:
-            report.not_wanted += 1
+            report.beyond_sizes += 1
             continue
         room[split] -= 1
-        jobs.append((source, split))
+        jobs.append((video, split))
     return jobs
 
 
@@ -147,58 +149,66 @@ def _imported_numbers(out: Path, split: str) -> list[int]:
     return [video.number for video in folders] or filled_numbers(out, split, key=CACHE_KEY)
 
 
-def _to_folders(jobs: list[tuple[Source, str]], report: ImportReport, run: Callable, bar: tqdm) -> None:
-    def make(job: tuple[Source, str]) -> str | None:
-        source, split = job
-        loaded = load(source, labelled=split in LABELLED)
+def _import_to_folders(
+    jobs: list[tuple[ClevrerVideo, str]], report: ImportReport, parallel_map: MapFunction, bar: tqdm
+) -> None:
+    def import_video(job: tuple[ClevrerVideo, str]) -> str | None:
+        video, split = job
+        loaded = load_clevrer_video(video, labelled=split in LABELLED)
         if isinstance(loaded, str):
             return loaded
-        annotation = source.annotation if split in LABELLED else None
-        write_video(report.out / split / f"video_{source.number}", *loaded, annotation=annotation)
+        annotation = video.annotation if split in LABELLED else None
+        write_video(report.out / split / f"video_{video.number}", *loaded, annotation=annotation)
         return None
 
-    for (source, split), failure in zip(jobs, run(make, jobs), strict=True):
-        _count(report, source, split, failure, bar)
+    for (video, split), failure in zip(jobs, parallel_map(import_video, jobs), strict=True):
+        _count(report, video, split, failure, bar)
 
 
-def _to_caches(jobs: list[tuple[Source, str]], report: ImportReport, run: Callable, bar: tqdm) -> None:
+def _import_to_caches(
+    jobs: list[tuple[ClevrerVideo, str]], report: ImportReport, parallel_map: MapFunction, bar: tqdm
+) -> None:
     for split in IMPORTED_SPLITS:
-        sources = [source for source, chosen in jobs if chosen == split]
-        if not sources:
+        videos = [video for video, video_split in jobs if video_split == split]
+        if not videos:
             continue
-        with filling(report.out, split, key=CACHE_KEY, n_new=len(sources)) as writer:
-            for source, loaded in zip(sources, run(partial(load, labelled=split in LABELLED), sources), strict=True):
-                failure = loaded if isinstance(loaded, str) else None
-                if failure is None:
-                    writer.append(source.number, *loaded, annotation=source.annotation if split in LABELLED else None)
-                _count(report, source, split, failure, bar)
+        labelled = split in LABELLED
+        with filling(report.out, split, key=CACHE_KEY, n_new=len(videos)) as writer:
+            results = parallel_map(partial(load_clevrer_video, labelled=labelled), videos)
+            for video, loaded in zip(videos, results, strict=True):
+                if isinstance(loaded, str):
+                    _count(report, video, split, loaded, bar)
+                else:
+                    writer.append(video.number, *loaded, annotation=video.annotation if labelled else None)
+                    _count(report, video, split, None, bar)
 
 
-def _count(report: ImportReport, source: Source, split: str, failure: str | None, bar: tqdm) -> None:
+def _count(report: ImportReport, video: ClevrerVideo, split: str, failure: str | None, bar: tqdm) -> None:
     if failure is None:
         report.imported[split] += 1
     else:
-        report.failed[source.video.name] = failure
+        report.failed[video.video.name] = failure
     bar.update()
 
 
-def load(source: Source, *, labelled: bool) -> tuple[np.ndarray, np.ndarray | None] | str:
-    """Frames (22, 3, 160, 240) uint8 and, if `labelled`, cast masks (22, 160, 240) uint8; or why there are none."""
+def load_clevrer_video(video: ClevrerVideo, *, labelled: bool) -> tuple[np.ndarray, np.ndarray | None] | str:
+    """Frames (22, 3, 160, 240) uint8 and, if `labelled`, masks (22, 160, 240) uint8; for a bad file the reason."""
     try:
         masks = None
         if labelled:
-            trajectory = read_annotation(source.annotation)
+            assert video.annotation is not None
+            trajectory = read_annotation(video.annotation)
             if len(trajectory.positions) <= CLIP_VIDEO_FRAMES[-1]:
-                needed = CLIP_VIDEO_FRAMES[-1] + 1
-                return f"{source.annotation.name} has {len(trajectory.positions)} frames; needs {needed}"
+                n_needed = CLIP_VIDEO_FRAMES[-1] + 1
+                return f"{video.annotation.name} has {len(trajectory.positions)} frames; needs {n_needed}"
             masks = np.asarray(render_masks(trajectory.select_frames(CLIP_VIDEO_FRAMES), height=HEIGHT, width=WIDTH))
-        return decode(source.video), masks
-    except (ValueError, OSError, av.FFmpegError) as error:
+        return decode_video(video.video), masks
+    except (ValueError, OSError, FFmpegError) as error:
         return " ".join(str(error).split())
 
 
-def decode(path: Path) -> np.ndarray:
-    """(22, 3, 160, 240) uint8: frames 0, 6, …, 126. Raises ValueError or av.FFmpegError for a damaged video."""
+def decode_video(path: Path) -> np.ndarray:
+    """(22, 3, 160, 240) uint8: frames 0, 6, …, 126. Raises ValueError or FFmpegError for a damaged video."""
     frames = []
     with av.open(str(path)) as container:
         if not container.streams.video:

@@ -1,7 +1,7 @@
 """Unpack the course archive (a zip file, or one on Google Drive) without trusting it.
 
-An archive with a path that climbs out, a link, or a bomb is refused whole, before anything is written. Only files of
-the course layout are taken, whatever folder they stand in; a damaged entry is reported and left out.
+An archive that contains a path outside the target folder, a link or a zip bomb is refused before anything is written.
+Only files of the course layout are unpacked, from any folder of the archive; a damaged entry is reported and left out.
 """
 
 import errno
@@ -15,43 +15,43 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from vidseg_utils.data.layout import ANNOTATION, MASKS, SPLITS
+from vidseg_utils.data.layout import ANNOTATION_FILE, MASK_FILE, SPLITS
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.paths import atomic_write, write_json
 
-REPORT = "import_report.json"
+IMPORT_REPORT_FILE = "import_report.json"
 MAX_ENTRY_BYTES = 1 << 26  # our largest file is a mask of 0.8 MB
 MAX_TOTAL_BYTES = 100 << 30  # the full set is 14 GB
 MAX_ENTRIES = 2_000_000  # the full set has 0.4 million
-MAX_RATIO = 150  # unpacked over packed, of the whole; PNG files hardly shrink, a mask of background does by 1000
-SMALL_BYTES = 1 << 28  # below this total no ratio can hurt
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks others without a limit, whatever they promise
+MAX_RATIO = 150  # unpacked over packed size of all entries; PNG files hardly shrink, a mask of background 1000 times
+SMALL_BYTES = 1 << 28  # below this total any ratio is harmless
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks other methods beyond the stated size
 
-_WANTED = re.compile(
-    rf"(?:.*/)?({'|'.join(SPLITS)})/(video_[0-9]{{1,9}})/(image_[0-9]{{1,9}}\.png|{re.escape(MASKS)}|{re.escape(ANNOTATION)})"
+_COURSE_FILE = re.compile(
+    rf"(?:.*/)?({'|'.join(SPLITS)})/(video_[0-9]{{1,9}})/(image_[0-9]{{1,9}}\.png|{re.escape(MASK_FILE)}|{re.escape(ANNOTATION_FILE)})"
 )
 _DRIVE_ID = re.compile(r"[A-Za-z0-9_-]{20,}")
 
 
 @dataclass
 class ArchiveReport:
-    """What became of an archive's entries."""
+    """The result of `import_archive`."""
 
     archive: str
     out: Path
     unpacked: int = 0
-    already_there: int = 0
-    not_ours: int = 0  # files that are no part of the course layout
+    already_present: int = 0
+    not_in_layout: int = 0  # files that are not part of the course layout
     damaged: dict[str, str] = field(default_factory=dict)  # entry -> what is wrong with it
 
     def __str__(self) -> str:
         lines = [
-            f"{self.out}: {self.unpacked} files unpacked, {self.already_there} were already there, "
-            f"{self.not_ours} are no part of a data set, {len(self.damaged)} are damaged and left out"
+            f"{self.out}: {self.unpacked} files unpacked, {self.already_present} were already there, "
+            f"{self.not_in_layout} are no part of a data set, {len(self.damaged)} are damaged and left out"
         ]
         lines += [f"    {name}: {reason}" for name, reason in list(self.damaged.items())[:20]]
         if len(self.damaged) > 20:
-            lines.append(f"    … and {len(self.damaged) - 20} more, all in {self.out / REPORT}")
+            lines.append(f"    … and {len(self.damaged) - 20} more, all in {self.out / IMPORT_REPORT_FILE}")
         return "\n".join(lines)
 
 
@@ -59,13 +59,13 @@ def import_archive(archive: Path | str, out: Path | str, *, progress: bool = Tru
     """Unpack a zip file (or the Google Drive id of one) into the course layout under `out`; a second call resumes.
 
     Raises FileNotFoundError for a missing file, ValueError for an archive that is refused or is none, OSError for a
-    full disk. The report is also written to OUT/import_report.json. What was downloaded stays as OUT/.ID.zip.
+    full disk. The report is also written to OUT/import_report.json. A downloaded archive stays as OUT/.ID.zip.
     """
     out = Path(out)
     path = _locate(archive, out, progress=progress)
     try:
         opened = zipfile.ZipFile(path)
-    except Exception as error:  # zipfile promises no set of exceptions for a damaged file
+    except Exception as error:  # zipfile documents no exceptions for damaged files
         raise ValueError(f"{path} is not a zip archive that can be read: {error}") from None
     with opened:
         entries = [info for info in opened.infolist() if not info.filename.endswith("/")]
@@ -81,7 +81,7 @@ def import_archive(archive: Path | str, out: Path | str, *, progress: bool = Tru
                 raise OSError(errno.ENOSPC, need, str(out))
             for info, target in tqdm(todo, desc="unpacking", unit="file", disable=not progress):
                 _unpack(opened, info, target, report)
-            write_json(out / REPORT, {name: value for name, value in vars(report).items() if name != "out"})
+            write_json(out / IMPORT_REPORT_FILE, {name: value for name, value in vars(report).items() if name != "out"})
     return report
 
 
@@ -98,14 +98,14 @@ def _locate(archive: Path | str, out: Path, *, progress: bool) -> Path:
     try:
         if gdown.download(id=archive, output=str(path), quiet=not progress, resume=True) is None:
             raise OSError("nothing was sent")
-    except Exception as error:  # gdown's own errors, those of its HTTP library, and the disk's
+    except Exception as error:  # errors of gdown, its HTTP library and the disk
         reason = " ".join(str(error).split())
         raise OSError(f"could not fetch {archive} from Google Drive (a second try resumes): {reason}") from None
     return path
 
 
 def refuse_if_dangerous(entries: list[zipfile.ZipInfo], archive: Path) -> None:
-    """Raises ValueError that names the entry and what it would do."""
+    """Raise ValueError with the entry and the reason if unpacking could do harm."""
     total_bytes = 0
     for info in entries:
         name = info.filename.replace("\\", "/")
@@ -129,31 +129,31 @@ def refuse_if_dangerous(entries: list[zipfile.ZipInfo], archive: Path) -> None:
 
 
 def _plan(entries: list[zipfile.ZipInfo], out: Path, report: ArchiveReport) -> list[tuple[zipfile.ZipInfo, Path]]:
-    """The entries to unpack and where to; a file that is there with the right size and checksum is done."""
-    todo, taken = [], set()
+    """The entries to unpack, each with its target; a file with the right size and checksum exists already."""
+    todo, targets = [], set()
     for info in entries:
         match = _course_path(info)
         if match is None:
-            report.not_ours += 1
+            report.not_in_layout += 1
             continue
         target = out.joinpath(*match.groups())
-        if target in taken:
-            report.damaged[info.filename] = f"a second entry for {'/'.join(match.groups())}; the first was taken"
-        elif _is_there(target, info):
-            report.already_there += 1
+        if target in targets:
+            report.damaged[info.filename] = f"a second entry for {'/'.join(match.groups())}; the first was used"
+        elif _is_unpacked(target, info):
+            report.already_present += 1
         else:
             todo.append((info, target))
-        taken.add(target)
+        targets.add(target)
     return todo
 
 
 def _course_path(info: zipfile.ZipInfo) -> re.Match | None:
-    """Split, video and file of an entry that is one of a data set, in whatever folder it stands."""
-    return _WANTED.fullmatch(info.filename.replace("\\", "/"))
+    """Split, video and file name, if the entry belongs to the course layout; it may lie in any folder."""
+    return _COURSE_FILE.fullmatch(info.filename.replace("\\", "/"))
 
 
-def _is_there(target: Path, info: zipfile.ZipInfo) -> bool:
-    """All masks have the same size, so only the checksum tells those of another archive."""
+def _is_unpacked(target: Path, info: zipfile.ZipInfo) -> bool:
+    """Whether the target equals the entry. All masks have the same size, so the checksum decides."""
     return target.is_file() and target.stat().st_size == info.file_size and zlib.crc32(target.read_bytes()) == info.CRC
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from vidseg_utils.checks import check_choice
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.data.datasets import MaskDataset
+from vidseg_utils.data import MaskDataset
 from vidseg_utils.metrics import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.models import LocationMaps, checkpointed, location_losses
 from vidseg_utils.profiles import Sizes, by_profile

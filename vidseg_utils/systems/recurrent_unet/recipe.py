@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
-from vidseg_utils.data.sequences import ClipSequences
-from vidseg_utils.data.sources.cityscapes import N_CITYSCAPES_CLASSES, CityscapesSequences
-from vidseg_utils.data.transforms import build_augmentation, to_float
+from vidseg_utils.data import N_CITYSCAPES_CLASSES, CityscapesSequences, ClipSequences, build_augmentation, to_float
 from vidseg_utils.metrics import SequenceScore
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
@@ -115,7 +113,7 @@ class RecurrentUNetRecipe(Recipe):
             shared = {"step": self.frame_step, "size": (sizes.cityscapes_height, 2 * sizes.cityscapes_height)}
             return (
                 CityscapesSequences(
-                    self.cityscapes, "train", sizes.length, random_place=True, transform=transform, **shared
+                    self.cityscapes, "train", sizes.length, random_position=True, transform=transform, **shared
                 ),
                 CityscapesSequences(self.cityscapes, "val", sizes.val_length, **shared),
             )

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.data.datasets import ClipDataset
-from vidseg_utils.data.transforms import to_float
+from vidseg_utils.data import ClipDataset, to_float
 from vidseg_utils.metrics import MaskScore
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import Profile

@@ -12,8 +12,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from vidseg_utils.checks import check_choice
-from vidseg_utils.data.datasets import ClipDataset, collate
-from vidseg_utils.data.transforms import to_float
+from vidseg_utils.data import ClipDataset, collate, to_float
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, label_split, without_late_objects

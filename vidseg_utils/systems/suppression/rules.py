@@ -50,7 +50,7 @@ def suppress_new_objects(masks: np.ndarray, known: np.ndarray, *, small_px: floa
     return regions.painted(np.where(area_px < small_px, BACKGROUND, decided)).reshape(masks.shape)
 
 
-def known_classes(past: np.ndarray, *, least_px: int = 1) -> np.ndarray:
+def known_classes(past: np.ndarray, *, least_px: float = 1) -> np.ndarray:
     """The object classes that past masks show, in at least `least_px` pixels of some frame.
 
     past: (..., T, H, W) predicted class ids 0..48 of frames 0..10 -> (..., 49) bool; background is never among them

@@ -1,4 +1,4 @@
-"""Fill a cache from image folders (decoded on all cores) or from a larger cache, and tell when it is out of date."""
+"""Build a cache from image folders (decoded on all cores) or from a larger cache, and tell when it is out of date."""
 
 import hashlib
 import os
@@ -12,46 +12,44 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from vidseg_utils.data.cache_writer import CacheWriter
+from vidseg_utils.data.cache.writer import CacheWriter
 from vidseg_utils.data.faults import Fault, Note
-from vidseg_utils.data.layout import LABELLED, MASKS, Video, read_frames, read_masks
-from vidseg_utils.data.parallel import in_order, n_cores
+from vidseg_utils.data.layout import LABELLED, MASK_FILE, Video, read_frames, read_masks
+from vidseg_utils.data.parallel import map_in_order, n_cores
 from vidseg_utils.data.resize import area_scale, nearest_scale
 
 # number, name, and (frames, masks) or the fault that makes the video unusable
-Loaded = tuple[int, str, tuple[np.ndarray, np.ndarray | None] | Fault]
-
-_name = attrgetter("name")
+LoadedVideo = tuple[int, str, tuple[np.ndarray, np.ndarray | None] | Fault]
 
 
-def fingerprint(videos: list[Video], found: list[Fault | Note]) -> str:
+def fingerprint(videos: list[Video], findings: list[Fault | Note]) -> str:
     """A digest of the name, size, time and mode of every file that the cache is made from."""
     digest = hashlib.sha256()
-    for fault in found:
+    for fault in findings:
         if isinstance(fault, Fault):
             digest.update(f"{fault.kind}/{fault.path.name}\n".encode(errors="surrogateescape"))
     for video in videos:
         digest.update(f"{video.name}\n".encode())
         try:
-            with os.scandir(video.folder) as entries:  # the full set has 0.3 million files
-                wanted = sorted((e for e in entries if e.name.startswith("image_") or e.name == MASKS), key=_name)
-            for entry in wanted:
+            with os.scandir(video.folder) as entries:  # faster than pathlib: the full set has 0.3 million files
+                used = [e for e in entries if e.name.startswith("image_") or e.name == MASK_FILE]
+            for entry in sorted(used, key=attrgetter("name")):
                 status = entry.stat()
                 line = f"{entry.name} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
                 digest.update(line.encode(errors="surrogateescape"))
-        except OSError as error:  # no permission, or a link to nowhere: that too is a state of the disk
+        except OSError as error:  # no permission, or a broken link: the cache is out of date when this changes
             digest.update(f"{type(error).__name__}\n".encode())
     return digest.hexdigest()
 
 
-def load_videos(videos: list[Video], *, height: int, width: int) -> Iterator[Loaded]:
+def load_videos(videos: list[Video], *, height: int, width: int) -> Iterator[LoadedVideo]:
     """Decode image folders on all cores, in order, at the working size."""
     load = partial(_load_video, height=height, width=width)
     with ThreadPoolExecutor(n_cores()) as executor:
-        yield from in_order(load, videos, executor=executor, ahead=2 * n_cores())
+        yield from map_in_order(load, videos, executor=executor, max_waiting=2 * n_cores())
 
 
-def _load_video(video: Video, *, height: int, width: int) -> Loaded:
+def _load_video(video: Video, *, height: int, width: int) -> LoadedVideo:
     try:
         frames = area_scale(read_frames(video), height=height, width=width)
         masks = nearest_scale(read_masks(video), height=height, width=width) if video.split in LABELLED else None
@@ -60,9 +58,9 @@ def _load_video(video: Video, *, height: int, width: int) -> Loaded:
         return video.number, video.name, fault
 
 
-def build(
+def build_cache(
     folder: Path,
-    loaded: Iterator[Loaded],
+    loaded: Iterator[LoadedVideo],
     *,
     n_videos: int,
     split: str,
@@ -78,7 +76,7 @@ def build(
     skipped: videos that are known to be unusable: name -> reason
     Raises ValueError when no video is usable, OSError when the disk is full.
     """
-    shutil.rmtree(folder, ignore_errors=True)  # a stale cache; its disk space is needed
+    shutil.rmtree(folder, ignore_errors=True)  # an outdated cache; its disk space is needed
     skipped = dict(skipped)
     try:
         writer = CacheWriter(folder, split=split, height=height, width=width, source=source, n_new=n_videos)

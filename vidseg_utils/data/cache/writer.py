@@ -1,7 +1,6 @@
 """Write a split into its cache, video by video: 15,000 videos need the memory of one.
 
-The arrays grow in `progress.json`'s count (`ResumableArrays`); readers see the videos that `meta.json` lists, which
-`publish` writes.
+Videos are appended to `ResumableArrays`. Readers see the videos that `meta.json` lists, which `publish` writes.
 """
 
 import contextlib
@@ -10,24 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vidseg_utils.data.layout import LABELLED, n_frames
+from vidseg_utils.data.cache.split_cache import FRAMES_FILE, META_FILE, VERSION, annotation_path, video_shapes
+from vidseg_utils.data.layout import LABELLED
 from vidseg_utils.data.resumable_arrays import ResumableArrays, read_progress
 from vidseg_utils.paths import read_json, write_json
-from vidseg_utils.world.trajectory import Trajectory, write_annotation
-
-META_FILE, FRAMES_FILE, MASKS_FILE, ANNOTATIONS = "meta.json", "frames.npy", "masks.npy", "annotations"
-VERSION = 1
-
-
-def annotation_path(folder: Path, number: int) -> Path:
-    """Where the cache `folder` keeps the annotation of a video that has no image folder."""
-    return folder / ANNOTATIONS / f"annotation_{number:05d}.json"
-
-
-def video_shapes(split: str, *, height: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Array file -> shape of one video in it: frames (T, 3, H, W) and, in a labelled split, masks (T, H, W)."""
-    shapes = {FRAMES_FILE: (n_frames(split), 3, height, width), MASKS_FILE: (n_frames(split), height, width)}
-    return shapes if split in LABELLED else {FRAMES_FILE: shapes[FRAMES_FILE]}
+from vidseg_utils.world import Trajectory, write_annotation
 
 
 def cache_content(split: str, *, height: int, width: int, source: str) -> dict:
@@ -84,11 +70,12 @@ class CacheWriter:
         """frames: (T, 3, H, W) uint8; masks: (T, H, W) uint8, ignored in a split without labels; numbers must rise."""
         if self.numbers and number <= self.numbers[-1]:
             raise ValueError(f"video {number} comes after video {self.numbers[-1]}; append them in number order")
-        arrays = dict(zip(self.shapes, (frames, masks), strict=False))  # without the masks of an unlabelled split
-        for file, array in arrays.items():
-            if array is None or array.shape != self.shapes[file] or array.dtype != np.uint8:
+        arrays = {}
+        for (file, shape), array in zip(self.shapes.items(), (frames, masks), strict=False):  # no masks if unlabelled
+            if array is None or array.shape != shape or array.dtype != np.uint8:
                 got = "missing" if array is None else f"{array.dtype} {array.shape}"
-                raise ValueError(f"video {number}: {file[:-4]} are {got}; expected uint8 {self.shapes[file]}")
+                raise ValueError(f"video {number}: {file.removesuffix('.npy')} are {got}; expected uint8 {shape}")
+            arrays[file] = array
         if annotation is not None:
             path = annotation_path(self.folder, number)
             path.parent.mkdir(exist_ok=True)

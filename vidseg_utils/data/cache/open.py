@@ -1,0 +1,95 @@
+"""Open a split at a working size, and cache it first if there is no cache that fits its files."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vidseg_utils.data.cache.build import LoadedVideo, build_cache, fingerprint, load_videos
+from vidseg_utils.data.cache.split_cache import (
+    CACHES,
+    FILLED_DIRECTLY,
+    SplitCache,
+    direct_folder,
+    load_cache,
+    writable_folder,
+)
+from vidseg_utils.data.faults import Fault, Note
+from vidseg_utils.data.layout import Video, scan_split
+from vidseg_utils.data.locks import lock_folder
+from vidseg_utils.data.resize import area_scale, nearest_scale
+from vidseg_utils.task import HEIGHT, WIDTH
+
+logger = logging.getLogger(__name__)
+
+
+def open_split(
+    root: Path | str, split: str, *, height: int = HEIGHT, width: int = WIDTH, progress: bool = True
+) -> SplitCache:
+    """Open a split at a working size (at most 160x240). Caches it first if its cache is missing or out of date.
+
+    Unusable videos are left out and counted in one logged line. Raises FileNotFoundError for a missing root or
+    split, ValueError for an unknown split, one without a usable video, or an impossible size, OSError for a full disk.
+    """
+    root = Path(root)
+    if not (1 <= height <= HEIGHT and 1 <= width <= WIDTH):
+        raise ValueError(f"working size {height}x{width} is impossible; choose at most {HEIGHT}x{WIDTH}")
+    videos, findings, direct = find_source(root, split)
+    if direct and (height, width) == (HEIGHT, WIDTH):
+        return direct
+    source = f"scaled from {direct.meta['id']}" if direct else fingerprint(videos, findings)
+    name = f"{split}_{height}x{width}"
+    folder = writable_folder(root) / name
+    cache = load_cache(root, split, root / CACHES / name, source=source)
+    cache = cache or load_cache(root, split, folder, source=source)
+    if cache is None:
+        with lock_folder(folder):
+            cache = load_cache(root, split, folder, source=source)  # another process may have built it meanwhile
+            if cache is None:
+                build_cache(
+                    folder,
+                    _scale_videos(direct, height, width) if direct else load_videos(videos, height=height, width=width),
+                    n_videos=len(direct or videos),
+                    split=split,
+                    height=height,
+                    width=width,
+                    source=source,
+                    skipped={f.path.name: f"{f.kind} ({f.detail})" for f in findings if isinstance(f, Fault)},
+                    progress=progress,
+                )
+                cache = load_cache(root, split, folder, source=source)
+    if cache is None:
+        raise RuntimeError(f"the cache {folder} was changed by another process; open the split again")
+    if cache.skipped:
+        video, reason = next(iter(cache.skipped.items()))
+        n_videos = len(cache.skipped) + len(cache)
+        logger.warning(
+            f"{root / split}: skipped {len(cache.skipped)} of {n_videos} videos ({video}: {reason}); "
+            f"`vidseg data check {root}` lists them all"
+        )
+    return cache
+
+
+def find_source(root: Path, split: str) -> tuple[list[Video], list[Fault | Note], SplitCache | None]:
+    """What a split can be read from: its image folders if it has any, else the cache that was filled directly."""
+    direct = load_cache(root, split, direct_folder(root, split), source=FILLED_DIRECTLY)
+    try:
+        videos, findings = scan_split(root, split)
+    except FileNotFoundError:
+        if direct:
+            return [], [], direct
+        raise
+    if videos:
+        return videos, findings, None
+    if direct:
+        return [], [], direct
+    reason = next((str(f) for f in findings if isinstance(f, Fault)), "it needs folders named video_0, video_1, …")
+    raise ValueError(f"{root / split} is empty; {reason}")
+
+
+def _scale_videos(direct: SplitCache, height: int, width: int) -> Iterator[LoadedVideo]:
+    for index, (number, name) in enumerate(zip(direct.meta["numbers"], direct.meta["names"], strict=True)):
+        frames = area_scale(np.array(direct.frames[index]), height=height, width=width)
+        masks = None if direct.masks is None else nearest_scale(direct.masks[index], height=height, width=width)
+        yield number, name, (frames, masks)

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROFILE ?= cpu
 SMOKE_HOME := $(CURDIR)/.smoke
 
-.PHONY: demo test lint unit notebooks browser install address clean
+.PHONY: demo test lint unit coverage notebooks browser install address clean
 
 demo: install
 	$(BIN)/vidseg run --profile $(PROFILE)
@@ -24,11 +24,15 @@ install: .venv/installed
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# One process a core, each file's tests in one of them.
+# One process per core; the tests of one file stay in one process. `pytest -m 'not slow'` is the quick selection.
 unit: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses auto --dist loadfile
+
+# The unit suite once more, with a list of the package's lines and branches that no test reaches.
+coverage: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses auto --dist loadfile --cov --cov-report=term-missing
 
 # From nothing, every time: what an earlier call left behind must not make a notebook pass.
 notebooks: install
@@ -43,4 +47,4 @@ address:
 	$(PYTHON) .ci/address.py $(REPO)
 
 clean:
-	rm -rf .venv $(SMOKE_HOME) build *.egg-info
+	rm -rf .venv $(SMOKE_HOME) build *.egg-info .coverage

@@ -10,6 +10,7 @@ from vidseg_utils.running import execute_notebook
 LESSON = Path(__file__).resolve().parents[2] / "notebooks" / "14_recurrent_unet.ipynb"
 
 
+@pytest.mark.slow
 def test_the_lesson_runs_on_a_tiny_cityscapes(tiny_cityscapes, home):
     parameters = {"CITYSCAPES_ROOT": str(tiny_cityscapes), "CELL": "rnn", "EPOCHS": 12}
     folder = execute_notebook(LESSON, profile="smoke", parameters=parameters, progress=False)

@@ -93,6 +93,7 @@ def test_a_run_folder_with_other_parameters_is_refused(make_sweep):
         execute_sweep(changed, profile="smoke", progress=False)
 
 
+@pytest.mark.slow
 def test_two_jobs_run_in_processes_and_a_failure_stops_no_other(make_sweep, home):
     path = make_sweep("grid: {LOSS: [broken, l1]}")
     with pytest.raises(NotebookFailed, match=r"epochs\.yaml: epochs-smoke-LOSS=broken: .*AssertionError: no such loss"):

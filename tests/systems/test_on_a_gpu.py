@@ -132,6 +132,7 @@ def test_what_fails_on_a_gpu_fails_here():
             there.numpy()
 
 
+@pytest.mark.slow
 def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
     monkeypatch.setattr("vidseg_utils.systems.recipe.fit", one_step)
     published = {"unet.head": "flat", "recurrent.head": "flat", "simvp.residual": False, "convlstm.residual": False}

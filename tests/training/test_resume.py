@@ -83,6 +83,7 @@ def assert_same_run(one, other):
     assert histories[0] == histories[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_resume_equals_uninterrupted(killed, whole, tmp_path, settings, moment):
@@ -91,6 +92,7 @@ def test_resume_equals_uninterrupted(killed, whole, tmp_path, settings, moment):
     assert_same_run(run, whole(settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, RENAMES + 1))
 def test_no_rename_is_a_moment_at_which_anything_is_lost(killed, whole, tmp_path, number):
     run = shutil.copytree(killed["short", f"rename {number}"], tmp_path / "run")
@@ -98,6 +100,7 @@ def test_no_rename_is_a_moment_at_which_anything_is_lost(killed, whole, tmp_path
     assert_same_run(run, whole("short"))
 
 
+@pytest.mark.slow
 def test_only_the_interrupted_epoch_is_done_again(killed, tmp_path):
     run = shutil.copytree(killed["no schedule", "in the third epoch"], tmp_path / "run")
     batches = []

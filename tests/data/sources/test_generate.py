@@ -260,6 +260,7 @@ def cheap_mask(seed, number):
     return np.full((22, 160, 240), rng.integers(49), np.uint8)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_two_processes_that_wrote_what_one_would_have(finished, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

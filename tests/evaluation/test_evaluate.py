@@ -1,4 +1,4 @@
-"""The one evaluation: whole-split scores beside baseline and upper bound, kept where the leaderboard finds them."""
+"""Proves that all systems are scored the same way, with baseline and upper bound, and are found on the leaderboard."""
 
 import numpy as np
 import pytest

@@ -13,6 +13,7 @@ import typer
 
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.data_commands import ProfileOption, RootOption, data_app
+from vidseg_utils.running.notebook_commands import RUN_EXAMPLE, SWEEP_EXAMPLE, run_notebooks, run_sweep
 
 if TYPE_CHECKING:
     from vidseg_utils.systems import Forecaster, Workspace
@@ -38,9 +39,6 @@ SizesOption = Annotated[
     typer.Option("--size", help="NAME=VALUE: one size of the profile to replace, such as unet.epochs=3; repeatable."),
 ]
 SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg systems` lists them.")]
-
-
-# ---- systems ---------------------------------------------------------------------------------------------------------
 
 
 @app.command("systems", epilog="Example: vidseg systems --profile cpu")
@@ -145,72 +143,8 @@ def score_file(
     _print_metrics(score_submission(file, root))
 
 
-def _build(system: str, workspace: "Workspace", *, reconstructor: bool) -> "Forecaster":
-    from vidseg_utils.systems import build_system
-    from vidseg_utils.systems.convlstm_unet import without_reconstructor
-
-    forecaster = build_system(system, workspace=workspace)
-    return forecaster if reconstructor else without_reconstructor(forecaster)
-
-
-def _print_metrics(metrics: dict[str, float]) -> None:
-    for key, value in metrics.items():
-        typer.echo(f"{key:24} {value:,}" if isinstance(value, int) else f"{key:24} {value:.4f}")
-
-
-# ---- notebooks -------------------------------------------------------------------------------------------------------
-
-
-@app.command("run", epilog="Example: vidseg run 02 03 --profile cpu -p EPOCHS=6")
-def run_notebooks(
-    notebooks: Annotated[
-        list[str] | None, typer.Argument(help="Numbers, names or paths [default: the five core ones].")
-    ] = None,
-    profile: ProfileOption = "auto",
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the parameters cell; repeatable.")
-    ] = None,
-) -> None:
-    """Execute notebooks. The run folder of each keeps the executed copy and its metrics."""
-    from vidseg_utils.profiles import get_profile
-    from vidseg_utils.running import execute_notebook, find_notebooks
-
-    profile = get_profile(profile).name
-    values = dict(_parse_parameter(text) for text in parameter or [])
-    for path in find_notebooks(notebooks or []):
-        typer.echo(f"{path.stem}: {execute_notebook(path, profile=profile, parameters=values)}")
-
-
-def _parse_sizes(texts: list[str] | None) -> dict[str, str]:
-    """The --size options as `get_profile` takes them. Raises ValueError for one without a value."""
-    for text in texts or []:
-        if "=" not in text:
-            raise ValueError(f"--size {text} is not NAME=VALUE, such as unet.epochs=3")
-    return dict(text.split("=", 1) for text in texts or [])
-
-
-def _parse_parameter(text: str) -> tuple[str, object]:
-    import yaml
-
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"{text!r} is not NAME=VALUE")
-    return name, yaml.safe_load(value)
-
-
-@app.command("sweep", epilog="Example: vidseg sweep notebooks/sweeps/simvp_epochs_and_loss.yaml --profile cpu")
-def run_sweep(
-    file: Annotated[Path, typer.Argument(help="A YAML file, such as those in notebooks/sweeps.")],
-    profile: ProfileOption = "auto",
-    executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
-    jobs: Annotated[int, typer.Option(help="Number of notebooks executed at once.")] = 1,
-) -> None:
-    """Execute one notebook with many parameters. Finished runs are skipped."""
-    from vidseg_utils.profiles import get_profile
-    from vidseg_utils.running import execute_sweep
-
-    for folder in execute_sweep(file, profile=get_profile(profile).name, executor=executor, jobs=jobs):
-        typer.echo(str(folder))
+app.command("run", epilog=RUN_EXAMPLE)(run_notebooks)
+app.command("sweep", epilog=SWEEP_EXAMPLE)(run_sweep)
 
 
 @app.command("report", epilog="Example: vidseg report")
@@ -224,6 +158,26 @@ def print_leaderboard(runs: RunsOption = None) -> None:
     if not rows:
         raise ValueError(f"no evaluated system in {folder}; try `vidseg evaluate copy_last`")
     typer.echo(leaderboard_table(rows))
+
+
+def _build(system: str, workspace: "Workspace", *, reconstructor: bool) -> "Forecaster":
+    from vidseg_utils.systems import build_system, without_reconstructor
+
+    forecaster = build_system(system, workspace=workspace)
+    return forecaster if reconstructor else without_reconstructor(forecaster)
+
+
+def _parse_sizes(texts: list[str] | None) -> dict[str, str]:
+    """The --size options as `get_profile` takes them. Raises ValueError for one without a value."""
+    for text in texts or []:
+        if "=" not in text:
+            raise ValueError(f"--size {text} is not NAME=VALUE, such as unet.epochs=3")
+    return dict(text.split("=", 1) for text in texts or [])
+
+
+def _print_metrics(metrics: dict[str, float]) -> None:
+    for key, value in metrics.items():
+        typer.echo(f"{key:24} {value:,}" if isinstance(value, int) else f"{key:24} {value:.4f}")
 
 
 def main() -> None:

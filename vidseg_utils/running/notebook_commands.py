@@ -1,0 +1,53 @@
+"""The commands `vidseg run` and `vidseg sweep`: execute notebooks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidseg_utils.running.data_commands import ProfileOption
+
+RUN_EXAMPLE = "Example: vidseg run 02 03 --profile cpu -p EPOCHS=6"
+SWEEP_EXAMPLE = "Example: vidseg sweep notebooks/sweeps/simvp_epochs_and_loss.yaml --profile cpu"
+
+
+def run_notebooks(
+    notebooks: Annotated[
+        list[str] | None, typer.Argument(help="Numbers, names or paths [default: the five core ones].")
+    ] = None,
+    profile: ProfileOption = "auto",
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the parameters cell; repeatable.")
+    ] = None,
+) -> None:
+    """Execute notebooks. The run folder of each keeps the executed copy and its metrics."""
+    from vidseg_utils.profiles import get_profile
+    from vidseg_utils.running import execute_notebook, find_notebooks
+
+    profile = get_profile(profile).name
+    values = dict(_parse_parameter(text) for text in parameter or [])
+    for path in find_notebooks(notebooks or []):
+        typer.echo(f"{path.stem}: {execute_notebook(path, profile=profile, parameters=values)}")
+
+
+def run_sweep(
+    file: Annotated[Path, typer.Argument(help="A YAML file, such as those in notebooks/sweeps.")],
+    profile: ProfileOption = "auto",
+    executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
+    jobs: Annotated[int, typer.Option(help="Number of notebooks executed at once.")] = 1,
+) -> None:
+    """Execute one notebook with many parameters. Finished runs are skipped."""
+    from vidseg_utils.profiles import get_profile
+    from vidseg_utils.running import execute_sweep
+
+    for folder in execute_sweep(file, profile=get_profile(profile).name, executor=executor, jobs=jobs):
+        typer.echo(str(folder))
+
+
+def _parse_parameter(text: str) -> tuple[str, object]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is not NAME=VALUE")
+    return name, yaml.safe_load(value)

@@ -1,15 +1,17 @@
-"""Proves that every notebook is built as the template shows: parts in their places, small, portable, saved as it ran.
+"""Proves that every notebook has the parts that the template lists, is small and portable, and was saved as it ran.
 
-The checks are held against a sound notebook with one thing broken, so that each is known to notice.
+Each check is also run on the template with one part broken, to prove that it finds the fault.
 """
 
 import ast
 import copy
+import importlib
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from vidseg_utils.running.notebook_file import known_parameters
@@ -19,6 +21,7 @@ BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 COLAB = "https://colab.research.google.com/github/"
 WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 OWN_PATH = re.compile(r"(?<![\w.])/(home|root|Users|tmp|work|opt|var|mnt)/|[A-Z]:\\\\")
+FRONT_DOORS = re.compile(r"vidseg_utils\.(\w+|systems\.object_dynamics)")  # modules that a notebook may import from
 MAX_BYTES, MAX_LINES, MAX_SETUP_LINES = 500_000, 25, 12
 
 lessons = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -29,12 +32,21 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def markdown_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
 def is_tagged(cell, tag):
     return tag in cell.metadata.get("tags", [])
 
 
+def syntax_trees(notebook):
+    """The code cells as Python, without magics such as %pip."""
+    return [ast.parse(TransformerManager().transform_cell(cell.source)) for cell in code_cells(notebook)]
+
+
 def texts(notebook):
-    """Everything in the notebook that a reader could read."""
+    """All text that a reader of the notebook can see."""
     for cell in notebook.cells:
         yield cell.source
         for output in cell.get("outputs", []):
@@ -43,7 +55,7 @@ def texts(notebook):
 
 
 def portable_faults(path, notebook):
-    """What no notebook may have, the solutions included."""
+    """Faults in lessons and solutions: size, kernel, long or failed cells, saved widgets, paths of one machine."""
     if path.stat().st_size > MAX_BYTES:
         yield f"{path.stat().st_size // 1000} kB, more than {MAX_BYTES // 1000}"
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
@@ -60,14 +72,35 @@ def portable_faults(path, notebook):
             if set(WIDGETS) & set(output.get("data", {})):
                 yield f"`{first}` saved a widget"
     if "widgets" in notebook.metadata or "papermill" in notebook.metadata:
-        yield "widget state or papermill's notes in the metadata"
+        yield "widget state or papermill's entries in the metadata"
     for text in texts(notebook):
         if found := OWN_PATH.search(text):
             yield f"a path of one machine: {text[found.start() : found.start() + 40]!r}"
 
 
+def package_faults(path, notebook):
+    """Faults in how a lesson or solution uses the package: imports past a front door, another notebook's name."""
+    names = []
+    for node in (node for tree in syntax_trees(notebook) for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            yield from (f"import {a.name}: use from … import" for a in node.names if a.name.startswith("vidseg_utils"))
+        elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "vidseg_utils":
+            if not FRONT_DOORS.fullmatch(node.module):
+                yield f"imports from {node.module}, not from the front door of its room"
+                continue
+            exported = getattr(importlib.import_module(node.module), "__all__", None)
+            for alias in node.names:
+                if exported is not None and alias.name not in exported:
+                    yield f"{node.module} does not export {alias.name}"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setup":
+            names += [keyword.value.value for keyword in node.keywords if keyword.arg == "notebook"]
+    expected = f"{path.stem}_solutions" if path.parent.name == "solutions" else path.stem
+    if names != [expected]:
+        yield f"calls setup with notebook={names}, its name is {expected!r}"
+
+
 def parameter_faults(path, notebook):
-    """Exactly one parameters cell: literals, UPPER_CASE, typed, commented, and readable for papermill."""
+    """Faults in the one parameters cell: literals, UPPER_CASE, typed, commented, and readable for papermill."""
     cells = [cell for cell in code_cells(notebook) if is_tagged(cell, "parameters")]
     if len(cells) != 1:
         yield f"{len(cells)} cells tagged parameters"
@@ -86,7 +119,7 @@ def parameter_faults(path, notebook):
         try:
             ast.literal_eval(statement.value)
         except ValueError:
-            yield f"parameter {names[-1]} is no literal"
+            yield f"parameter {names[-1]} is not a literal"
             return
     if sorted(known_parameters(path)) != sorted(names):
         yield f"papermill reads {sorted(known_parameters(path))}, the cell says {sorted(names)}"
@@ -95,26 +128,18 @@ def parameter_faults(path, notebook):
 
 
 def anatomy_faults(path, notebook):
-    """The parts of a lesson, in their places."""
+    """Missing parts of a lesson."""
     title, code = notebook.cells[0], code_cells(notebook)
     if title.cell_type != "markdown" or not re.match(r"# \d\d · \S", title.source):
         yield "does not begin with `# 02 · Its title`"
-    for part in (
-        BADGE,
-        COLAB,
-        f"/blob/main/notebooks/{path.name})",
-        "uestion",
-        "You will see",
-        "Reads",
-        "Writes",
-        "T4",
-    ):
+    link = f"/blob/main/notebooks/{path.name})"
+    for part in (BADGE, COLAB, link, "uestion", "You will see", "Reads", "Writes", "T4"):
         if part not in title.source:
-            yield f"the first cell says nothing of {part!r}"
+            yield f"the first cell lacks {part!r}"
     if len(re.findall(r"^\d\. ", title.source, flags=re.MULTILINE)) != 3:
-        yield "the first cell does not announce three things"
+        yield "the first cell does not list three things to see"
     if "google.colab" not in code[0].source or len(code[0].source.splitlines()) > MAX_SETUP_LINES:
-        yield f"the first code cell is no set-up of at most {MAX_SETUP_LINES} lines"
+        yield f"the first code cell is not a set-up for Colab of at most {MAX_SETUP_LINES} lines"
     if notebook.metadata.get("accelerator") != "GPU":
         yield "does not ask for a GPU in Colab"
     if "record(" not in code[-1].source:
@@ -123,11 +148,11 @@ def anatomy_faults(path, notebook):
     if "learned" not in end or "Exercises" not in end:
         yield "does not end with what was learned and exercises"
     elif len(re.findall(r"^\d\. ", end.split("Exercises")[1], flags=re.MULTILINE)) != 3:
-        yield "has not three exercises"
+        yield "does not have three exercises"
 
 
 def saved_faults(path, notebook):
-    """It was run from top to bottom and saved with its outputs; the checked cells have something to check."""
+    """Faults of the saved outputs: not run from top to bottom, no picture, no output to check."""
     counts = [cell.execution_count for cell in code_cells(notebook)]
     if counts != list(range(1, len(counts) + 1)):
         yield f"was not run from top to bottom: {counts}"
@@ -138,7 +163,7 @@ def saved_faults(path, notebook):
         yield "has no checked cell, or one without output"
 
 
-CHECKS = (portable_faults, parameter_faults, anatomy_faults, saved_faults)
+CHECKS = (portable_faults, package_faults, parameter_faults, anatomy_faults, saved_faults)
 
 
 def faults(path, checks=CHECKS):
@@ -152,8 +177,8 @@ def test_a_lesson_has_all_its_parts(path):
 
 
 @pytest.mark.parametrize("path", solutions, ids=lambda path: path.stem)
-def test_a_solution_is_portable_and_belongs_to_a_lesson(path):
-    assert faults(path, (portable_faults,)) == []
+def test_a_solution_is_sound_and_belongs_to_a_lesson(path):
+    assert faults(path, (portable_faults, package_faults)) == []
     assert path.name in {lesson.name for lesson in lessons}
 
 
@@ -175,6 +200,10 @@ def add_output(notebook, **output):
     code_cells(notebook)[3].outputs.append(new_output(**output))
 
 
+def add_code(notebook, source):
+    notebook.cells.insert(-1, new_code_cell(source))
+
+
 GOOD = 'PROFILE: str = "auto"  # one\nRUN: str = "auto"  # two\n'
 BREAKAGES = {
     "25 lines": (lambda n: code_cells(n)[3].update(source="x = 1\n" * 26), "26 lines of code"),
@@ -183,9 +212,9 @@ BREAKAGES = {
     "widget": (lambda n: add_output(n, output_type="display_data", data={WIDGETS[0]: {}}), "saved a widget"),
     "state": (lambda n: n.metadata.update(widgets={WIDGETS[1]: {"state": {}}}), "widget state"),
     "size": (lambda n: add_output(n, output_type="stream", name="stdout", text="x" * 600_000), "kB, more than"),
-    "path": (lambda n: n.cells[4].update(source="see /home/anna/data"), "a path of one machine"),
+    "path": (lambda n: markdown_cells(n)[2].update(source="see /home/anna/data"), "a path of one machine"),
     "two cells": (lambda n: n.cells[-2].metadata.update(tags=["parameters"]), "2 cells tagged parameters"),
-    "computed": (lambda n: set_parameters(n, GOOD + "N: int = 2 * 3  # n"), "N is no literal"),
+    "computed": (lambda n: set_parameters(n, GOOD + "N: int = 2 * 3  # n"), "N is not a literal"),
     "untyped": (lambda n: set_parameters(n, GOOD + "N = 2  # n"), "no typed assignment: `N = 2"),
     "lower case": (lambda n: set_parameters(n, GOOD + "n: int = 2  # n"), "n is not UPPER_CASE"),
     "no comment": (lambda n: set_parameters(n, GOOD + "N: int = 2"), "N has no comment"),
@@ -193,7 +222,11 @@ BREAKAGES = {
     "no profile": (lambda n: set_parameters(n, "N: int = 2  # n"), "no PROFILE"),
     "badge": (lambda n: n.cells[0].update(source=n.cells[0].source.replace("template", "other")), "template.ipynb"),
     "title": (lambda n: n.cells.insert(0, new_markdown_cell("hello")), "does not begin with"),
-    "set-up": (lambda n: n.cells.insert(1, new_code_cell("import os")), "no set-up of at most 12"),
+    "set-up": (lambda n: n.cells.insert(1, new_code_cell("import os")), "is not a set-up for Colab of at most 12"),
+    "deep import": (lambda n: add_code(n, "from vidseg_utils.metrics.masks import jaccard"), "not from the front door"),
+    "module": (lambda n: add_code(n, "import vidseg_utils.metrics"), "use from … import"),
+    "not exported": (lambda n: add_code(n, "from vidseg_utils.metrics import masks"), "does not export masks"),
+    "name": (lambda n: add_code(n, 'setup(notebook="other")'), "its name is 'template'"),
     "gpu": (lambda n: n.metadata.pop("accelerator"), "does not ask for a GPU"),
     "record": (lambda n: n.cells.append(new_code_cell("print(1)")), "does not record"),
     "end": (lambda n: n.cells.pop(), "does not end with"),
@@ -203,7 +236,7 @@ BREAKAGES = {
 
 
 @pytest.mark.parametrize("name", BREAKAGES)
-def test_each_fault_is_noticed(sound, tmp_path, name):
+def test_each_fault_is_found(sound, tmp_path, name):
     breakage, message = BREAKAGES[name]
     broken = copy.deepcopy(sound)
     breakage(broken)

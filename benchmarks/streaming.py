@@ -1,14 +1,14 @@
-"""How many frames a second a recurrent U-Net segments live, one at a time, and that the labels stay what they were.
+"""Measure how many frames per second a recurrent U-Net segments live, and check that its labels stay the same.
 
     python benchmarks/streaming.py
     python benchmarks/streaming.py --size original --block resnet --compile
     python benchmarks/streaming.py --run runs/recurrent_unet-cpu        # trained weights
 
-Each line adds one thing to the line before; frames a second are those of the fastest frame, which other work on the
-machine disturbs least. The first line also says what the machine could do at best: the operations that one frame takes
-against those that it multiplies large matrices with. Published code of this model was measured at 34 frames of 160x240
-a second in float32 and 56 in bf16, on two cores that multiply bf16 natively (1.07 and 2.3 at 512x1024). bf16 is tried
-with --bf16, torch.compile (a minute, and a C++ compiler) with --compile.
+Each line adds one change to the line before. Frames per second are those of the fastest frame, because other work on
+the machine affects it least. The header of each size gives an upper bound: the machine's speed in multiplying large
+matrices, divided by the operations of one frame. Published code of this model reached 34 frames of 160x240 per second
+in float32 and 56 in bf16, on two cores that multiply bf16 natively (1.07 and 2.3 at 512x1024). --bf16 also tries bf16;
+--compile also tries torch.compile, which takes a minute and needs a C++ compiler.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from vidseg_utils.models import build_model, parameter_count, prepare_for_streaming
 from vidseg_utils.training.weights import load_model
 
-MATRIX = 1536  # side of the matrices that measure the machine
+MATRIX_SIZE = 1536  # side of the matrices whose product measures the machine's speed
 
 
-def fastest(work: Callable[[], object], *, repeats: int) -> float:
+def fastest_seconds(work: Callable[[], object], *, repeats: int) -> float:
     """Seconds of the fastest of `repeats` calls."""
     seconds = []
     for _ in range(repeats):
@@ -35,7 +35,7 @@ def fastest(work: Callable[[], object], *, repeats: int) -> float:
 
 
 def segment(model: torch.nn.Module, frames: torch.Tensor) -> torch.Tensor:
-    """frames: (1, T, 3, H, W), given one by one -> labels (1, T, H, W)."""
+    """Segment frames (1, T, 3, H, W) one by one; returns labels (1, T, H, W)."""
     state, labels = None, []
     for frame in frames.unbind(dim=1):
         logits, state = model(frame[:, None], state)
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in {"block": "vanilla", "size": "small_shallow", "cell": "gru"}.items():
         parser.add_argument(f"--{name}", default=default, help=f"default {default}")
-    parser.add_argument("--run", help="a run folder to take the model from, in place of random weights")
+    parser.add_argument("--run", help="a run folder with trained weights, instead of random ones")
     parser.add_argument("--frames", nargs="+", default=["160x240", "512x1024"], help="default 160x240 512x1024")
     parser.add_argument("--repeats", type=int, default=30, help="frames to time; default 30")
     parser.add_argument("--threads", type=int, help="of the CPU; default: all")
@@ -64,8 +64,8 @@ def main() -> None:
         model = build_model("recurrent_unet", block=options.block, size=options.size, cell=options.cell)
         model.train()(torch.rand(2, 3, 3, 64, 96))  # moves BatchNorm's statistics away from 0 and 1
     model.eval()
-    matrix = torch.rand(MATRIX, MATRIX)
-    machine = 2 * MATRIX**3 / fastest(lambda: matrix @ matrix, repeats=5)
+    matrix = torch.rand(MATRIX_SIZE, MATRIX_SIZE)
+    machine = 2 * MATRIX_SIZE**3 / fastest_seconds(lambda: matrix @ matrix, repeats=5)
     print(f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}: {machine / 1e9:.0f} GFLOP/s at best")
     print(f"{parameter_count(model):,} parameters")
 
@@ -87,7 +87,7 @@ def main() -> None:
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled="bf16" in name):
                 answer = segment(network, frames)  # warms up, too
                 _, state = network(frames[:, :1])
-                seconds = fastest(lambda: network(frames[:, 1:2], state), repeats=options.repeats)  # noqa: B023
+                seconds = fastest_seconds(lambda: network(frames[:, 1:2], state), repeats=options.repeats)  # noqa: B023
             first, labels = first or seconds, answer if labels is None else labels
             same = (answer == labels).float().mean().item()
             print(f"  {name:24s} {1 / seconds:7.2f} frames/s  x{first / seconds:5.2f}  labels {same:.3%} the same")

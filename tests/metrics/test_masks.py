@@ -100,6 +100,12 @@ def test_recall_is_reported_by_kind_of_object():
     }
 
 
+def test_a_split_without_objects_has_neither_their_miou_nor_a_recall():
+    score = MaskScore()
+    score.update(torch.zeros(1, 4, 4, dtype=torch.long), torch.zeros(1, 22, 4, 4, dtype=torch.long))
+    assert score.result() == {"jaccard": 1.0}
+
+
 def test_wrong_shapes_and_class_ids_are_refused(unchecked_shapes):
     with pytest.raises(ValueError, match="differ in shape"):
         jaccard(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))

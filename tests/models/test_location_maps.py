@@ -136,3 +136,10 @@ def test_pixels_are_drawn_where_their_probability_is_large_enough():
     torch.testing.assert_close(logits.argmax(2), square())
     assert (logits[:, :, 1:9] == IMPOSSIBLE_LOGIT).all()
     assert not logits[:, :, 0].any()
+
+
+def test_logits_of_the_last_frames_are_those_of_all():
+    one, other = maps((0, 0, 1.0)), maps((1, 1, 0.7), invisible=0.3)
+    both = one._replace(logits=torch.cat([one.logits, other.logits], dim=1))
+    assert torch.equal(maps_to_logits(both, last_frames=1), maps_to_logits(both)[:, 1:])
+    assert torch.equal(maps_to_logits(both, last_frames=2), maps_to_logits(both))

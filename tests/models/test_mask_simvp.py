@@ -75,6 +75,16 @@ def test_any_size_is_padded_with_background_and_cut_back(representation):
     torch.testing.assert_close(network(masks), network(padded)[..., :15, :21])
 
 
+@pytest.mark.parametrize("representation", ["number", "one_hot"])
+@pytest.mark.parametrize("shrink", [1, 2])
+def test_only_without_shrinking_does_a_single_pixel_step_change_the_forecast(representation, shrink):
+    masks = torch.zeros(1, 3, 16, 24, dtype=torch.uint8)
+    masks[..., ::4, ::4] = IDS[0]
+    network, shifted = model(representation, shrink=shrink).eval(), masks.roll(1, dims=3)  # within cells of 2x2 pixels
+    assert network(masks).shape[-2:] == (16, 24)
+    assert torch.equal(network(masks), network(shifted)) == (shrink == 2)
+
+
 @pytest.mark.parametrize(("height", "width"), [(15, 21), (3, 5)])
 def test_objects_take_any_size(height, width):
     assert model("objects")(moving(3)[:, :, :height, :width]).shape == (2, 3, 49, height, width)

@@ -1,10 +1,10 @@
-"""How fast new-object suppression is: on regions, and by a Python loop over pixels; equal results are asserted.
+"""Speed of new-object suppression: on regions, and by a Python loop over pixels. Both must give equal results.
 
-    python benchmarks/suppression.py                      # 1,000 masks of 160x240, both ways, in one run
+    python benchmarks/suppression.py                      # 1,000 masks of 160x240, both ways
     python benchmarks/suppression.py --masks 200
 
-The masks look like a forecaster's: half a dozen objects, one or two of a class that is not known, and crumbs.
-Milliseconds are those of the processor, so that other work on the machine does not count.
+The masks resemble those of a forecaster: six objects, one or two of them of an unknown class, and small fragments.
+The time is CPU time, so other work on the machine does not count.
 """
 
 import argparse
@@ -20,7 +20,7 @@ NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 def suppress_pixel_by_pixel(mask: np.ndarray, known: np.ndarray, *, small_px: float) -> np.ndarray:
-    """The rule tree for one mask (H, W) uint8 and known (49,) bool, as one would write it down: a loop over pixels."""
+    """The rule tree for one mask (H, W) uint8 and known (49,) bool, written as a loop over pixels."""
     answer = mask.copy()
     for pixels in _regions(mask):
         class_id = int(mask[pixels[0]])
@@ -44,7 +44,7 @@ def suppress_pixel_by_pixel(mask: np.ndarray, known: np.ndarray, *, small_px: fl
 
 
 def _regions(mask: np.ndarray) -> list[list[tuple[int, int]]]:
-    """The pixels (row, column) of each region of an object."""
+    """The pixels (row, column) of each object region."""
     height, width = mask.shape
     visited = np.zeros(mask.shape, dtype=bool)
     regions = []
@@ -68,7 +68,7 @@ def _regions(mask: np.ndarray) -> list[list[tuple[int, int]]]:
 
 
 def _known_border(mask: np.ndarray, pixels: list[tuple[int, int]], known: np.ndarray) -> dict[int, int]:
-    """Known class -> along how many sides of pixels a region touches it."""
+    """Length of the region's border with each known class, in sides of pixels."""
     height, width = mask.shape
     border: dict[int, int] = {}
     for y, x in pixels:
@@ -82,7 +82,7 @@ def _known_border(mask: np.ndarray, pixels: list[tuple[int, int]], known: np.nda
 
 
 def make_masks(n_masks: int, *, height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """(N, H, W) uint8 masks, and (N, 49) bool what is known in each: most of their classes, and some others."""
+    """(N, H, W) uint8 masks, and the known classes (N, 49) bool: most of those in the mask, and a few others."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     masks = np.zeros((n_masks, height, width), dtype=np.uint8)
@@ -103,7 +103,7 @@ def make_masks(n_masks: int, *, height: int = HEIGHT, width: int = WIDTH, seed: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--masks", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=5, help="of the fast way; the best counts")
+    parser.add_argument("--repeats", type=int, default=5, help="of the version on regions; the fastest one is reported")
     arguments = parser.parse_args()
     masks, known = make_masks(arguments.masks)
 
@@ -118,12 +118,12 @@ def main() -> None:
     )
     slow_ms = 1000 * (time.process_time() - start) / len(masks)
     if not np.array_equal(fast, slow):
-        raise SystemExit(f"the two ways differ in {int((fast != slow).any(axis=(1, 2)).sum())} masks")
+        raise SystemExit(f"the two results differ in {int((fast != slow).any(axis=(1, 2)).sum())} masks")
 
     print(f"{len(masks)} masks of {masks.shape[1]}x{masks.shape[2]}; {(fast != masks).mean():.2%} of the pixels change")
-    print(f"{'':24}{'ms a mask':>10}")
-    print(f"{'loop over pixels':24}{slow_ms:10.3f}")
-    print(f"{'regions from runs':24}{fast_ms:10.3f}")
+    print(f"{'':24}{'ms per mask':>12}")
+    print(f"{'loop over pixels':24}{slow_ms:12.3f}")
+    print(f"{'regions':24}{fast_ms:12.3f}")
     print(f"equal results; {slow_ms / fast_ms:.0f} times as fast")
 
 

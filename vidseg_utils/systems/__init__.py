@@ -35,8 +35,8 @@ from vidseg_utils.systems.simvp_unet import (
 )
 from vidseg_utils.systems.suppression.rules import (
     RULE_TREE,
-    default_small_px,
     known_classes,
+    scaled_small_px,
     suppress_new_objects,
 )
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe, segmentation_confusion
@@ -88,7 +88,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "class_logits",
     "fresh_forecaster",
     "RULE_TREE",
-    "default_small_px",
+    "scaled_small_px",
     "known_classes",
     "suppress_new_objects",
 ]

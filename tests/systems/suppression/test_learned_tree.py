@@ -1,4 +1,4 @@
-"""Proves that the learned suppression sees regions as they are, learns what helps, and can be read, kept and reused."""
+"""Proves that learned suppression computes its features, learns helpful actions, prints its tree, and is saved."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import pytest
 from vidseg_utils.classes import N_CLASSES, class_id
 from vidseg_utils.systems.suppression.learned_tree import ACTIONS, FEATURES, Examples, LearnedSuppression
 
-M, NEAR, FAR = class_id("cube", "metal", "red"), class_id("cube", "rubber", "red"), class_id("sphere", "rubber", "blue")
+SEEN = class_id("cube", "metal", "red")
+SIMILAR, DIFFERENT = class_id("cube", "rubber", "red"), class_id("sphere", "rubber", "blue")
 
 
 def scene(*objects, height=160, width=240):
@@ -23,49 +24,49 @@ def knowing(*class_ids):
     return known
 
 
-def test_a_regions_features_and_its_best_action_by_hand():
-    forecast = scene((M, 0, 0, 10, 10), (NEAR, 0, 10, 10, 5), (FAR, 50, 50, 4, 5))
-    truth = scene((M, 0, 0, 10, 15), (FAR, 50, 50, 4, 1))
-    examples = Examples.from_forecasts(forecast[None], knowing(M), truth[None])
+def test_features_and_best_actions_of_three_regions_computed_by_hand():
+    forecast = scene((SEEN, 0, 0, 10, 10), (SIMILAR, 0, 10, 10, 5), (DIFFERENT, 50, 50, 4, 5))
+    truth = scene((SEEN, 0, 0, 10, 15), (DIFFERENT, 50, 50, 4, 1))
+    examples = Examples.from_forecasts(forecast[None], knowing(SEEN), truth[None])
     order = examples.features[:, 1].argsort()  # by area
     assert examples.features[order].tolist() == [[0, 20, 0, 7], [0, 50, 1, 1], [1, 100, 0, 0]]
     assert [ACTIONS[action] for action in examples.actions[order]] == ["remove", "rename", "keep"]
-    assert examples.stakes_px[order].tolist() == [16, 50, 100]
+    assert examples.importance_px[order].tolist() == [16, 50, 100]
 
 
-def test_areas_are_those_of_a_full_size_mask():
-    forecast = scene((M, 0, 0, 5, 5), height=80, width=120)
-    small = Examples.from_forecasts(forecast[None], knowing(M), np.zeros((1, 80, 120)))
+def test_areas_are_scaled_to_a_full_size_mask():
+    forecast = scene((SEEN, 0, 0, 5, 5), height=80, width=120)
+    small = Examples.from_forecasts(forecast[None], knowing(SEEN), np.zeros((1, 80, 120)))
     assert small.features[0, 1] == 100
 
 
 @pytest.fixture(scope="module")
 def learned():
-    """From scenes in which unknown objects are renamed rightly, but small ones are never there."""
-    parts = []
-    for place in range(40):
-        forecast = scene((M, 100, 5, 20, 20), (NEAR, 10, place, 15, 15), (NEAR, 60, place, 5, 5))
-        truth = scene((M, 100, 5, 20, 20), (M, 10, place, 15, 15))
-        parts.append((forecast, truth))
-    forecasts, truths = map(np.stack, zip(*parts, strict=True))
-    known = knowing(M).repeat(len(parts), axis=0)
+    """Examples from scenes in which renaming is correct for large unknown objects, and removing for small ones."""
+    scenes = []
+    for column in range(40):
+        forecast = scene((SEEN, 100, 5, 20, 20), (SIMILAR, 10, column, 15, 15), (SIMILAR, 60, column, 5, 5))
+        truth = scene((SEEN, 100, 5, 20, 20), (SEEN, 10, column, 15, 15))
+        scenes.append((forecast, truth))
+    forecasts, truths = map(np.stack, zip(*scenes, strict=True))
+    known = knowing(SEEN).repeat(len(scenes), axis=0)
     return Examples.from_forecasts(forecasts, known, truths), forecasts, known, truths
 
 
-def test_the_tree_learns_what_helps(learned):
+def test_the_tree_learns_the_best_actions(learned):
     examples, forecasts, known, truths = learned
     tree = LearnedSuppression(examples)
     np.testing.assert_array_equal(tree(forecasts, known), truths)
     np.testing.assert_array_equal(tree(forecasts[:1] * 0, known[:1]), forecasts[:1] * 0)  # an empty mask stays so
 
 
-def test_the_tree_can_be_read(learned):
+def test_the_tree_is_printed_with_features_and_actions(learned):
     text = LearnedSuppression(learned[0]).text()
     assert any(name in text for name in FEATURES)
     assert all(f"class: {action}" in text for action in ACTIONS)
 
 
-def test_examples_are_kept_with_who_made_them(learned, tmp_path):
+def test_saved_examples_are_reused_for_the_same_networks_only(learned, tmp_path):
     path = tmp_path / "regions.npz"
     assert Examples.load(path, made_by="a") is None
     learned[0].save(path, made_by="a")
@@ -77,7 +78,7 @@ def test_examples_are_kept_with_who_made_them(learned, tmp_path):
     assert Examples.load(path, made_by="a") is None
 
 
-def test_forecasts_of_nothing_teach_nothing():
+def test_forecasts_without_objects_are_refused():
     empty = np.zeros((1, 8, 8), dtype=np.uint8)
     with pytest.raises(ValueError, match="train the forecaster first"):
-        LearnedSuppression(Examples.from_forecasts(empty, knowing(M), empty))
+        LearnedSuppression(Examples.from_forecasts(empty, knowing(SEEN), empty))

@@ -1,6 +1,6 @@
-"""Proves the rule tree of new-object suppression: each branch by a case made by hand, any mask against a slow loop.
+"""Proves the rule tree of new-object suppression: each branch by a hand-made case, random masks by a loop over pixels.
 
-`M`, `N`: classes that are known; `X`, `Y`: classes that are not. Pictures are drawn with these letters and dots.
+`M` and `N` are known classes, `X` and `Y` unknown ones. Masks are drawn with these letters and dots.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from vidseg_utils.systems.suppression.rules import CLASS_DISTANCE, known_classes
 M, N = class_id("cube", "metal", "red"), class_id("sphere", "rubber", "blue")
 X, Y = class_id("cylinder", "rubber", "red"), class_id("sphere", "metal", "yellow")
 LETTERS = {".": 0, "M": M, "N": N, "X": X, "Y": Y}
-SMALL = 4  # px; so that a picture of a few letters is enough
+SMALL = 4  # pixels, so that a mask of a few letters is enough
 
 
 def drawn(picture):
@@ -31,26 +31,26 @@ def set_of(*class_ids):
 
 CASES = {
     "a known object stays": ("MM.. MM..", "MM.. MM.."),
-    "a known crumb goes": ("MM.. M...", ".... ...."),
-    "a known object of exactly the least area stays": ("MMMM", "MMMM"),
+    "a small known region is removed": ("MM.. M...", ".... ...."),
+    "a known object of exactly the limit stays": ("MMMM", "MMMM"),
     "a small unknown region joins the known one that it touches": ("MMMM XX..", "MMMM MM.."),
-    "a small unknown region that touches nothing goes": ("XX.. .... MMMM", ".... .... MMMM"),
+    "a small unknown region that touches nothing is removed": ("XX.. .... MMMM", ".... .... MMMM"),
     "a large unknown region joins the known one that it touches": ("MMMM XXXX XXXX", "MMMM MMMM MMMM"),
     "a large unknown region alone becomes the nearest known class": ("XXXX .... NNNN", "MMMM .... NNNN"),
     "corners do not touch": ("MM.. MM.. ..X.", "MM.. MM.. ...."),
     "unknown neighbours do not count": ("XX.YY XX.YY XYY..", "MM.NN MM.NN M...."),  # the large ones: nearest known
-    "a small unknown region beside a large unknown one goes": ("XXXX X.YY", "MMMM M..."),
+    "a small unknown region beside a large unknown one is removed": ("XXXX X.YY", "MMMM M..."),
     "the longest border decides": ("MXNN MXXN MMNN", "MNNN MNNN MMNN"),
     "several borders with one class add up": ("..MMMM. NNXXXNN NNX.XNN", "..MMMM. NNNNNNN NNN.NNN"),
-    "a crumb of a known class survives with what joins it": ("MMXX", "MMMM"),
-    "what joined a crumb goes with it if both are small": ("MX.", "..."),
+    "a small known region stays if a region that joins it makes it large": ("MMXX", "MMMM"),
+    "a small known region and a region that joins it are removed if both together are small": ("MX.", "..."),
     "two unknown regions may join one known one": ("XMMMMX", "MMMMMM"),
-    "nothing to do in an empty mask": ("....", "...."),
+    "an empty mask stays empty": ("....", "...."),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_case_made_by_hand(name):
+def test_a_hand_made_case_has_the_expected_answer(name):
     picture, expected = CASES[name]
     mask, known = drawn(picture), set_of(M, N)
     answer = suppress_new_objects(mask, known, small_px=SMALL)
@@ -66,11 +66,11 @@ def test_a_tie_of_borders_goes_to_the_lowest_class():
     )
 
 
-def test_where_nothing_is_known_nothing_stays():
+def test_without_known_classes_every_object_is_removed():
     assert not suppress_new_objects(drawn("XXXX YYYY YYYY"), set_of(), small_px=SMALL).any()
 
 
-def test_background_is_never_a_class_to_join():
+def test_no_region_joins_the_background():
     np.testing.assert_array_equal(
         suppress_new_objects(drawn("XXXX"), set_of(0, M), small_px=SMALL), suppress_new_objects(
             drawn("XXXX"), set_of(M), small_px=SMALL
@@ -89,15 +89,12 @@ def test_background_is_never_a_class_to_join():
     ],
 )
 def test_colour_weighs_4_shape_2_material_1(seen, expected):
-    def of(words):
-        shape, material, colour = words.split()
-        return class_id(shape, material, colour)
-
-    answer = suppress_new_objects(np.full((2, 4), X), set_of(*map(of, seen)), small_px=SMALL)
-    assert set(answer.ravel().tolist()) == {of(expected)}
+    seen_ids = [class_id(*words.split()) for words in seen]
+    answer = suppress_new_objects(np.full((2, 4), X), set_of(*seen_ids), small_px=SMALL)
+    assert set(answer.ravel().tolist()) == {class_id(*expected.split())}
 
 
-def test_distances_are_those_of_the_differences():
+def test_distances_are_sums_of_the_weights_of_differing_attributes():
     assert CLASS_DISTANCE[M, M] == 0
     assert CLASS_DISTANCE[M, class_id("cube", "rubber", "red")] == 1
     assert CLASS_DISTANCE[M, class_id("cube", "rubber", "blue")] == 5
@@ -105,7 +102,7 @@ def test_distances_are_those_of_the_differences():
     assert np.isinf(CLASS_DISTANCE[0]).all()
 
 
-def test_small_is_100_px_at_full_size_and_as_much_of_the_area_elsewhere():
+def test_the_limit_is_100_px_at_full_size_and_the_same_share_of_the_area_at_other_sizes():
     for height, width, side in ((160, 240, 10), (80, 120, 5)):
         mask = np.zeros((height, width), dtype=np.uint8)
         mask[:side, :side] = M
@@ -124,12 +121,12 @@ mosaics = st.builds(
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(masks=mosaics, seen=st.sets(st.sampled_from([M, N, X])), small_px=st.integers(0, 8))
-def test_any_masks_come_out_as_from_a_loop_over_pixels(masks, seen, small_px):
+def test_random_masks_get_the_same_answer_as_from_a_loop_over_pixels(masks, seen, small_px):
     known = np.stack([set_of(*seen), set_of(M), set_of(*seen)])
     answer = suppress_new_objects(masks, known, small_px=small_px)
     expected = [suppress_pixel_by_pixel(mask, each, small_px=small_px) for mask, each in zip(masks, known, strict=True)]
     np.testing.assert_array_equal(answer, expected)
-    np.testing.assert_array_equal(suppress_new_objects(answer, known, small_px=small_px), answer)  # again: the same
+    np.testing.assert_array_equal(suppress_new_objects(answer, known, small_px=small_px), answer)  # no further change
     for mask, each in zip(answer, known, strict=True):
         assert set(np.unique(mask)) - {0} <= set(np.flatnonzero(each))
 
@@ -139,16 +136,12 @@ def test_regions_end_with_rows_and_with_masks():
     masks[0, 0, 2] = masks[0, 1, 0] = M  # next to each other in memory only
     masks[0, 1, 2] = masks[1, 0, 2] = N  # above each other only if the masks were one picture
     regions = find_regions(masks)
-    assert sorted(zip(regions.place.tolist(), regions.class_id.tolist(), regions.area_px.tolist(), strict=True)) == [
-        (0, M, 1),
-        (0, M, 1),
-        (0, N, 1),
-        (1, N, 1),
-    ]
+    columns = (regions.mask_index, regions.class_id, regions.area_px)
+    assert sorted(np.stack(columns, axis=1).tolist()) == [[0, M, 1], [0, M, 1], [0, N, 1], [1, N, 1]]
     assert regions.border_px.tolist() == [1]  # M above N at the right edge of the first mask
 
 
-def test_known_are_the_objects_of_past_masks():
+def test_known_classes_are_those_of_the_objects_in_past_masks():
     past = np.stack([drawn("MM.. ...."), drawn("MM.. ...X")])
     assert np.flatnonzero(known_classes(past)).tolist() == sorted([M, X])
     assert np.flatnonzero(known_classes(past, least_px=2)).tolist() == [M]
@@ -168,6 +161,6 @@ def test_wrong_input_is_refused(masks, known, message):
         suppress_new_objects(masks, known)
 
 
-def test_past_masks_of_no_class_are_refused():
+def test_past_masks_with_ids_that_are_no_class_are_refused():
     with pytest.raises(ValueError, match="past masks hold 255"):
         known_classes(np.full((1, 2, 2), 255, dtype=np.uint8))

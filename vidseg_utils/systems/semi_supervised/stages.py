@@ -19,7 +19,7 @@ from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, label_split,
 from vidseg_utils.systems.semi_supervised.forecaster import ForecasterRecipe, class_logits, fresh_forecaster
 from vidseg_utils.systems.simvp_unet import SimVPRecipe, SimVPSizes
 from vidseg_utils.systems.suppression.learned_tree import Examples, LearnedSuppression
-from vidseg_utils.systems.suppression.rules import default_small_px, known_classes
+from vidseg_utils.systems.suppression.rules import known_classes, scaled_small_px
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import PAST_FRAMES
@@ -151,7 +151,7 @@ class Stages:
         masks = [self.workspace.split("train").masks]
         if "pseudo_labels" not in self.skip and self.workspace.profile.unlabeled:
             masks.append(self.pseudo_labels())
-        least_px = THERE * default_small_px(*masks[0].shape[2:])
+        least_px = THERE * scaled_small_px(*masks[0].shape[2:])
         return np.concatenate([without_late_objects(part, least_px=least_px) for part in masks])
 
     def load_segmenter(self) -> nn.Module:

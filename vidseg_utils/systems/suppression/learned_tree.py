@@ -1,6 +1,6 @@
-"""New-object suppression learned: a decision tree over regions, fitted to forecasts on training videos.
+"""Learned new-object suppression: a decision tree over regions, fitted to forecasts on training videos.
 
-It sees what the published rules see, and may keep, rename or remove any region; read it with `text()`.
+It sees the same features as the published rules and may keep, rename or remove any region. `text()` prints it.
 """
 
 import zipfile
@@ -16,73 +16,73 @@ from vidseg_utils.systems.suppression.regions import Regions, find_regions
 from vidseg_utils.systems.suppression.rules import (
     CLASS_DISTANCE,
     SMALL_PX,
-    checked_known,
-    default_small_px,
-    known_neighbours,
+    check_known,
+    longest_known_neighbour,
     nearest_known,
+    scaled_small_px,
 )
 
 FEATURES = ("class was seen", "area (px at 160x240)", "touches a seen class", "distance to the nearest seen class")
-ACTIONS = ("keep", "rename", "remove")  # renamed to the seen class that it touches, else to the nearest seen one
-FAR = 8  # the distance where no class was seen; the largest between two classes is 7
+ACTIONS = ("keep", "rename", "remove")  # rename: to the seen class that it touches, else to the nearest seen class
+NOTHING_SEEN_DISTANCE = 8  # the distance feature if no class was seen; two classes differ by at most 7
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Regions of forecasts, and what should have become of them; R of them."""
+    """The R regions of forecast masks, with the best action for each."""
 
     features: np.ndarray  # (R, 4) float, see FEATURES
-    actions: np.ndarray  # (R,) places in ACTIONS: the one that makes most pixels right
-    stakes_px: np.ndarray  # (R,) pixels between the best and the worst action: how much the region matters
+    actions: np.ndarray  # (R,) indices of ACTIONS: the action that makes most pixels correct
+    importance_px: np.ndarray  # (R,) correct pixels of the best action minus those of the worst
 
     @classmethod
     def from_forecasts(cls, masks: np.ndarray, known: np.ndarray, truth: np.ndarray) -> "Examples":
         """masks: (B, H, W) forecasts; known: (B, 49) bool; truth: (B, H, W) true masks of the last frame."""
-        regions, known = find_regions(masks), checked_known(known, masks.shape[:1])
-        pixels, of_pixel = regions.pixels(np.ones(len(regions), dtype=bool))
-        true = np.asarray(truth).reshape(-1)[pixels]
-        right = np.stack(
+        regions, known = find_regions(masks), check_known(known, masks.shape[:1])
+        pixel, region = regions.pixels(np.ones(len(regions), dtype=bool))
+        true_class = np.asarray(truth).reshape(-1)[pixel]
+        correct_px = np.stack(
             [
-                np.bincount(of_pixel[true == answer[of_pixel]], minlength=len(regions))
-                for answer in _answers(regions, known)
+                np.bincount(region[true_class == class_ids[region]], minlength=len(regions))
+                for class_ids in _classes_after_actions(regions, known)
             ],
             axis=1,
-        )  # (R, 3) pixels that each action gets right
-        return cls(_features(regions, known), right.argmax(axis=1), np.ptp(right, axis=1))
+        )  # (R, 3)
+        return cls(_features(regions, known), correct_px.argmax(axis=1), np.ptp(correct_px, axis=1))
 
     def save(self, path: Path, *, made_by: str) -> None:
-        """Keep them on disk; made_by: the identity of the networks whose forecasts they come from."""
+        """Save the examples. made_by: hash of the weights of the networks that made the forecasts."""
         with atomic_write(path) as temporary:
             np.savez_compressed(temporary, made_by=made_by, **vars(self))
 
     @classmethod
     def load(cls, path: Path, *, made_by: str) -> "Examples | None":
-        """What `save` kept; None where there is nothing, or where other networks made it."""
+        """Load saved examples; None if there are none, or if other networks made the forecasts."""
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                return cls(*(kept[name] for name in cls.__annotations__)) if kept["made_by"] == made_by else None
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                return cls(*(saved[name] for name in cls.__annotations__)) if saved["made_by"] == made_by else None
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
 
 
 class LearnedSuppression:
-    """A decision tree (CART, scikit-learn's) over regions; used in place of `suppress_new_objects`."""
+    """A decision tree (CART, of scikit-learn) over regions, an alternative to `suppress_new_objects`."""
 
     def __init__(self, examples: Examples, *, max_depth: int = 3, min_samples_leaf: int = 10):
-        """Fit it. Raises ValueError where no region matters, so that there is nothing to learn."""
-        matters = examples.stakes_px > 0
+        """Fit the tree. Raises ValueError if no action makes a difference, because then nothing can be learned."""
+        matters = examples.importance_px > 0
         if not matters.any():
             raise ValueError("none of the forecast regions covers an object's pixels; train the forecaster first")
         self.tree = DecisionTreeClassifier(max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=0)
-        self.tree.fit(examples.features[matters], examples.actions[matters], examples.stakes_px[matters])
+        self.tree.fit(examples.features[matters], examples.actions[matters], examples.importance_px[matters])
 
     def __call__(self, masks: np.ndarray, known: np.ndarray) -> np.ndarray:
         """masks: (B, H, W) class ids; known: (B, 49) bool -> (B, H, W) uint8."""
-        regions, known = find_regions(masks), checked_known(known, masks.shape[:1])
+        regions, known = find_regions(masks), check_known(known, masks.shape[:1])
         if not len(regions):
             return regions.masks.copy()
-        actions = self.tree.predict(_features(regions, known))
-        return regions.painted(np.choose(actions, _answers(regions, known)))
+        actions = np.asarray(self.tree.predict(_features(regions, known)), dtype=np.int64)
+        return regions.replace_classes(np.choose(actions, _classes_after_actions(regions, known)))
 
     def text(self) -> str:
         """The tree as indented questions, with the action at each leaf."""
@@ -92,22 +92,23 @@ class LearnedSuppression:
 
 def _features(regions: Regions, known: np.ndarray) -> np.ndarray:
     """(R, 4) float, in the order of FEATURES."""
-    nearest = nearest_known(regions.class_id, known[regions.place])
-    distance = np.where(nearest == BACKGROUND, FAR, CLASS_DISTANCE[regions.class_id, np.maximum(nearest, 1)])
-    scale = SMALL_PX / default_small_px(*regions.masks.shape[1:])
+    nearest = nearest_known(regions.class_id, known[regions.mask_index])
+    distance = CLASS_DISTANCE[regions.class_id, np.maximum(nearest, 1)]
+    scale = SMALL_PX / scaled_small_px(*regions.masks.shape[1:])
     return np.stack(
         [
-            known[regions.place, regions.class_id],
+            known[regions.mask_index, regions.class_id],
             regions.area_px * scale,
-            known_neighbours(regions, known) != BACKGROUND,
-            distance,
+            longest_known_neighbour(regions, known) != BACKGROUND,
+            np.where(nearest == BACKGROUND, NOTHING_SEEN_DISTANCE, distance),
         ],
         axis=1,
     ).astype(float)
 
 
-def _answers(regions: Regions, known: np.ndarray) -> list[np.ndarray]:
-    """What each of ACTIONS makes of every region: three arrays (R,) of class ids."""
-    joined = known_neighbours(regions, known)
-    renamed = np.where(joined != BACKGROUND, joined, nearest_known(regions.class_id, known[regions.place]))
+def _classes_after_actions(regions: Regions, known: np.ndarray) -> list[np.ndarray]:
+    """The class (R,) of every region after each of ACTIONS."""
+    touching = longest_known_neighbour(regions, known)
+    nearest = nearest_known(regions.class_id, known[regions.mask_index])
+    renamed = np.where(touching != BACKGROUND, touching, nearest)
     return [regions.class_id, renamed, np.full(len(regions), BACKGROUND)]

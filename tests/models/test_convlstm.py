@@ -1,4 +1,4 @@
-"""Proves that the ConvLSTM reconstructor draws one frame in [0, 1] from any number of frames, in their order."""
+"""The ConvLSTM reconstructor predicts one frame in [0, 1] from any number of frames, and their order matters."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_one_frame_of_the_same_size_in_range(n_frames, size):
     assert (frame <= 1).all()
 
 
-def test_a_residual_model_begins_at_the_last_frame_and_learns():
+def test_a_residual_model_starts_as_copy_last_and_learns():
     frames = torch.rand(2, 3, 3, 21, 30)
     model = build_model("convlstm_reconstructor", residual=True, **SMALL)
     assert torch.equal(model(frames), frames[:, -1])
@@ -40,7 +40,7 @@ def test_a_residual_model_begins_at_the_last_frame_and_learns():
     assert model.head.weight.grad.abs().sum() > 0
 
 
-def test_every_past_frame_counts_and_their_order_too():
+def test_every_past_frame_and_their_order_affect_the_output():
     torch.manual_seed(0)
     lstm = ConvLSTM(3, 4, n_layers=2)
     maps = torch.rand(1, 4, 3, 5, 6, requires_grad=True)
@@ -50,7 +50,7 @@ def test_every_past_frame_counts_and_their_order_too():
     assert (lstm(maps.flip(1)) - last).abs().max() > 1e-4
 
 
-def test_the_lstm_is_its_formula():
+def test_the_lstm_follows_its_formula():
     lstm = ConvLSTM(3, 4, n_layers=2)
     maps = torch.rand(2, 3, 3, 5, 6)
     states = [(torch.zeros(2, 4, 5, 6), torch.zeros(2, 4, 5, 6)) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Proves that DeepLabV3 answers as the other segmenter does: logits of the picture's size, and from random weights."""
+"""DeepLabV3 gives logits of the picture's size, as U-Net does, and starts from random weights."""
 
 import pytest
 import torch

@@ -7,7 +7,6 @@ import torch
 
 from vidseg_utils.evaluation.leaderboard import PUBLISHED_RECURRENT
 from vidseg_utils.models import build_model, parameter_count
-from vidseg_utils.models.recurrent_cells import STATE_LIMIT, Cell, GRUCell, RNNCell
 from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS, RECURRENT_CELLS, RECURRENT_SIZES
 
 
@@ -84,28 +83,6 @@ def test_the_videos_of_a_batch_do_not_affect_each_other():
     torch.testing.assert_close(model(frames)[0][1:2], model(frames[1:2])[0], rtol=1e-4, atol=1e-5)
 
 
-def test_the_rnn_cell_is_its_formula():
-    cell = RNNCell(4)
-    x, state = torch.rand(3, 2, 4, 5, 6), torch.rand(2, 4, 5, 6)
-    states, last = cell(x.flatten(0, 1), state)
-    for t in range(3):
-        state = torch.relu(cell.input_conv(x[t]) + cell.state_conv(state))
-        torch.testing.assert_close(states[2 * t : 2 * t + 2], state)
-    torch.testing.assert_close(last, state)
-
-
-def test_the_gru_cell_is_its_formula_with_concatenation():
-    cell = GRUCell(4)
-    x, state = torch.rand(3, 2, 4, 5, 6), torch.rand(2, 4, 5, 6)
-    states, last = cell(x.flatten(0, 1), state)
-    for t in range(3):
-        update, reset = torch.sigmoid(cell.gates(torch.cat([x[t], state], dim=1))).chunk(2, dim=1)
-        candidate = STATE_LIMIT * torch.tanh(cell.candidate(torch.cat([x[t], reset * state], dim=1)) / STATE_LIMIT)
-        state = (1 - update) * state + update * candidate
-        torch.testing.assert_close(states[2 * t : 2 * t + 2], state, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(last, state, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("block", ["vanilla", "resnet"])
 def test_an_rnn_started_from_a_frame_wise_model_equals_that_model(block):
     frame_wise, model = small(block, "none"), small(block, "rnn")
@@ -113,15 +90,6 @@ def test_an_rnn_started_from_a_frame_wise_model_equals_that_model(block):
     assert (model(frames)[0] - frame_wise(frames)[0]).abs().max() > 1e-2
     model.start_from(frame_wise)
     torch.testing.assert_close(model(frames)[0], frame_wise(frames)[0], rtol=1e-4, atol=1e-5)
-
-
-def test_a_cell_without_its_own_step_and_initialisation_is_refused():
-    class Forgetful(Cell):
-        def project_inputs(self, x):
-            return x
-
-    with pytest.raises(TypeError, match="abstract methods init_pass_through, step"):
-        Forgetful()
 
 
 def test_a_gru_started_from_a_frame_wise_model_nearly_equals_that_model():

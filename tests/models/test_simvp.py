@@ -1,10 +1,10 @@
-"""Proves that SimVP is the published one, by its counts, and that rollout feeds it what it says it does."""
+"""SimVP has the published parameter counts, keeps its sizes, and refuses wrong settings and input."""
 
 import pytest
 import torch
 from torch import nn
 
-from vidseg_utils.models import build_model, checkpointed, parameter_count, rollout
+from vidseg_utils.models import build_model, parameter_count
 from vidseg_utils.models.translators import LargeKernelAttention, dilated_depthwise
 
 SMALL = {"hid_s": 8, "hid_t": 16, "n_t": 2}
@@ -26,7 +26,7 @@ def test_the_published_mask_configurations_can_be_built(config):
         assert model(torch.rand(1, 11, 1, 160, 240)).shape == (1, 11, 1, 160, 240)
 
 
-def test_groups_that_do_not_divide_the_channels_fall_back_to_the_most_that_do():
+def test_groups_that_do_not_divide_the_channels_become_their_greatest_common_divisor():
     model = build_model("simvp", in_shape=(11, 49, 16, 16), hid_s=4, hid_t=32, n_s=2, n_t=2, groups=7)
     assert {conv.groups for conv in model.modules() if isinstance(conv, nn.Conv2d)} == {1}
     assert model(torch.rand(1, 11, 49, 16, 16)).isfinite().all()
@@ -86,77 +86,7 @@ def test_wrong_settings_are_refused(wrong, message, unchecked_shapes):
         build_model("simvp", **({"in_shape": (2, 3, 16, 16), **SMALL} | wrong))
 
 
-class Counter(nn.Module):
-    """T frames that count: each answer is 1 (then 2, 3, …) more than the newest input; remembers what it was fed."""
-
-    def __init__(self):
-        super().__init__()
-        self.fed = []
-
-    def forward(self, frames):
-        self.fed.append(frames.flatten().tolist())
-        return frames[:, -1:] + torch.arange(1.0, 1 + frames.shape[1]).view(1, -1, 1, 1, 1)
-
-
-def video(*values):
-    return torch.tensor(values).float().view(1, -1, 1, 1, 1)
-
-
-def test_rollout_in_blocks_feeds_whole_outputs_back():
-    model = Counter()
-    assert rollout(model, video(1, 2, 3), 7, ahead=3).flatten().tolist() == [4, 5, 6, 7, 8, 9, 10]
-    assert model.fed == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
-
-
-def test_rollout_by_single_frames_slides_the_window():
-    model = Counter()  # its last output is 3 more than its newest input
-    assert rollout(model, video(1, 2, 3), 3).flatten().tolist() == [6, 9, 12]
-    assert model.fed == [[1, 2, 3], [2, 3, 6], [3, 6, 9]]
-
-
-def test_rollout_gives_feedback_to_the_model_but_returns_the_output_itself():
-    model = Counter()
-    assert rollout(model, video(1, 2, 3), 3, feedback=lambda x: -x).flatten().tolist() == [6, -3, 6]
-    assert model.fed == [[1, 2, 3], [2, 3, -6], [3, -6, 3]]
-
-
-def test_scheduled_sampling_feeds_the_truth_as_often_as_told():
-    model = Counter()
-    truth = video(100, 200, 300)
-    assert rollout(model, video(1, 2, 3), 3, truth=truth, truth_probability=1.0).flatten().tolist() == [6, 103, 203]
-    assert model.fed == [[1, 2, 3], [2, 3, 100], [3, 100, 200]]
-    torch.manual_seed(0)
-    clips = video(1, 2, 3).repeat(400, 1, 1, 1, 1)
-    second = rollout(Counter(), clips, 2, truth=truth.repeat(400, 1, 1, 1, 1), truth_probability=0.25)[:, 1]
-    assert 70 < (second == 103).sum() < 130  # 100 of 400 expected, standard deviation 9
-
-
-def test_rollout_refuses_what_it_cannot_do():
-    with pytest.raises(ValueError, match="gives only 3 frames at a time"):
-        rollout(Counter(), video(1, 2, 3), 8, ahead=4)
-    with pytest.raises(ValueError, match="needs truth of 8 frames"):
-        rollout(Counter(), video(1, 2, 3), 8, truth_probability=0.5)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        rollout(Counter(), video(1, 2, 3), 8, truth=video(*range(8)), truth_probability=1.5)
-
-
-def test_gradients_flow_through_the_whole_rollout():
-    past = video(1, 2, 3).requires_grad_()
-    rollout(Counter(), past, 5).square().sum().backward()
-    assert past.grad[0, -1] != 0
-
-
-def test_activation_checkpointing_leaves_the_gradient_as_it_is():
-    model = build_model("simvp", in_shape=(3, 3, 8, 8), hid_s=4, hid_t=8, n_s=2, n_t=2)
-    past, gradients = torch.rand(2, 3, 3, 8, 8), []
-    for network in (model, checkpointed(model)):
-        model.zero_grad()
-        rollout(network, past, 4).square().sum().backward()
-        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
-    torch.testing.assert_close(*gradients)
-
-
-def test_residual_begins_as_copy_last_and_keeps_the_channels():
+def test_residual_starts_as_copy_last_and_keeps_the_channels():
     past = torch.rand(1, 5, 3, 8, 8)
     model = build_model("simvp", in_shape=(5, 3, 8, 8), hid_s=4, hid_t=8, n_s=2, n_t=2, residual=True)
     torch.testing.assert_close(model(past), past[:, -1:].expand_as(past))
@@ -165,7 +95,7 @@ def test_residual_begins_as_copy_last_and_keeps_the_channels():
 
 
 @pytest.mark.parametrize("size", [(8, 12), (7, 13), (1, 2), (20, 30)])
-def test_dilated_depthwise_is_the_convolution_that_it_stands_for(size):
+def test_dilated_depthwise_equals_the_convolution(size):
     torch.manual_seed(0)
     conv = LargeKernelAttention(3).dilated
     x = torch.randn(2, 3, *size)

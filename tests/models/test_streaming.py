@@ -1,4 +1,4 @@
-"""A model made ready for streaming gives the logits that it gave before, to rounding, and leaves the model alone."""
+"""A model prepared for streaming gives the same logits up to rounding, and the original stays unchanged."""
 
 import pytest
 import torch
@@ -27,5 +27,5 @@ def test_a_stream_is_segmented_as_before(block, cell):
     torch.testing.assert_close(torch.cat(pieces, dim=1), expected, rtol=1e-3, atol=1e-5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     norms = [name for name, layer in stream.named_modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert norms == [name for name in norms if name.endswith(".norm")]  # those that no convolution precedes
+    assert norms == [name for name in norms if name.endswith(".norm")]  # no convolution precedes these
     assert not any(parameter.requires_grad for parameter in stream.parameters())

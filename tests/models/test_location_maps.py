@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from vidseg_utils.models.class_filter import IMPOSSIBLE_LOGIT
 from vidseg_utils.models.location_maps import (
-    IMPOSSIBLE_LOGIT,
     OBJECT_PROBABILITY,
     LocationMaps,
     cell_occupancy,

@@ -3,16 +3,9 @@
 import pytest
 import torch
 
-from vidseg_utils.models import build_model
-from vidseg_utils.models.layers import parameter_count
-from vidseg_utils.models.location_maps import IMPOSSIBLE_LOGIT, location_losses, to_channel_indices
-from vidseg_utils.models.mask_simvp import (
-    REPRESENTATIONS,
-    index_objects,
-    scores_to_masks,
-    seen_classes,
-    suppress_unseen_classes,
-)
+from vidseg_utils.models import build_model, location_losses, parameter_count
+from vidseg_utils.models.class_filter import IMPOSSIBLE_LOGIT
+from vidseg_utils.models.mask_simvp import REPRESENTATIONS, scores_to_masks
 from vidseg_utils.training.losses import build_loss
 
 SMALL = {"n_frames": 3, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2}
@@ -166,22 +159,6 @@ def test_an_empty_scene_stays_empty():
     assert not scores_to_masks(network(torch.zeros(1, 3, 16, 24, dtype=torch.long))).any()
 
 
-def test_a_few_stray_pixels_are_not_an_object():
-    masks = torch.zeros(1, 11, 80, 120, dtype=torch.long)
-    masks[0, 0, 0, :5] = 7
-    masks[0, :, 10:20, 10:20] = 8
-    assert seen_classes(masks)[0].nonzero().flatten().tolist() == [0, 8]
-
-
-def test_the_class_filter_suppresses_classes_that_the_past_does_not_show():
-    logits = torch.zeros(1, 1, 49, 16, 24)
-    logits[:, :, 30] = 5
-    logits[:, :, 20] = 1
-    assert (scores_to_masks(suppress_unseen_classes(logits, moving(3)[:1])) == 20).all()
-    logits[:, :, 0] = 2
-    assert (scores_to_masks(suppress_unseen_classes(logits, moving(3)[:1])) == 0).all()
-
-
 def test_class_numbers_are_floored_into_the_classes():
     numbers = torch.tensor([-3.0, 0.99, 16.99, 17.0, 60.0]).view(1, 1, 1, 1, 5)
     assert scores_to_masks(numbers).flatten().tolist() == [0, 0, 16, 17, 48]
@@ -204,13 +181,3 @@ def test_an_unknown_representation_lists_the_choices():
     message = r"unknown representation 'words'; choose from \['number', 'objects', 'one_hot'\]"
     with pytest.raises(ValueError, match=message):
         build_model("mask_simvp", representation="words")
-
-
-def test_each_clip_has_its_own_objects_as_channels():
-    masks = moving(3).long()
-    masks[1][masks[1] == IDS[0]] = 0  # the second clip has one object only
-    ids, clip_index, channel = index_objects(masks)
-    assert ids.tolist() == [[0, 5, 20], [0, 40, 255]]
-    assert list(zip(clip_index.tolist(), channel.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 1)]
-    target = torch.tensor([[[[0, 5, 20, 40, 255]]], [[[0, 5, 20, 40, 255]]]], dtype=torch.uint8)
-    assert to_channel_indices(target, ids).flatten(1).tolist() == [[0, 1, 2, 255, 255], [0, 255, 255, 1, 255]]

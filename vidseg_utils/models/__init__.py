@@ -4,6 +4,7 @@ from torch import nn
 
 from vidseg_utils.checks import check_choice, check_settings
 from vidseg_utils.models.autoregression import checkpointed, rollout
+from vidseg_utils.models.class_filter import seen_classes, suppress_unseen_classes
 from vidseg_utils.models.convlstm import ConvLSTMCell, ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
 from vidseg_utils.models.interaction_network import InteractionNetwork
@@ -15,7 +16,7 @@ from vidseg_utils.models.location_maps import (
     move_masks,
     pixel_probabilities,
 )
-from vidseg_utils.models.mask_simvp import MaskSimVP, scores_to_masks, seen_classes, suppress_unseen_classes
+from vidseg_utils.models.mask_simvp import MaskSimVP, scores_to_masks
 from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS, RECURRENT_CELLS, RECURRENT_SIZES, RecurrentUNet
 from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.models.streaming import prepare_for_streaming

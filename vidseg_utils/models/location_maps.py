@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
+from vidseg_utils.models.class_filter import IMPOSSIBLE_LOGIT
 
-IMPOSSIBLE_LOGIT = -30.0  # of a class that cannot occur
 VELOCITY_FRAMES = 5  # the last frames that show an object, over which its velocity is measured
 # A pixel is drawn as an object from this probability on. Drawing it raises a Jaccard index J if its class is more
 # probable than J / (1 + J), which is 0.2 to 0.3 here.

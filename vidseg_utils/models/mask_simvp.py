@@ -7,15 +7,15 @@ that a class id identifies an object: one small network forecasts the location o
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidseg_utils.checks import check_choice, check_positive
-from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
+from vidseg_utils.classes import BACKGROUND, N_CLASSES
+from vidseg_utils.models.class_filter import index_objects
 from vidseg_utils.models.layers import class_attribute_matrix, fold_frames, unfold_frames, zero_init
 from vidseg_utils.models.location_maps import (
-    IMPOSSIBLE_LOGIT,
     LocationMaps,
     cell_occupancy,
     centroids,
@@ -28,7 +28,6 @@ from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.task import PAST_FRAMES
 
 REPRESENTATIONS = ("number", "objects", "one_hot")
-MIN_SEEN_SHARE = 2e-4  # of the past's pixels; a class with fewer is a segmentation error
 COPY_LAST_LOGIT = 4.0  # a residual one-hot model starts from this logit of the last mask's class, against 0
 WINDOW_SHARE = 0.8  # of the picture's height and width: the size of the map around an object
 
@@ -186,48 +185,6 @@ class MaskSimVP(nn.Module):
         down, right = rows - shifts[..., 0, None], columns - shifts[..., 1, None]  # (N, T, h), (N, T, w)
         squared_distance = down.square()[..., :, None] + right.square()[..., None, :]
         return -squared_distance / (2 * (2 * self.log_spread).exp())[:, None, None]
-
-
-def index_objects(
-    masks: Int[Tensor, "B T H W"],
-) -> tuple[Int[Tensor, "B K"], Int[Tensor, " N"], Int[Tensor, " N"]]:
-    """List the objects of each clip: the clips' class ids, and for each of N objects its clip and its channel.
-
-    masks: class ids 0..48
-    class ids: for each clip 0, then those of its objects in ascending order, then 255; the channel is an index in them
-    Where no clip shows an object, one without a pixel is listed, because networks do not accept an empty batch.
-    """
-    objects = seen_classes(masks)
-    objects[:, BACKGROUND] = False
-    if not objects.any():
-        objects[0, -1] = True
-    clip_index, class_id = objects.nonzero(as_tuple=True)
-    channel = objects.cumsum(dim=1)[clip_index, class_id]
-    class_ids = class_id.new_full((len(masks), int(channel.max()) + 1), IGNORE_INDEX)
-    class_ids[:, 0] = BACKGROUND
-    class_ids[clip_index, channel] = class_id
-    return class_ids, clip_index, channel
-
-
-def seen_classes(masks: Int[Tensor, "B T H W"]) -> Bool[Tensor, "B 49"]:
-    """Whether a clip shows a class by more than a few stray pixels. masks: class ids 0..48."""
-    pixels = masks.flatten(1)  # (B, T*H*W)
-    counts = torch.zeros(len(masks), N_CLASSES, device=masks.device)
-    counts.scatter_add_(1, pixels, counts.new_ones(()).expand_as(pixels))
-    return counts >= MIN_SEEN_SHARE * pixels.shape[1]
-
-
-def suppress_unseen_classes(
-    logits: Float[Tensor, "B F 49 H W"], past: Integer[Tensor, "B T H W"]
-) -> Float[Tensor, "B F 49 H W"]:
-    """The class filter: classes that the past masks do not show get IMPOSSIBLE_LOGIT.
-
-    past: class ids, others (255 = unknown) count as background, which always remains possible
-    """
-    past = past.long()
-    seen = seen_classes(past.masked_fill(past >= N_CLASSES, BACKGROUND))  # (B, 49)
-    seen[:, BACKGROUND] = True
-    return logits.masked_fill(~seen[:, None, :, None, None], IMPOSSIBLE_LOGIT)
 
 
 def scores_to_masks(scores: Float[Tensor, "B F K H W"]) -> Int[Tensor, "B F H W"]:

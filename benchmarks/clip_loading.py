@@ -1,4 +1,4 @@
-"""How fast clips load: from the cache, decoded by Pillow and by torchvision, and how fast this machine copies memory.
+"""How fast clips load from the cache, from PNG files by Pillow and by torchvision, and how fast memory is copied.
 
     python benchmarks/clip_loading.py                     # 64 synthetic clips of 22 frames, 160x240
     python benchmarks/clip_loading.py --root data/gpu     # a data set of yours
@@ -25,23 +25,23 @@ BATCH_SIZE = 8
 
 
 def make_data(root: Path, n_videos: int) -> None:
-    """Noise on a gradient, so that the PNG files are about as large as real ones; the cost of decoding follows that."""
+    """Write noise on a gradient: the PNG files are about as large as real ones, which decides the cost of decoding."""
     rng = np.random.default_rng(0)
-    floor = np.linspace(90, 150, HEIGHT)[:, None] * np.ones((3, 1, WIDTH))
+    ground = np.linspace(90, 150, HEIGHT)[:, None] * np.ones((3, 1, WIDTH))
     for number in range(n_videos):
-        still = floor + rng.normal(0, 0.7, (3, HEIGHT, WIDTH))
+        still = ground + rng.normal(0, 0.7, (3, HEIGHT, WIDTH))
         frames = np.clip(still + rng.normal(0, 0.3, (CLIP_FRAMES, 3, HEIGHT, WIDTH)), 0, 255).astype(np.uint8)
         write_video(root / "unlabeled" / f"video_{number}", frames)
 
 
 def copy_epoch(source: np.ndarray, target: np.ndarray, order: np.ndarray) -> None:
-    """The yardstick: the clips copied, in that order, into the places of one batch that is there already."""
-    for place, index in enumerate(order):
-        target[place % len(target)] = source[index]
+    """The reference: copy the clips in that order into one existing batch."""
+    for row, index in enumerate(order):
+        target[row % len(target)] = source[index]
 
 
 def clip_epoch(batches: Iterable[dict[str, torch.Tensor]]) -> int:
-    """A shuffled epoch as training sees it: batches split into 11 frames in, 11 frames out."""
+    """An epoch as in training: each batch is split into 11 past and 11 future frames. Returns the number of clips."""
     return sum(len(batch["frames"][:, :PAST_FRAMES]) + len(batch["frames"][:, PAST_FRAMES:]) for batch in batches)
 
 
@@ -51,27 +51,27 @@ def decode_with_torchvision(folder: Path) -> torch.Tensor:
 
 
 def one_by_one(clips: ClipDataset | np.ndarray, order: np.ndarray) -> None:
-    """Each clip read, and dropped."""
+    """Read each clip and discard it."""
     for index in order:
         np.array(clips[index]) if isinstance(clips, np.ndarray) else clips[index]
 
 
 def measure(cache: SplitCache, folders: list[Path], *, repeats: int) -> dict[str, float]:
-    """What -> milliseconds a clip, the best of `repeats` rounds over all rows; a round before warms the page cache."""
+    """Row of the table -> milliseconds a clip, the best of `repeats` rounds after one that warms the page cache."""
     n_clips, clips = len(cache), ClipDataset(cache, masks=False)
     order = np.random.default_rng(0).permutation(n_clips)
     source = np.array(cache.frames)  # in memory
     target = np.empty_like(source[:BATCH_SIZE])
     loader = DataLoader(clips, batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)
-    some = folders[: max(2, n_clips // 16)]  # decoding is slow
-    videos = list_videos(cache.root, cache.split)[: len(some)]
+    decoded_folders = folders[: max(2, n_clips // 16)]  # decoding is slow
+    videos = list_videos(cache.root, cache.split)[: len(decoded_folders)]
     actions: dict[str, tuple[int, Callable[[], object]]] = {
-        "memory copy, into a batch that is there": (n_clips, lambda: copy_epoch(source, target, order)),
+        "memory copy, into an existing batch": (n_clips, lambda: copy_epoch(source, target, order)),
         "memory copy, clip by clip, into new memory": (n_clips, lambda: one_by_one(source, order)),
         "cache, clip by clip": (n_clips, lambda: one_by_one(clips, order)),
         f"cache, shuffled epoch in batches of {BATCH_SIZE}": (n_clips, lambda: clip_epoch(loader)),
-        "PNG by Pillow, checked (fills the cache)": (len(some), lambda: [read_frames(v) for v in videos]),
-        "PNG by torchvision": (len(some), lambda: [decode_with_torchvision(f) for f in some]),
+        "PNG by Pillow, checked (fills the cache)": (len(decoded_folders), lambda: [read_frames(v) for v in videos]),
+        "PNG by torchvision": (len(decoded_folders), lambda: [decode_with_torchvision(f) for f in decoded_folders]),
     }
     best = dict.fromkeys(actions, float("inf"))
     for round_ in range(repeats + 1):
@@ -85,13 +85,13 @@ def measure(cache: SplitCache, folders: list[Path], *, repeats: int) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="data set in the course layout (default: made for the occasion)")
+    parser.add_argument("--root", type=Path, help="data set in the course layout (default: synthetic clips)")
     parser.add_argument("--split", default="unlabeled")
     parser.add_argument("--videos", type=int, default=64, help="clips to make when there is no --root")
     parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    # torchvision's decoders are announced to move to another package; until then they are worth a row
+    # torchvision announces that its decoders move to another package
     warnings.filterwarnings(
         "ignore", message="The image decoding and encoding capabilities", category=DeprecationWarning
     )

@@ -1,4 +1,4 @@
-"""The cache: equal to the files, rebuilt when they change, never half there, safe with a full disk."""
+"""The cache equals the files, is rebuilt when they change, never appears unfinished, and survives a full disk."""
 
 import errno
 import logging
@@ -77,7 +77,7 @@ def test_it_is_built_once_and_again_when_a_file_changes(root, monkeypatch):
     assert open_and_count() == (3, 5)
 
 
-def test_unusable_videos_are_left_out_counted_and_named(root, caplog):
+def test_unusable_videos_are_skipped_counted_and_named(root, caplog):
     (root / "train" / "video_2" / "image_20.png").unlink()
     shutil.copytree(root / "train" / "video_10", root / "train" / "video_11")
     shutil.copytree(root / "train" / "video_10", root / "train" / "video_011")
@@ -122,7 +122,7 @@ def test_an_interrupted_build_leaves_nothing(root, monkeypatch):
     assert _leftovers(root) == []
 
 
-def test_what_a_killed_build_left_is_swept_up(root):
+def test_the_rest_of_a_killed_build_is_removed(root):
     leftover = root / ".cache" / "train_160x240"
     leftover.mkdir(parents=True)
     (leftover / "frames.npy").write_bytes(b"half a video")
@@ -207,7 +207,7 @@ def test_a_read_only_root_is_cached_at_home(root, home):
         root.chmod(0o755)
 
 
-def test_workers_get_the_place_and_not_the_pixels(small_root):
+def test_pickling_keeps_the_path_and_not_the_pixels(small_root):
     cache = open_split(small_root, "train", progress=False)
     pickled = pickle.dumps(cache)
     assert len(pickled) < 2000
@@ -278,7 +278,7 @@ def test_readers_keep_their_videos_while_a_finished_cache_grows(tmp_path):
         np.testing.assert_array_equal(cache.masks[0], make_masks(0))
 
 
-def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another(tmp_path):
+def test_a_finished_cache_grows_with_the_same_key_and_is_replaced_with_another(tmp_path):
     first = fill_cache(tmp_path, "train", _videos((0, 1)), key="seed 1")
     same = fill_cache(tmp_path, "train", _videos((0, 1)), key="seed 1")
     assert same.meta["id"] == first.meta["id"]
@@ -288,7 +288,7 @@ def test_a_finished_cache_grows_with_the_same_key_and_starts_afresh_with_another
     assert fill_cache(tmp_path, "train", _videos([7]), key="seed 2").numbers.tolist() == [7]
 
 
-def test_filling_refuses_what_would_mix_two_sets(root, tmp_path):
+def test_filling_refuses_to_mix_two_sets(root, tmp_path):
     with pytest.raises(ValueError, match="holds image folders"), filling(root, "train", key="x", n_new=1):
         pass
     with pytest.raises(ValueError, match="video 1 comes after video 2"):

@@ -1,4 +1,4 @@
-"""The checker names every dirty file and its kind of fault, and counts exactly the videos that the cache leaves out."""
+"""The checker names every faulty file with its kind of fault, and counts exactly the videos that the cache skips."""
 
 import json
 import os
@@ -69,19 +69,21 @@ def report(dirty):
 
 def test_every_kind_of_dirt_is_named_with_its_file(dirty, report):
     root, expected = dirty
-    found = report.to_json()
-    by_kind = {kind: [one["file"] for one in files] for kind, files in (found["faults"] | found["notes"]).items()}
+    content = report.to_json()
+    by_kind = {
+        kind: [entry["file"] for entry in files] for kind, files in (content["faults"] | content["notes"]).items()
+    }
     for kind, file in expected.items():
         assert file in by_kind.pop(kind), kind
-    assert not by_kind  # and nothing else
+    assert not by_kind  # no other faults or notes
     assert not report.sound
     for kind, file in expected.items():
         assert kind in report.table()
         assert file in report.table()
-    assert json.loads((root / "check_report.json").read_text()) == found
+    assert json.loads((root / "check_report.json").read_text()) == content
 
 
-def test_the_cache_leaves_out_what_the_checker_counts(dirty, report):
+def test_the_cache_skips_the_videos_that_the_checker_counts(dirty, report):
     cache = open_split(dirty[0], "train", progress=False)
     assert cache.numbers.tolist() == [0, 11, 12, 13, 14]
     assert len(cache.skipped) == report.skipped["train"] == 13
@@ -96,7 +98,7 @@ def test_a_sound_set_is_sound(small_root):
     assert report.videos == {"train": 3, "val": 2, "unlabeled": 2, "hidden": 2}
 
 
-def test_many_files_of_one_kind_are_cut_in_the_table_and_whole_in_the_report(tmp_path):
+def test_the_table_shows_the_first_files_of_a_kind_and_the_report_shows_all(tmp_path):
     write_split(tmp_path, "unlabeled", [1])
     for path in (tmp_path / "unlabeled" / "video_1").iterdir():
         path.unlink()
@@ -127,7 +129,7 @@ def test_an_empty_split_is_a_fault(tmp_path):
 
 
 def test_a_file_without_read_permission_is_a_fault(tmp_path, monkeypatch):
-    """Played by the reader, because a superuser may read everything."""
+    """Simulated by the reader, because a superuser may read everything."""
     write_split(tmp_path, "unlabeled", [1, 2])
     real = type(tmp_path).read_bytes
 

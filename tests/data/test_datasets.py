@@ -1,4 +1,4 @@
-"""Frames and clips from the cache: the right pixels in the right batch, for workers too, and no copy of the file."""
+"""Frames and clips from the cache: the right pixels in the right batch, also in workers, and no copy of the file."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_a_clip_is_the_video(train):
     assert item["frames"].dtype == item["masks"].dtype == torch.uint8
 
 
-def test_frames_run_through_all_videos(train):
+def test_frames_of_all_videos_follow_each_other(train):
     frames = FrameDataset(train)
     assert len(frames) == 66
     np.testing.assert_array_equal(frames[22 + 7]["frame"], make_frames(2)[7])
@@ -61,7 +61,7 @@ def test_batches_are_the_same_however_they_are_collated(train, workers, own_coll
     np.testing.assert_array_equal(last["masks"][0], make_masks(10))
 
 
-def test_the_last_copy_is_made_once(train):
+def test_a_batch_is_copied_once(train):
     clips = ClipDataset(train)
     items = clips.__getitems__([2, 0])
     batch = collate(items)
@@ -82,5 +82,5 @@ def test_a_transform_reaches_every_item(train, workers):
         torch.manual_seed(0)
         dataset = kind(train, transform=flips)
         batch = next(iter(DataLoader(dataset, batch_size=3, collate_fn=collate, num_workers=workers)))
-        assert (batch[key] == 255).any()  # corners turned in from outside
+        assert (batch[key] == 255).any()  # corners that rotation brings in from outside
         assert batch[key].shape[-2:] == (160, 240)

@@ -34,28 +34,28 @@ SECONDS_PER_CASE = 5.0  # a hang, even on a busy machine
 
 
 def mutate(content: bytes, rng: random.Random, *, first: int = 0, last: int | None = None) -> bytes:
-    """One to four small accidents, anywhere or between two places."""
+    """Apply one to four small random changes, anywhere or between two offsets."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         end = len(data) if last is None else min(last, len(data))
         if end <= first:
             break
-        place, length = rng.randrange(first, end), rng.choice((1, 1, 2, 4, 16, 300))
+        offset, length = rng.randrange(first, end), rng.choice((1, 1, 2, 4, 16, 300))
         kind = rng.randrange(7)
         if kind == 0:
-            data[place] ^= 1 << rng.randrange(8)
+            data[offset] ^= 1 << rng.randrange(8)
         elif kind == 1:
-            data[place] = rng.choice((0, 1, 10, 32, 48, 57, 127, 128, 255))
+            data[offset] = rng.choice((0, 1, 10, 32, 48, 57, 127, 128, 255))
         elif kind == 2:
-            data[place : place + length] = rng.randbytes(length)
+            data[offset : offset + length] = rng.randbytes(length)
         elif kind == 3:
-            del data[place : place + length]
+            del data[offset : offset + length]
         elif kind == 4:
-            data[place:place] = rng.choice((bytes(length), data[place : place + length], rng.randbytes(length)))
+            data[offset:offset] = rng.choice((bytes(length), data[offset : offset + length], rng.randbytes(length)))
         elif kind == 5:
-            data[place : place + 4] = struct.pack(rng.choice("<>") + "I", rng.choice((0, 1, 255, 1 << 16, 2**32 - 1)))
+            data[offset : offset + 4] = struct.pack(rng.choice("<>") + "I", rng.choice((0, 1, 255, 1 << 16, 2**32 - 1)))
         else:
-            del data[place:]
+            del data[offset:]
     return bytes(data)
 
 
@@ -63,7 +63,7 @@ def _timed(action):
     start = time.perf_counter()
     try:
         return action()
-    except ValueError as error:  # Fault is one
+    except ValueError as error:  # includes Fault
         assert "\n" not in str(error)
         return None
     finally:
@@ -86,17 +86,17 @@ def test_images(tmp_path):
             assert read.shape == (160, 240, 3)
             assert read.dtype == np.uint8
             unlike += case % 2 == 0 and not np.array_equal(read, pixels)
-    assert unlike == 0  # without mended checksums, what is read is what was written
+    assert unlike == 0  # with the original checksums, only undamaged pixels are read
 
 
 def _with_right_checksums(content: bytes) -> bytes:
-    """Let a damaged PNG through the first door, to try the decoder behind it."""
-    out, place = bytearray(content[:8]), 8
-    while place + 8 <= len(content):
-        (length,) = struct.unpack_from(">I", content, place)
-        chunk = content[place + 4 : place + 8 + length]
+    """Correct the checksums of a damaged PNG, so that it reaches the decoder."""
+    out, offset = bytearray(content[:8]), 8
+    while offset + 8 <= len(content):
+        (length,) = struct.unpack_from(">I", content, offset)
+        chunk = content[offset + 4 : offset + 8 + length]
         out += struct.pack(">I", max(0, len(chunk) - 4)) + chunk + struct.pack(">I", zlib.crc32(chunk))
-        place += 12 + length
+        offset += 12 + length
     return bytes(out)
 
 
@@ -131,7 +131,7 @@ STRANGE = (None, True, -1, 0, 3, 10**400, 1e308, float("nan"), float("inf"), "",
 
 
 def _mutate_value(value, rng):
-    """Replace, drop or double something deep inside a JSON value."""
+    """Replace, remove or duplicate something deep inside a JSON value."""
     if isinstance(value, dict | list) and value and rng.random() < 0.9:
         keys = list(value) if isinstance(value, dict) else range(len(value))
         key = rng.choice(list(keys))
@@ -196,7 +196,7 @@ def test_archives(tmp_path):
 
 
 def _accident(path, rng):
-    """Something that happens to a file or folder of a data set: bytes change, it goes, moves, or is something else."""
+    """Damage a file or folder of a data set: change bytes, delete it, move it, or replace it by something else."""
     kind = rng.randrange(5)
     if kind == 0 and path.is_file():
         path.write_bytes(mutate(path.read_bytes(), rng))
@@ -218,7 +218,7 @@ def test_checker_and_loader_agree_on_damaged_folders(tmp_path):
     for _ in range(CASES // 50 or 12):
         shutil.copytree(tmp_path / "sound", root)
         for _ in range(rng.choice((1, 2, 4))):
-            with contextlib.suppress(OSError, IndexError):  # the accident itself may be impossible
+            with contextlib.suppress(OSError, IndexError):  # the damage itself may be impossible
                 _accident(rng.choice(sorted(root.glob("train/**/*"))), rng)
         report = check_root(root, progress=False)
         bad = {f.path.relative_to(root).parts[1] for f in report.faults if FAULT_EFFECTS[f.kind] == SKIPPED}

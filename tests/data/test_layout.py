@@ -1,4 +1,4 @@
-"""The course layout: videos and frames in number order, every dirty file named, nothing half-written."""
+"""The course layout: videos and frames in number order, every faulty file named, nothing half-written."""
 
 import io
 import pickle
@@ -76,12 +76,12 @@ GOOD = _png(RGB)
 
 
 def _flip_in_pixels(content: bytes) -> bytes:
-    place = content.index(b"IDAT") + 30
-    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+    offset = content.index(b"IDAT") + 30
+    return content[:offset] + bytes([content[offset] ^ 4]) + content[offset + 1 :]
 
 
 def _bomb() -> bytes:
-    """The header promises 160x240; the pixels, checksums right, are 60 MB of zeros."""
+    """The header says 160x240, but the pixels are 60 MB of zeros; all checksums are right."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -148,12 +148,12 @@ def test_a_bad_image_is_named_with_its_fault(video, replaced, name):
     assert "\n" not in str(caught.value)
 
 
-def test_more_pixels_than_the_header_says_are_never_unpacked(video, replaced):
+def test_pixels_beyond_the_size_in_the_header_are_never_unpacked(video, replaced):
     replaced("image_13.png", _bomb())
-    assert read_frames(video).shape == (22, 3, 160, 240)  # the first 160 rows; the rest stays packed
+    assert read_frames(video).shape == (22, 3, 160, 240)  # the first 160 rows only
 
 
-def test_a_gap_and_a_double_in_the_frame_numbers_are_faults(video, replaced):
+def test_missing_and_duplicate_frame_numbers_are_faults(video, replaced):
     replaced("image_05.png", GOOD)
     with pytest.raises(Fault, match=r"image_05\.png and image_5\.png; remove all but one"):
         read_frames(video)
@@ -176,7 +176,7 @@ def _npy(array, **options) -> bytes:
     return buffer.getvalue()
 
 
-MASKS = np.full((22, 160, 240), 10, np.uint8)  # 10 is a line feed: a header must not run on into the values
+MASKS = np.full((22, 160, 240), 10, np.uint8)  # 10 is a line feed: the header must not extend into the values
 BAD_MASKS = {
     "absent": (None, "missing mask"),
     "empty": (b"", "empty file"),
@@ -259,7 +259,7 @@ def test_the_annotation_is_kept_beside_the_frames(tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_real_videos_read_as_they_are(real_sample):
+def test_the_real_videos_are_read_unchanged(real_sample):
     video = list_videos(real_sample, "train")[0]
     masks = read_masks(video)
     assert sorted(np.unique(masks)) == [0, 5, 12, 20, 22, 25, 30]

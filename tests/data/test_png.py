@@ -1,4 +1,4 @@
-"""PNG files that we write: every decoder finds the pixels that went in, and they are no larger than Pillow's."""
+"""PNG files that we write: every decoder returns the same pixels, and the files are no larger than Pillow's."""
 
 import io
 import warnings
@@ -35,7 +35,7 @@ def _by_torchvision(path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_every_decoder_finds_the_same_pixels(tmp_path, name):
+def test_every_decoder_returns_the_same_pixels(tmp_path, name):
     path, pixels = tmp_path / "image_0.png", PICTURES[name]
     write_png(path, pixels)
     with Image.open(path) as image:
@@ -45,8 +45,8 @@ def test_every_decoder_finds_the_same_pixels(tmp_path, name):
     np.testing.assert_array_equal(read_png(path, height=pixels.shape[0], width=pixels.shape[1]), pixels)
 
 
-def test_a_frame_with_grain_takes_no_more_room_than_pillow_needs(tmp_path):
+def test_a_noisy_frame_is_no_larger_than_a_file_of_pillow(tmp_path):
     write_png(tmp_path / "image_0.png", PICTURES["grain"])
     buffer = io.BytesIO()
-    Image.fromarray(PICTURES["grain"]).save(buffer, "PNG", compress_type=3)  # run lengths too, all filters tried
+    Image.fromarray(PICTURES["grain"]).save(buffer, "PNG", compress_type=3)  # with run lengths and all filters
     assert (tmp_path / "image_0.png").stat().st_size <= 1.1 * len(buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Scaling down: frames keep their mean over each area, whatever the two sizes; masks keep labels unblended."""
+"""Scaling down: frames keep their mean over each area for any two sizes; labels of masks are never blended."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (2, 3, 160, 240), dtype=np.ui
 
 
 @pytest.mark.parametrize("size", [(80, 120), (40, 60), (160, 120), (32, 48)])
-def test_whole_factors_give_the_mean_of_whole_pixels(size):
+def test_integer_factors_give_the_mean_of_whole_pixels(size):
     expected = interpolate(torch.from_numpy(FRAMES).double(), size=size, mode="area").add(0.5).floor()
     np.testing.assert_array_equal(area_scale(FRAMES, height=size[0], width=size[1]), expected)
 

@@ -1,4 +1,4 @@
-"""Sequences for networks that remember: the label beside its own frame, anywhere; noise that belongs to the video."""
+"""Sequences for recurrent networks: a label always belongs to its own frame, and each video has its own noise."""
 
 import numpy as np
 import pytest
@@ -15,30 +15,30 @@ def train(small_root):
 
 
 def where(train, index, item):
-    """Which frames of the clip a sequence holds."""
+    """Indices in the clip of the frames of a sequence."""
     return [next(t for t in range(22) if (train.frames[index, t] == f.numpy()).all()) for f in item["frames"]]
 
 
-def test_a_sequence_begins_with_the_clip_and_has_all_its_labels(train):
+def test_a_sequence_starts_with_the_clip_and_has_all_labels(train):
     item = ClipSequences(train, 12)[1]
     np.testing.assert_array_equal(item["frames"], train.frames[1, :12])
     np.testing.assert_array_equal(item["masks"], train.masks[1, :12])
 
 
-def test_one_labelled_frame_stands_at_every_place_of_the_sequence(train):
+def test_the_labelled_frame_can_have_every_position_in_the_sequence(train):
     torch.manual_seed(0)
     sequences = ClipSequences(train, 4, step=2, labels="one", random_start=True)
-    for index, number, places in ((2, 10, {0, 1, 2, 3}), (1, 2, {0, 1})):  # frame 2 can't be further back
+    for index, number, positions in ((2, 10, {0, 1, 2, 3}), (1, 2, {0, 1})):  # frame 2 cannot be later
         seen = set()
         for _ in range(40):
             item = sequences[index]
-            (place,) = [p for p, mask in enumerate(item["masks"]) if (mask != 255).any()]
+            (position,) = [p for p, mask in enumerate(item["masks"]) if (mask != 255).any()]
             frames = where(train, index, item)
             assert np.diff(frames).tolist() == [2, 2, 2]
-            assert frames[place] == number
-            np.testing.assert_array_equal(item["masks"][place], train.masks[index, number])
-            seen.add(place)
-        assert seen == places
+            assert frames[position] == number
+            np.testing.assert_array_equal(item["masks"][position], train.masks[index, number])
+            seen.add(position)
+        assert seen == positions
 
 
 def test_all_frames_and_masks_change_alike(train):
@@ -58,16 +58,19 @@ def test_all_frames_and_masks_change_alike(train):
     raise AssertionError("no common window holds all frames")
 
 
-def test_noise_is_the_recordings_own(train):
+def test_a_frame_has_the_same_noise_every_time(train):
     clean, noisy = ClipSequences(train, 12), ClipSequences(train, 12, noise=0.1)
     first, again = noisy[1]["frames"], noisy[1]["frames"]
     assert torch.equal(first, again)
-    assert torch.equal(ClipSequences(train, 3, noise=0.1)[1]["frames"], first[:3])  # whatever part of it is read
+    assert torch.equal(ClipSequences(train, 3, noise=0.1)[1]["frames"], first[:3])  # for any part of the clip
     grain = first.float() - clean[1]["frames"].float()
     assert grain.std() == pytest.approx(25.5, rel=0.05)
     other = noisy[0]["frames"].float() - clean[0]["frames"].float()
-    for one, two in ((grain[0], grain[1]), (grain[0], other[0])):  # frames and videos have noise of their own
-        assert abs(float(torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1])) < 0.1
+    for first_grain, second_grain in (
+        (grain[0], grain[1]),
+        (grain[0], other[0]),
+    ):  # each frame of each video has its own noise
+        assert abs(float(torch.corrcoef(torch.stack([first_grain.flatten(), second_grain.flatten()]))[0, 1])) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Augmentation moves a picture and its mask together, all frames of a clip alike, and never invents a label."""
+"""Augmentation changes an image and its mask together, all frames of a clip alike, and never creates a new label."""
 
 import pytest
 import torch
@@ -31,13 +31,13 @@ def test_all_frames_of_a_clip_change_alike_and_the_mask_with_them(name):
         assert (new_frames == new_frames[:1]).all()
         assert (new_masks == new_masks[:1]).all()
         assert set(new_masks.unique().tolist()) <= {0, 7, 48, 255}
-        agree = (new_frames[:, 1] == new_masks)[new_masks != 255]  # all but the blended outlines
+        agree = (new_frames[:, 1] == new_masks)[new_masks != 255]  # except at the blended outlines
         assert agree.float().mean() > 0.95
         changed += not torch.equal(new_masks, masks)
     assert changed >= 2
 
 
-def test_a_rotation_marks_what_comes_from_outside_as_ignored():
+def test_a_rotation_labels_pixels_from_outside_as_ignored():
     frames, masks = _clip()
     torch.manual_seed(1)
     _, rotated = augment(build_augmentation("rotate"), frames, masks)
@@ -68,7 +68,7 @@ def test_single_frames_and_clips_without_masks():
     assert type(clip) is torch.Tensor
 
 
-def test_no_name_changes_nothing_and_a_wrong_one_is_refused():
+def test_without_names_nothing_changes_and_a_wrong_name_is_refused():
     frames, masks = _clip()
     assert torch.equal(augment(build_augmentation(), frames, masks)[1], masks)
     with pytest.raises(ValueError, match="unknown augmentation 'mirror'; choose from"):
@@ -80,9 +80,9 @@ def test_to_float_spans_zero_to_one():
     torch.testing.assert_close(values, torch.tensor([0.0, 0.2, 1.0]))
 
 
-def test_an_object_crop_shows_an_object_and_moves_picture_and_mask_alike():
+def test_an_object_crop_contains_an_object_and_moves_image_and_mask_alike():
     mask = torch.zeros(80, 120, dtype=torch.uint8)
-    mask[70:75, 3:8] = 9  # in a corner, which a window anywhere would mostly miss
+    mask[70:75, 3:8] = 9  # in a corner, which most random windows would miss
     frame = mask.expand(3, -1, -1).contiguous()
     for seed in range(20):
         torch.manual_seed(seed)
@@ -92,7 +92,7 @@ def test_an_object_crop_shows_an_object_and_moves_picture_and_mask_alike():
         torch.testing.assert_close(cropped[0], window)
 
 
-def test_an_object_crop_of_an_empty_floor_lies_anywhere():
+def test_an_object_crop_of_an_empty_scene_has_a_random_position():
     empty = torch.zeros(80, 120, dtype=torch.uint8)
     assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1), empty)[1].shape == (32, 32)
     assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1))[0].shape == (3, 32, 32)

@@ -1,4 +1,4 @@
-"""Submissions: made in batches, gone on with after a stop, checked before they are written, judged by the truth."""
+"""Submissions are forecast in batches, resumed after an interruption, checked before writing, and scored."""
 
 import numpy as np
 import pytest
@@ -51,14 +51,14 @@ class Stamped(Forecaster):
 
 @pytest.fixture
 def root(tmp_path):
-    """Hidden videos as bright as their place, and their truth: a class of that id, in a band that moves down."""
-    frames = [np.full((11, 3, 160, 240), place, dtype=np.uint8) for place in range(VIDEOS)]
-    fill_cache(tmp_path, "hidden", [(8 + place, f, None) for place, f in enumerate(frames)])
-    for place in range(VIDEOS):
+    """Hidden videos as bright as their index, and their truth: a band of that class id that moves down."""
+    frames = [np.full((11, 3, 160, 240), index, dtype=np.uint8) for index in range(VIDEOS)]
+    fill_cache(tmp_path, "hidden", [(8 + index, f, None) for index, f in enumerate(frames)])
+    for index in range(VIDEOS):
         masks = np.zeros((22, 160, 240), dtype=np.uint8)
         for t in range(22):
-            masks[t, 5 * t : 5 * t + 40] = place
-        folder = tmp_path / "hidden_truth" / f"video_{8 + place}"  # 10 sorts before 8 by name, not by number
+            masks[t, 5 * t : 5 * t + 40] = index
+        folder = tmp_path / "hidden_truth" / f"video_{8 + index}"  # 10 sorts before 8 by name, not by number
         folder.mkdir(parents=True)
         np.save(folder / "mask.npy", masks)
     return tmp_path
@@ -76,13 +76,13 @@ def test_predictions_stay_in_number_order_and_grow_to_the_size_of_the_course(roo
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2])
-def test_a_stopped_prediction_goes_on_and_ends_with_the_same_file(root, tmp_path, monkeypatch, stop):
+def test_an_interrupted_prediction_resumes_and_ends_with_the_same_file(root, tmp_path, monkeypatch, stop):
     monkeypatch.setattr(submission, "clips_that_fit", lambda *_: 2)
     write_submission(tmp_path / "whole.pt", Stamped(), small(root), progress=False)
     with pytest.raises(KeyboardInterrupt):
         write_submission(tmp_path / "masks.pt", Stamped(calls=stop), small(root), progress=False)
     assert not (tmp_path / "masks.pt").exists()
-    monkeypatch.setattr(submission, "clips_that_fit", lambda *_: 4)  # batches stay what they were, if there were any
+    monkeypatch.setattr(submission, "clips_that_fit", lambda *_: 4)  # a resumed prediction keeps its batch size
     rest = Stamped()
     write_submission(tmp_path / "masks.pt", rest, small(root), progress=False)
     assert sum(rest.sizes) == VIDEOS - 2 * stop
@@ -90,7 +90,7 @@ def test_a_stopped_prediction_goes_on_and_ends_with_the_same_file(root, tmp_path
     torch.testing.assert_close(*(torch.load(tmp_path / name) for name in ("masks.pt", "whole.pt")))
 
 
-def test_what_another_system_left_is_not_gone_on_with(root, tmp_path):
+def test_masks_of_another_system_are_not_resumed(root, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         predict_split(Stamped(calls=1), small(root), batch_size=2, partial=tmp_path / "partial", progress=False)
     other = Stamped()
@@ -129,13 +129,13 @@ def test_a_wrong_submission_is_refused_and_not_written(tmp_path, masks, message)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_submission_comes_back_as_it_was(tmp_path):
+def test_a_submission_is_read_back_unchanged(tmp_path):
     masks = torch.randint(0, 49, (3, 160, 240), dtype=torch.uint8)
     save_submission(tmp_path / "masks.pt", masks, videos=3)
     torch.testing.assert_close(torch.load(tmp_path / "masks.pt", weights_only=True), masks)
 
 
-def test_a_submission_is_judged_by_the_truth_in_number_order(root, tmp_path):
+def test_a_submission_is_scored_in_number_order(root, tmp_path):
     truth = torch.stack([torch.tensor(np.load(root / f"hidden_truth/video_{8 + n}/mask.npy")) for n in range(VIDEOS)])
     for name, masks in {"right": truth[:, -1], "copied": truth[:, 10], "turned": truth[:, -1].flip(0)}.items():
         save_submission(tmp_path / f"{name}.pt", masks, videos=VIDEOS)

@@ -60,7 +60,7 @@ def test_labels_are_the_segmenters_masks_and_made_once(split):
     bright = np.asarray(split.frames, dtype=np.float32).mean(axis=2) / 255 > 0.5
     assert labels.shape == (20, 22, HEIGHT, WIDTH)
     assert labels.dtype == np.uint8
-    assert (np.where(bright, 7, 0) == labels).mean() > 0.999  # but for rounding
+    assert (np.where(bright, 7, 0) == labels).mean() > 0.999  # except for rounding
     assert segmenter.videos == 20
     np.testing.assert_array_equal(labels_of(segmenter, split), labels)
     assert segmenter.videos == 20
@@ -80,7 +80,7 @@ def test_a_split_that_was_cached_anew_makes_them_stale(tmp_path, fill):
     assert again.videos == 2
 
 
-def test_an_interrupted_labelling_goes_on_and_ends_the_same(split):
+def test_an_interrupted_labelling_resumes_with_the_same_result(split):
     whole = np.array(labels_of(Brightness(0.3), split))
     with pytest.raises(KeyboardInterrupt):
         labels_of(Brightness(0.45, fails_at=3), split)
@@ -109,7 +109,7 @@ def test_identity_changes_with_any_weight():
     assert weights_hash(model) != before
 
 
-def test_clips_with_pseudo_labels_look_like_labelled_ones(split):
+def test_clips_with_pseudo_labels_have_the_items_of_labelled_clips(split):
     clips = PseudoLabelledClips(split, labels_of(Brightness(), split))
     item = clips[3]
     assert len(clips) == 20
@@ -120,7 +120,7 @@ def test_clips_with_pseudo_labels_look_like_labelled_ones(split):
         PseudoLabelledClips(split, labels_of(Brightness(), split, n_frames=11))
 
 
-def test_cleaning_keeps_videos_in_which_nothing_comes_late():
+def test_cleaning_keeps_videos_without_late_objects():
     masks = np.zeros((5, 22, 4, 6), dtype=np.uint8)
     masks[0, :, 0] = 5  # always there
     masks[1, 11:, 0] = 5  # comes with the first future frame

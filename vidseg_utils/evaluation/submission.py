@@ -112,7 +112,7 @@ def clips_that_fit(split: SplitCache, device: torch.device) -> int:
     elif "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     else:
-        free = 0  # not told: one at a time
+        free = 0  # unknown: one clip at a time
     pixels = split.frames.shape[-2] * split.frames.shape[-1]
     return int(min(max(1, free // 2 // (BYTES_PER_PIXEL * pixels)), MAX_BATCH_SIZE))
 

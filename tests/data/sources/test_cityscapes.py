@@ -1,4 +1,4 @@
-"""Cityscapes: the right frames around each label, its 20 classes, and the label beside its own frame alone."""
+"""Cityscapes: the right frames around each label, its 20 classes, and the label on its own frame only."""
 
 import logging
 
@@ -30,7 +30,7 @@ def root(tmp_path_factory):
     label = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)  # all 256 values
     _write(root, "aachen", 0, 19, range(30), label)
     _write(root, "hamburg", 3, 1019, range(1000, 1030), label)  # a long recording, cut into snippets
-    _write(root, "ulm", 1, 19, range(17, 30), label)  # its beginning is missing
+    _write(root, "ulm", 1, 19, range(17, 30), label)  # its first frames are missing
     return root
 
 
@@ -39,7 +39,7 @@ def _numbers(item):
 
 
 def _labelled(item):
-    return [place for place, mask in enumerate(item["masks"]) if (mask != 255).any()]
+    return [position for position, mask in enumerate(item["masks"]) if (mask != 255).any()]
 
 
 def test_the_nineteen_training_classes_and_a_twentieth(root):
@@ -64,17 +64,17 @@ def test_a_sequence_ends_at_the_labelled_frame(root, caplog):
     assert sequences[0]["frames"].shape == (5, 3, HEIGHT, WIDTH)
 
 
-def test_the_label_stands_beside_its_frame_at_a_random_position(root):
+def test_the_label_belongs_to_its_frame_at_a_random_position(root):
     sequences = CityscapesSequences(root, "train", 5, random_position=True)
-    assert len(sequences) == 3  # ulm has room for the label at place 0, 1 or 2
+    assert len(sequences) == 3  # in ulm the label can have position 0, 1 or 2
     torch.manual_seed(0)
     for item, allowed in ((0, {0, 1, 2, 3, 4}), (2, {0, 1, 2})):
         seen = set()
         for _ in range(40):
             sample = sequences[item]
-            (place,) = _labelled(sample)
-            assert _numbers(sample)[place] == 19
-            seen.add(place)
+            (position,) = _labelled(sample)
+            assert _numbers(sample)[position] == 19
+            seen.add(position)
         assert seen == allowed
 
 

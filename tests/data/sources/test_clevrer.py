@@ -1,4 +1,4 @@
-"""CLEVRER's own files become the course layout: the right frames, masks on the objects, any subset, resumed."""
+"""CLEVRER's files are imported into the course layout: the right frames, masks on the objects, any subset, resumed."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def _rolling_ball(id_: int = RED_BALL, frames: int = 128) -> Trajectory:
 
 
 def _write_video(path: Path, *, frames: int = 128, size=(320, 480)) -> None:
-    """Grey, a step lighter each frame; its left half is darker."""
+    """Write a grey video that gets lighter with each frame; its left half is darker."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25, width=size[1], height=size[0], pix_fmt="yuv420p")
@@ -90,7 +90,7 @@ def test_splits_fill_in_number_order_and_unannotated_videos_are_unlabeled(downlo
     assert check_root(tmp_path, progress=False).sound
 
 
-def test_an_import_goes_on_and_grows_without_moving_a_video(downloaded, tmp_path):
+def test_an_import_resumes_and_grows_without_moving_a_video(downloaded, tmp_path):
     import_clevrer(*downloaded, tmp_path, split_sizes=(0, 1, 0), progress=False)
     assert _numbers(tmp_path) == {"val": [0]}
     before = (tmp_path / "val" / "video_0" / "mask.npy").stat().st_mtime_ns
@@ -100,7 +100,7 @@ def test_an_import_goes_on_and_grows_without_moving_a_video(downloaded, tmp_path
     assert (tmp_path / "val" / "video_0" / "mask.npy").stat().st_mtime_ns == before
 
 
-def test_straight_into_the_cache(downloaded, tmp_path, monkeypatch):
+def test_an_import_can_fill_the_caches_directly(downloaded, tmp_path, monkeypatch):
     real_load, loads = clevrer.load_clevrer_video, []
 
     def load(source, **options):
@@ -155,7 +155,7 @@ def test_damaged_files_are_reported_and_the_rest_imported(downloaded, tmp_path):
     assert len(str(report).splitlines()) == 8
 
 
-def test_a_folder_of_generated_videos_is_left_alone(downloaded, tmp_path):
+def test_a_folder_of_generated_videos_stays_unchanged(downloaded, tmp_path):
     (tmp_path / "generated.json").write_text("{}")
     with pytest.raises(ValueError, match="holds generated videos"):
         import_clevrer(*downloaded, tmp_path, progress=False)
@@ -183,11 +183,11 @@ def test_wrong_calls_are_one_line(downloaded, tmp_path):
 @pytest.mark.real_data
 @pytest.mark.parametrize("number", ["00000", "10000"])
 def test_cast_outlines_fall_on_the_real_objects(real_sample, number):
-    """Colour is what the grey floor and its shadows lack, so a strong edge of colour is an object's edge."""
+    """The ground and its shadows are grey, so a strong colour edge is the edge of an object."""
     folder = real_sample.parent / "clevrer"
     source = clevrer.ClevrerVideo(int(number), folder / f"video_{number}.mp4", folder / f"annotation_{number}.json")
     frames, masks = clevrer.load_clevrer_video(source, labelled=True)
-    assert (frames == decode_video(source.video)).all()
+    assert (frames == decode_video(source.video_path)).all()
     shares, shifted = [], []
     for frame, mask in zip(frames.astype(float), masks.astype(int), strict=True):
         red, green, blue = frame

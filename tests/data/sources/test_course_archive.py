@@ -1,4 +1,4 @@
-"""Archives: unpacked whatever folder they stand in, refused when they would do harm, resumed, damage reported."""
+"""Archives are unpacked from any folder, refused when they could do harm, and resumed; damage is reported."""
 
 import stat
 import struct
@@ -16,7 +16,7 @@ from vidseg_utils.data.sources.course_archive import import_archive
 
 @pytest.fixture
 def zipped(tmp_path):
-    """(zip file, folder to unpack to): two videos inside a top folder, and files that are none of ours."""
+    """(zip file, folder to unpack to): two videos inside a top folder, and files outside the course layout."""
     write_split(tmp_path / "source", "train", [0])
     write_split(tmp_path / "source", "hidden", [15000])
     path = tmp_path / "course.zip"
@@ -28,7 +28,7 @@ def zipped(tmp_path):
     return path, tmp_path / "out"
 
 
-def test_the_files_land_in_the_course_layout(zipped):
+def test_the_files_are_unpacked_into_the_course_layout(zipped):
     path, out = zipped
     report = import_archive(path, out, progress=False)
     assert (report.unpacked, report.not_in_layout, report.damaged) == (23 + 11, 2, {})
@@ -36,7 +36,7 @@ def test_the_files_land_in_the_course_layout(zipped):
     assert "34 files unpacked" in str(report)
 
 
-def test_a_second_call_does_only_what_is_missing(zipped):
+def test_a_second_call_unpacks_only_missing_files(zipped):
     path, out = zipped
     import_archive(path, out, progress=False)
     (out / "train" / "video_0" / "image_3.png").unlink()
@@ -48,10 +48,10 @@ def test_a_second_call_does_only_what_is_missing(zipped):
 def _damage(path, name, at=200):
     """Flip one byte inside an entry's data."""
     with zipfile.ZipFile(path) as file:
-        place = file.getinfo(name).header_offset
+        offset = file.getinfo(name).header_offset
     content = bytearray(path.read_bytes())
-    name_length, extra_length = struct.unpack_from("<HH", content, place + 26)
-    content[place + 30 + name_length + extra_length + at] ^= 0x55
+    name_length, extra_length = struct.unpack_from("<HH", content, offset + 26)
+    content[offset + 30 + name_length + extra_length + at] ^= 0x55
     path.write_bytes(content)
 
 
@@ -71,7 +71,7 @@ def test_a_bad_checksum_is_reported_and_the_rest_unpacked(zipped):
     ["../train/video_0/image_0.png", "a/../../train/video_0/mask.npy", "/train/video_0/image_0.png",
      "C:/train/video_0/image_0.png", "..\\train\\video_0\\image_0.png", "\\\\host\\train\\video_0\\mask.npy"],
 )  # fmt: skip
-def test_paths_that_climb_out_are_refused_before_anything_is_written(zipped, name):
+def test_paths_outside_the_folder_are_refused_before_anything_is_written(zipped, name):
     path, out = zipped
     with zipfile.ZipFile(path, "a") as file:
         file.writestr(zipfile.ZipInfo(name), "x")
@@ -92,7 +92,7 @@ def test_links_and_devices_are_refused(zipped, kind):
     assert not out.exists()
 
 
-def test_bombs_are_refused(tmp_path, monkeypatch):
+def test_zip_bombs_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         file.writestr("train/video_0/image_0.png", bytes(archive_module.MAX_ENTRY_BYTES + 1))
@@ -110,7 +110,7 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_entry_that_lies_about_its_size_is_not_unpacked_further(tmp_path):
+def test_an_entry_larger_than_its_stated_size_is_not_unpacked_further(tmp_path):
     """The directory says 1000 bytes; 5 MB of zeros follow."""
     path = tmp_path / "liar.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
@@ -124,7 +124,7 @@ def test_an_entry_that_lies_about_its_size_is_not_unpacked_further(tmp_path):
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_an_entry_that_could_be_unpacked_without_limit_is_left_out(tmp_path, method):
-    """zipfile limits what it unpacks by the promised size with stored and deflated entries alone."""
+    """zipfile stops at the stated size only for stored and deflated entries."""
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", method) as file:
         file.writestr("train/video_0/image_0.png", bytes(1000))
@@ -136,7 +136,7 @@ def test_an_entry_that_could_be_unpacked_without_limit_is_left_out(tmp_path, met
     }
 
 
-def test_another_archives_mask_of_the_same_size_is_taken(zipped, tmp_path):
+def test_a_mask_of_the_same_size_from_another_archive_is_unpacked(zipped, tmp_path):
     path, out = zipped
     import_archive(path, out, progress=False)
     before = (out / "train" / "video_0" / "mask.npy").read_bytes()
@@ -146,7 +146,7 @@ def test_another_archives_mask_of_the_same_size_is_taken(zipped, tmp_path):
     assert (out / "train" / "video_0" / "mask.npy").read_bytes() == before[:-1] + b"\7"
 
 
-def test_what_a_killed_run_left_is_swept_up_and_nothing_else(zipped):
+def test_only_temporary_files_of_a_killed_import_are_removed(zipped):
     path, out = zipped
     ours = out / "train" / "video_0" / ".image_3.0123abcd.tmp.png"
     other = out / "train" / ".notes.tmp"
@@ -166,7 +166,7 @@ def test_two_entries_for_one_file_are_reported(zipped):
     assert (out / "train" / "video_0" / "image_0.png").stat().st_size > 5
 
 
-def test_what_is_no_archive_is_one_line(tmp_path):
+def test_a_file_that_is_no_archive_gives_one_line(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file .*absent.zip, and that is not the id"):
         import_archive(str(tmp_path / "absent.zip"), tmp_path / "out")
     (tmp_path / "text.zip").write_text("<html>quota exceeded</html>")

@@ -1,5 +1,5 @@
-"""Generated sets: the course layout, the same whoever makes a video and however often the run was stopped; another
-world, foreign data and a disk that cannot be written are refused in one line."""
+"""Generated sets have the course layout, and are the same for any number of processes and interruptions. Another seed,
+foreign data and a disk that cannot be written are refused in one line."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
 from vidseg_utils.data.locks import DATASET_LOCK
-from vidseg_utils.data.sources import generate as write
+from vidseg_utils.data.sources import generate as generate_module
 from vidseg_utils.data.sources.generate import first_numbers, generate
 from vidseg_utils.data.sources.generated_video import make_video
 from vidseg_utils.paths import read_json
@@ -32,7 +32,7 @@ NONE = dict.fromkeys(SIZES, 0)
 
 
 def _files(root):
-    """Every file of the set itself, by its path within the set -> its bytes."""
+    """Relative path of every file of the data set -> its bytes."""
     paths = [
         path
         for path in root.rglob("*")
@@ -47,7 +47,7 @@ def _quiet(root, *, seed=3, **options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A small set that was rendered for real. Shared: do not change it."""
+    """A small set with real rendering. Shared: do not change it."""
     root = tmp_path_factory.mktemp("finished") / "set"
     generate(root, **SIZES, seed=3, progress=False)
     return root
@@ -55,7 +55,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def cheap(monkeypatch):
-    """Videos whose pictures are only numbered: for tests of what is written, not of what is in it."""
+    """Replaces rendering by plain grey frames, for tests that do not look at the images."""
     trajectory = simulate_video(0, 0)
     made = []
 
@@ -85,7 +85,7 @@ def test_the_course_layout_is_written_and_sound(finished):
     }
 
 
-def test_pictures_masks_and_annotation_tell_of_the_same_objects(finished):
+def test_images_masks_and_annotation_show_the_same_objects(finished):
     for video in list_videos(finished, "train"):
         trajectory = read_annotation(video.folder / "annotation.json")
         masks, frames = read_masks(video), read_frames(video)
@@ -95,7 +95,7 @@ def test_pictures_masks_and_annotation_tell_of_the_same_objects(finished):
             hidden = set(trajectory.class_ids[~in_view].tolist())
             assert not hidden & set(np.unique(masks[t]).tolist())
         where = [frames[-1][:, masks[-1] == id_].mean(axis=1) for id_ in np.unique(masks[-1])]
-        assert np.abs(where[0] - where[1]).max() > 5  # an object does not look like the floor
+        assert np.abs(where[0] - where[1]).max() > 5  # an object does not look like the ground
 
 
 def test_a_video_of_the_set_can_be_made_alone(finished):
@@ -107,7 +107,7 @@ def test_a_video_of_the_set_can_be_made_alone(finished):
     assert np.array_equal(make_video(3, 15000)[1], hidden_truth)
 
 
-def test_a_stopped_run_goes_on_and_leaves_what_is_there_alone(tmp_path, cheap):
+def test_an_interrupted_run_resumes_and_leaves_existing_files_unchanged(tmp_path, cheap):
     _quiet(tmp_path, train=2, hidden=2)
     before = _files(tmp_path)
     (tmp_path / "train" / "video_1" / "image_7.png").unlink()
@@ -128,7 +128,7 @@ def test_a_set_grows_and_does_not_shrink(tmp_path, cheap):
     assert read_json(tmp_path / "generated.json")["sizes"] == {"train": 3, "val": 1, "unlabeled": 0, "hidden": 0}
 
 
-def test_another_world_in_the_same_folder_is_refused(tmp_path, cheap):
+def test_another_seed_physics_or_store_in_the_same_folder_is_refused(tmp_path, cheap):
     _quiet(tmp_path, train=1)
     before = _files(tmp_path)
     with pytest.raises(ValueError, match="seed 3, not 4; use another folder"):
@@ -140,19 +140,19 @@ def test_another_world_in_the_same_folder_is_refused(tmp_path, cheap):
     assert _files(tmp_path) == before
 
 
-def test_videos_that_were_not_generated_here_are_left_alone(small_root, cheap):
+def test_videos_that_were_not_generated_here_stay_unchanged(small_root, cheap):
     before = _files(small_root)
     with pytest.raises(ValueError, match="not generated here"):
         _quiet(small_root, train=5)
     assert _files(small_root) == before
 
 
-def test_sizes_beyond_the_courses_are_numbered_on_and_never_renumber(tmp_path, cheap, monkeypatch):
-    assert first_numbers({"train": 1000, "val": 0, "unlabeled": 13000, "hidden": 5000}) == write.COURSE_STARTS
+def test_sizes_beyond_those_of_the_course_are_numbered_consecutively_and_never_renumbered(tmp_path, cheap, monkeypatch):
+    assert first_numbers({"train": 1000, "val": 0, "unlabeled": 13000, "hidden": 5000}) == generate_module.COURSE_STARTS
     big = first_numbers({"train": 1200, "val": 300, "unlabeled": 10, "hidden": 5})
     assert big == {"train": 0, "val": 1200, "unlabeled": 1500, "hidden": 1510}
     _quiet(tmp_path, val=1)
-    monkeypatch.setattr(write, "COURSE_SIZES", {"train": 1, "val": 1000, "unlabeled": 13000})
+    monkeypatch.setattr(generate_module, "COURSE_SIZES", {"train": 1, "val": 1000, "unlabeled": 13000})
     with pytest.raises(ValueError, match="val would start at video_2, but it starts at video_1000"):
         _quiet(tmp_path, train=2)
 
@@ -182,7 +182,7 @@ def test_the_ray_caster_runs_on_the_device_that_is_asked_for(tmp_path, monkeypat
 
     monkeypatch.setattr("vidseg_utils.data.sources.generated_video.render_video", render)
     _quiet(tmp_path / "asked", train=1, device="cpu:0")
-    monkeypatch.setattr(write.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(generate_module.torch.cuda, "is_available", lambda: False)
     _quiet(tmp_path / "without a GPU", train=1)
     assert asked == ["cpu:0", "cpu"]
 
@@ -204,7 +204,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap
 
 
 @pytest.mark.parametrize(("store", "limit_bytes"), [("png", 300_000), ("cache", 3_000_000)])
-def test_a_disk_that_is_full_for_the_largest_file_is_one_line_and_the_run_goes_on(tmp_path, cheap, store, limit_bytes):
+def test_a_full_disk_is_one_line_and_the_next_run_resumes(tmp_path, cheap, store, limit_bytes):
     words = r"cannot write .*File too large.*; correct that and run the same command again: it resumes"
     with full_disk(limit_bytes), pytest.raises(OSError, match=words):
         _quiet(tmp_path, train=2, store=store)
@@ -213,7 +213,7 @@ def test_a_disk_that_is_full_for_the_largest_file_is_one_line_and_the_run_goes_o
     assert cheap.count(0) == {"png": 2, "cache": 1}[store]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path, cheap):
+def test_a_path_that_cannot_be_written_is_named(tmp_path, cheap):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"cannot write .*file"):
         _quiet(tmp_path / "file" / "set", train=1)
@@ -261,7 +261,7 @@ def cheap_mask(seed, number):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_two_processes_that_wrote_what_one_would_have(finished, tmp_path):
+def test_ctrl_c_ends_two_processes_and_their_videos_equal_those_of_one(finished, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import signal\n"
@@ -283,7 +283,7 @@ def test_ctrl_c_ends_two_processes_that_wrote_what_one_would_have(finished, tmp_
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0 and "KeyboardInterrupt" in errors
-    with pytest.raises(ProcessLookupError):  # soon nobody of the group is left
+    with pytest.raises(ProcessLookupError):  # soon no process of the group is left
         while time.monotonic() < deadline:
             os.killpg(process.pid, 0)
             time.sleep(0.05)

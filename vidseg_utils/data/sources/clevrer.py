@@ -35,8 +35,8 @@ class ClevrerVideo:
     """The files of one CLEVRER video. It keeps its number when imported."""
 
     number: int
-    video: Path  # video_NUMBER.mp4
-    annotation: Path | None  # annotation_NUMBER.json
+    video_path: Path  # video_NUMBER.mp4
+    annotation_path: Path | None  # annotation_NUMBER.json
 
 
 @dataclass
@@ -134,7 +134,7 @@ def _plan(
         if video.number in imported:
             report.already_present += 1
             continue
-        choices = IMPORTED_SPLITS if video.annotation else ("unlabeled",)
+        choices = IMPORTED_SPLITS if video.annotation_path else ("unlabeled",)
         split = next((s for s in choices if room[s] > 0), None)
         if split is None:
             report.beyond_sizes += 1
@@ -157,7 +157,7 @@ def _import_to_folders(
         loaded = load_clevrer_video(video, labelled=split in LABELLED)
         if isinstance(loaded, str):
             return loaded
-        annotation = video.annotation if split in LABELLED else None
+        annotation = video.annotation_path if split in LABELLED else None
         write_video(report.out / split / f"video_{video.number}", *loaded, annotation=annotation)
         return None
 
@@ -179,7 +179,7 @@ def _import_to_caches(
                 if isinstance(loaded, str):
                     _count(report, video, split, loaded, bar)
                 else:
-                    writer.append(video.number, *loaded, annotation=video.annotation if labelled else None)
+                    writer.append(video.number, *loaded, annotation=video.annotation_path if labelled else None)
                     _count(report, video, split, None, bar)
 
 
@@ -187,7 +187,7 @@ def _count(report: ImportReport, video: ClevrerVideo, split: str, failure: str |
     if failure is None:
         report.imported[split] += 1
     else:
-        report.failed[video.video.name] = failure
+        report.failed[video.video_path.name] = failure
     bar.update()
 
 
@@ -196,13 +196,13 @@ def load_clevrer_video(video: ClevrerVideo, *, labelled: bool) -> tuple[np.ndarr
     try:
         masks = None
         if labelled:
-            assert video.annotation is not None
-            trajectory = read_annotation(video.annotation)
+            assert video.annotation_path is not None
+            trajectory = read_annotation(video.annotation_path)
             if len(trajectory.positions) <= CLIP_VIDEO_FRAMES[-1]:
                 n_needed = CLIP_VIDEO_FRAMES[-1] + 1
-                return f"{video.annotation.name} has {len(trajectory.positions)} frames; needs {n_needed}"
+                return f"{video.annotation_path.name} has {len(trajectory.positions)} frames; needs {n_needed}"
             masks = np.asarray(render_masks(trajectory.select_frames(CLIP_VIDEO_FRAMES), height=HEIGHT, width=WIDTH))
-        return decode_video(video.video), masks
+        return decode_video(video.video_path), masks
     except (ValueError, OSError, FFmpegError) as error:
         return " ".join(str(error).split())
 

@@ -18,7 +18,7 @@ def test_the_lesson_runs_on_a_tiny_cityscapes(tiny_cityscapes, home):
     assert (model["n_classes"], model["head"]) == (20, "flat")
     scores = read_json(folder / "metrics.json")
     assert 0 < scores["rnn"][0]["pixel_accuracy"] <= 1
-    places = read_json(folder / "vanilla-small_shallow-rnn-0" / "metrics.json")["miou_by_frame"]
-    assert places[:-1] == [None] * 3  # only the last frame of a sequence has a label
-    assert places[-1] == pytest.approx(scores["rnn"][0]["miou"])
+    miou_by_frame = read_json(folder / "vanilla-small_shallow-rnn-0" / "metrics.json")["miou_by_frame"]
+    assert miou_by_frame[:-1] == [None] * 3  # only the last frame of a sequence has a label
+    assert miou_by_frame[-1] == pytest.approx(scores["rnn"][0]["miou"])
     assert not (home / "data").exists(), "no clips were generated"

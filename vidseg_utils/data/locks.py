@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 DATASET_LOCK = ".writing.lock"
 # Notebooks that start together each check, one after another, whether their data exist.
 DATASET_TIMEOUT_SECONDS = 10.0
-LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: temporary names of `paths.replacing`
+LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: temporary names of `paths.atomic_write`
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.world.trajectory import Trajectory
+from vidseg_utils.world import Trajectory
 
 
 def error_rate_per_pixel(predictions: Tensor, targets: Tensor) -> Tensor:

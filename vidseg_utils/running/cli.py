@@ -45,7 +45,7 @@ SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg sy
 def list_systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
     """List the systems and whether their parts are trained."""
     from vidseg_utils.systems import SYSTEMS, Workspace
-    from vidseg_utils.training.run_folder import is_trained
+    from vidseg_utils.training import is_trained
 
     workspace = Workspace.for_profile(profile, runs=runs)
     for name, system in SYSTEMS.items():

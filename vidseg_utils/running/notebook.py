@@ -15,8 +15,8 @@ from accelerate.utils import set_seed
 
 from vidseg_utils.paths import notebook_run_folder, read_json, write_json
 from vidseg_utils.profiles import Profile, get_profile
-from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.visualisation.style import figure_png, use_style
+from vidseg_utils.systems import Workspace
+from vidseg_utils.visualisation import figure_png, use_style
 
 DRIVE = Path("/content/drive/MyDrive/vidseg")  # $VIDSEG_HOME in Colab if the user wants to keep files on Google Drive
 

@@ -7,9 +7,7 @@ from matplotlib.patches import Circle, Polygon
 from vidseg_utils.classes import SHAPES, class_name, shape_code
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.visualisation.style import GRAY, class_colour
-from vidseg_utils.world.camera import CAMERA_POSITION, unproject
-from vidseg_utils.world.solids import OBJECT_RADIUS
-from vidseg_utils.world.trajectory import Trajectory
+from vidseg_utils.world import CAMERA_POSITION, OBJECT_RADIUS, Trajectory, unproject
 
 _PICTURE_CORNERS = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])  # x, y in picture widths and heights
 _CUBE_CORNERS = OBJECT_RADIUS * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])  # at yaw 0, world units

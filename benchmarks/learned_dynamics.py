@@ -1,7 +1,7 @@
-"""The learned law of motion against fitted physics and straight lines: errors by horizon, and forecasts from masks.
+"""The learned law of motion beside fitted physics and straight lines: errors by horizon, and forecasts from masks.
 
-On the validation videos, on videos of a world with other friction, drag and bounce than either was fitted to, and on
-real CLEVRER annotations where there are any. Nothing is trained: `vidseg train object_dynamics_learned` comes first.
+They are compared on the validation videos, on videos of a world with other friction, drag and restitution than they
+were fitted to, and on real CLEVRER annotations where there are any. Run `vidseg train object_dynamics_learned` first.
 
     python benchmarks/learned_dynamics.py --profile cpu
 """
@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from object_dynamics import LAST_PAST, OFTEN, OTHER_WORLD, SHARED, cast, videos
+from object_dynamics import OTHER_WORLD, REAL_STARTS, SHARED, draw_clip, simulate_videos
 
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.ladder import Move, rollout_errors
+from vidseg_utils.systems.object_dynamics.ladder import LAST_PAST_VIDEO_FRAME, Move, rollout_errors
 from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.object_dynamics.system import load_constants
-from vidseg_utils.task import FRAME_STEP
+from vidseg_utils.task import FRAME_STEP, PAST_FRAMES
 from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.trajectory import Trajectory, read_annotation
 
@@ -51,19 +51,20 @@ def main() -> None:
         dynamics: LearnedObjectDynamics(constants, network, dynamics=dynamics) for dynamics in DYNAMICS
     }
     split = workspace.split("val")
-    val = [split.annotation(n) for n in range(min(arguments.val, len(split)))]
-    other = videos(arguments.seed, arguments.val, OTHER_WORLD, "simulate another world")
+    annotations = [split.annotation(index) for index in range(min(arguments.val, len(split)))]
+    val = [annotation for annotation in annotations if annotation is not None]
+    other = simulate_videos(arguments.seed, arguments.val, OTHER_WORLD, "simulate another world")
     real = [read_annotation(path) for path in sorted(SHARED.glob("annotation_*.json"))]
     for title, trajectories in (("validation videos", val), ("another world", other), ("real CLEVRER", real)):
         if trajectories:
             print(f"\n## {title}: {len(trajectories)} videos")
-            show_rollouts(trajectories, moves, starts=OFTEN if trajectories is real else LAST_PAST)
+            show_rollouts(trajectories, moves, starts=REAL_STARTS if trajectories is real else (LAST_PAST_VIDEO_FRAME,))
             if trajectories is not real:
-                forecasts(trajectories, systems, workspace.profile.height)
+                show_forecasts(trajectories, systems, workspace.profile.height)
 
 
 def show_rollouts(trajectories: Sequence[Trajectory], moves: Mapping[str, Move], *, starts: Sequence[int]) -> None:
-    """Errors of rollouts from the true state, by horizon in course frames, as printed lines."""
+    """Print the errors of rollouts from the true state, by horizon in clip frames."""
     print(f"from the true state at video frame {', '.join(map(str, starts))}")
     print("world units: mean / median".ljust(26), *(f"{horizon:>15d}" for horizon in HORIZONS))
     for name, move in moves.items():
@@ -72,12 +73,12 @@ def show_rollouts(trajectories: Sequence[Trajectory], moves: Mapping[str, Move],
         print(f"{name:26s}", *(f"{e.mean():7.3f} /{np.median(e):6.3f}" for e in columns))
 
 
-def forecasts(trajectories: list[Trajectory], systems: dict[str, ObjectDynamics], height: int) -> None:
-    """Jaccard of the forecasts from true masks; the state at the last past frame is the same for all."""
-    masks = np.stack([cast(trajectory, height) for trajectory in trajectories])
-    target = torch.from_numpy(masks[:, 21])
-    print(f"\nfrom true masks: copy-last: Jaccard {jaccard(torch.from_numpy(masks[:, 10]), target):.3f}")
-    tracks, worlds = next(iter(systems.values())).estimate_worlds(masks[:, :11])
+def show_forecasts(trajectories: list[Trajectory], systems: dict[str, ObjectDynamics], height: int) -> None:
+    """Print the Jaccard of forecasts from true masks; all systems start from the same state."""
+    masks = np.stack([draw_clip(trajectory, height) for trajectory in trajectories])
+    target = torch.from_numpy(masks[:, -1])
+    print(f"\nfrom true masks: copy-last: Jaccard {jaccard(torch.from_numpy(masks[:, PAST_FRAMES - 1]), target):.3f}")
+    tracks, worlds = next(iter(systems.values())).estimate_worlds(masks[:, :PAST_FRAMES])
     for name, system in systems.items():
         start = time.process_time()
         answer = system.forecast_from_worlds(tracks, worlds.copy(), height=masks.shape[2], width=masks.shape[3])

@@ -1,4 +1,4 @@
-"""Proves that no change of simulator, renderer, perception, filter, physics or decision goes unnoticed: one pinned score.
+"""Proves that no change of simulator, renderer or object dynamics goes unnoticed: the score of five videos is pinned.
 
 If a change is intended, put the new score here and tell both in the commit.
 """

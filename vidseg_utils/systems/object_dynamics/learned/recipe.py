@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.object_dynamics.learned.rollout import roll_out_objects
 from vidseg_utils.systems.object_dynamics.learned.windows import STATE, TrajectoryWindows, objects_at, training_windows
@@ -36,7 +35,7 @@ MIN_MOVING_SPEED = 1e-4  # units a frame: slower objects start without noise of 
 MAX_ERROR = 1.0  # world units, at which a validation error is clipped
 
 
-def rollout_loss(network: InteractionNetwork, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+def rollout_loss(network: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
     """Robust distance of a rollout with a noisy start from the truth: the mean over objects and frames."""
     start = objects_at(batch, 0)
     active = start.active
@@ -58,7 +57,7 @@ def rollout_loss(network: InteractionNetwork, batch: dict[str, Tensor]) -> Float
     return total / (active.sum() * len(moved))
 
 
-def rollout_error(network: InteractionNetwork, loader: DataLoader, device: torch.device) -> dict[str, float]:
+def rollout_error(network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
     """Mean and median distance from the truth after all frames, in world units and at most MAX_ERROR each."""
     errors = []
     for batch in loader:

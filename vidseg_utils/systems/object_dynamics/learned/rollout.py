@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jaxtyping import Integer
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidseg_utils.classes import material_code
-from vidseg_utils.models.interaction_network import Contacts, InteractionNetwork, Objects
+from vidseg_utils.models.interaction_network import Contacts, Objects
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.contact import BodyArrays, pair_geometry
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import WATCH_FRAMES, Worlds, may_touch
@@ -36,7 +36,7 @@ def objects_from_worlds(worlds: Worlds, class_ids: Integer[np.ndarray, "M N"]) -
 
 @torch.inference_mode()
 def advance_with_network(
-    worlds: Worlds, frames: int, network: InteractionNetwork, class_ids: Integer[np.ndarray, "M N"]
+    worlds: Worlds, frames: int, network: nn.Module, class_ids: Integer[np.ndarray, "M N"]
 ) -> None:
     """Move the worlds on by `frames` video frames, as `rigid_body.advance` does with fitted physics."""
     objects = objects_from_worlds(worlds, class_ids)
@@ -46,7 +46,7 @@ def advance_with_network(
         getattr(worlds, name)[:] = getattr(objects, name).numpy()
 
 
-def roll_out_objects(network: InteractionNetwork, objects: Objects, frames: int) -> Iterator[Objects]:
+def roll_out_objects(network: nn.Module, objects: Objects, frames: int) -> Iterator[Objects]:
     """Yields the objects after each of `frames` video frames."""
     pairs = np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     for frame in range(frames):
@@ -85,25 +85,25 @@ def find_contacts(objects: Objects, pairs: tuple[Integer[np.ndarray, " P"], Inte
     if not count:
         none = torch.zeros(0, dtype=torch.long)
         return Contacts(none, none, torch.zeros(0), torch.zeros(0), *(torch.zeros(0, 2) for _ in range(3)))
-    index = np.arange(count)
-    time = np.zeros(count)  # of each pair's contact, in frames
-    for step in range(CONTACT_SEARCH_STEPS + 1):  # the last one only measures
-        # each pair is measured at its own time, so it gets two bodies of its own
+    kinds = shape[both]
+
+    def geometry_at(time: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Each pair at its own time (count,), so each has two bodies of its own; `PairGeometry` and their positions."""
         body_time = np.tile(time, 2)
         moved = position[both] + body_time[:, None] * velocity[both]
         turned = yaw[both] + body_time * spin[both]
-        kinds = shape[both]
         bodies = BodyArrays(kinds, VERTICAL_INERTIA[kinds], moved, velocity[both], turned, spin[both])
+        index = np.arange(count)
         parts = pair_geometry(bodies, index, index + count, _SIZES)
-        i, j, overlap, normal, point = (np.concatenate(column) for column in zip(*parts, strict=True))
-        arms, pair = (point - moved[i], point - moved[j]), i % count
-        if step < CONTACT_SEARCH_STEPS:
-            ends = [
-                velocity[both[end]] + spin[both[end]][:, None] * np.stack([-arm[:, 1], arm[:, 0]], axis=1)
-                for end, arm in zip((i, j), arms, strict=True)
-            ]
-            approach = np.maximum(-((ends[1] - ends[0]) * normal).sum(1), 1e-6)
-            time[pair] = np.clip(time[pair] - overlap / approach, 0, 1)
+        return *(np.concatenate(column) for column in zip(*parts, strict=True)), moved
+
+    time = np.zeros(count)  # of each pair's contact, in frames
+    for _ in range(CONTACT_SEARCH_STEPS):
+        i, j, overlap, normal, point, moved = geometry_at(time)
+        ends = [velocity[both[end]] + spin[both[end]][:, None] * _turned_left(point - moved[end]) for end in (i, j)]
+        approach = np.maximum(-((ends[1] - ends[0]) * normal).sum(1), 1e-6)
+        time[i % count] = np.clip(time[i % count] - overlap / approach, 0, 1)
+    i, j, overlap, normal, point, moved = geometry_at(time)
     hit = np.flatnonzero(overlap > -CONTACT_GAP)
     device = objects.position.device
 
@@ -113,12 +113,16 @@ def find_contacts(objects: Objects, pairs: tuple[Integer[np.ndarray, " P"], Inte
     return Contacts(
         torch.from_numpy(both[i][hit]).to(device),
         torch.from_numpy(both[j][hit]).to(device),
-        floats(time[pair]),
+        floats(time[i % count]),
         floats(-overlap),
-        *(floats(values) for values in (normal, *arms)),
+        *(floats(values) for values in (normal, point - moved[i], point - moved[j])),
     )
 
 
 def _flat(values: Tensor) -> np.ndarray:
     """(M, N, ...) -> (M * N, ...) without its gradient."""
     return values.detach().flatten(0, 1).cpu().numpy()
+
+
+def _turned_left(arm: np.ndarray) -> np.ndarray:
+    return np.stack([-arm[:, 1], arm[:, 0]], axis=1)

@@ -6,7 +6,6 @@ import numpy as np
 from torch import nn
 
 from vidseg_utils.checks import check_choice
-from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.learned.recipe import InteractionRecipe
 from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
@@ -35,7 +34,7 @@ class LearnedObjectDynamics(ObjectDynamics):
     def __init__(
         self,
         constants: PhysicsConstants,
-        network: InteractionNetwork,
+        network: nn.Module,
         *,
         dynamics: str = "both",
         segmenter: nn.Module | None = None,

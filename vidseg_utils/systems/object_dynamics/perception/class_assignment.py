@@ -91,7 +91,8 @@ def _distance_to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray)
 
 def _residuals(components: Sequence[Components], tracks: Sequence[np.ndarray]) -> list[np.ndarray]:
     """(P, 3) of each clip: the outline residual of each shape; 0 on tracks whose shape is clear from the votes."""
-    labels = np.zeros((len(components), *components[0].map.shape), dtype=np.uint8)
+    frames, height, width = components[0].map.shape
+    labels = np.zeros((len(components), frames, height, width), dtype=np.uint8)
     residuals, numbers = [], []
     for b, (c, track) in enumerate(zip(components, tracks, strict=True)):
         count = len(track)
@@ -102,8 +103,8 @@ def _residuals(components: Sequence[Components], tracks: Sequence[np.ndarray]) -
         labels[b] = np.append(np.where(unclear[track], number, IGNORE_INDEX), 0)[c.map]
         residuals.append(np.zeros((count, len(SHAPES))))
         numbers.append({key: k for k, key in enumerate(zip(c.frame, number, strict=True))})
-    image, label, residual = shape_residuals(labels.reshape(-1, *labels.shape[2:]))
-    clip, frame = np.divmod(image, labels.shape[1])
+    image, label, residual = shape_residuals(labels.reshape(-1, height, width))
+    clip, frame = np.divmod(image, frames)
     for k, b in enumerate(clip):
         residuals[b][numbers[b][frame[k], label[k]]] = residual[k]
     return residuals

@@ -5,6 +5,7 @@ different shapes. So components ignore the shape. The votes are the mean class p
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
@@ -73,7 +74,7 @@ def _connected_regions(values: np.ndarray) -> np.ndarray:
     regions, count = np.zeros(values.shape, dtype=np.int32), 0
     for value, box in enumerate(find_objects(values), 1):
         if box is not None:
-            found, n_found = label(values[box] == value, structure=_IN_FRAME)
+            found, n_found = cast(tuple[np.ndarray, int], label(values[box] == value, structure=_IN_FRAME))
             regions[box] += np.where(found > 0, found + count, 0)
             count += n_found
     return regions

@@ -79,7 +79,7 @@ class RecurrentUNet(nn.Module):
         c = self.channels[0]
         self.head = FactoredHead(c) if head == "factored" else nn.Conv2d(c, n_classes, kernel_size=3, padding=1)
 
-    def start_from(self, frame_wise: "RecurrentUNet") -> None:
+    def start_from(self, frame_wise: nn.Module) -> None:
         """Copy the weights of a trained model without cells and initialise this model's cells to pass maps through.
 
         Raises ValueError if that model has cells, or another block, size or head.

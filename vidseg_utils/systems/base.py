@@ -18,7 +18,7 @@ class Forecaster(ABC):
     true masks too.
     """
 
-    name: ClassVar[str]
+    name: str
     run_names: ClassVar[tuple[str, ...]] = ()  # names of the runs that this system is made of
     accepts_masks: ClassVar[bool] = False
 

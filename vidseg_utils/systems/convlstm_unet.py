@@ -132,4 +132,4 @@ def without_reconstructor(system: Forecaster) -> ConvLSTMUnet:
     """The same system, but frame 10 goes straight to U-Net. Raises ValueError for one that has no reconstructor."""
     if not isinstance(system, ConvLSTMUnet):
         raise ValueError(f"{system.name} has no reconstructor to leave out; {ConvLSTMUnet.name} has one")
-    return ConvLSTMUnet(None, system.segmenter)
+    return ConvLSTMUnet(None, system.require_segmenter())

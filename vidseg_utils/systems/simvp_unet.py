@@ -1,7 +1,7 @@
 """Predict the frames, then segment the last one: SimVP (Gao et al., CVPR 2022) followed by U-Net."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -185,7 +185,7 @@ class SimVPUnet(Forecaster):
         SimVPRecipe(workspace).train()
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "SimVPUnet":
+    def load(cls, workspace: Workspace) -> Self:
         """Load both networks."""
         predictor, segmenter = map(workspace.load_network, cls.run_names)
         return cls(predictor, segmenter)
@@ -209,7 +209,7 @@ class SimVPRolloutUnet(SimVPUnet):
         SimVPRecipe(workspace, ahead=1).train()
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "SimVPRolloutUnet":
+    def load(cls, workspace: Workspace) -> Self:
         """Load both networks."""
         system = super().load(workspace)
         system.predictor = Rollout(system.predictor)

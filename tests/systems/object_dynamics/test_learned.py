@@ -87,6 +87,7 @@ def test_the_loss_of_one_batch_falls_far():
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_trained_rollouts_beat_straight_lines_by_far(trained):
     network, history = trained
     assert history[-1]["rollout_error"] < history[0]["rollout_error"]
@@ -138,6 +139,7 @@ def test_a_pair_that_will_touch_within_the_frame_is_found_at_the_moment_of_touch
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamics", DYNAMICS)
 def test_what_moves_is_forecast_far_better_than_by_copying(trained, dynamics):
     worlds = Worlds.empty(1, 2)

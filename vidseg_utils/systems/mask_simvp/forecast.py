@@ -1,7 +1,10 @@
 """Forecast masks with a trained SimVP: all at once or as a rollout, in any representation."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidseg_utils.models import (
     LocationMaps,
@@ -15,7 +18,7 @@ from vidseg_utils.task import FUTURE_FRAMES
 
 
 def forecast_scores(
-    model: nn.Module,
+    model: Callable[..., Any],
     past: Tensor,
     *,
     ahead: int = FUTURE_FRAMES,
@@ -35,7 +38,7 @@ def forecast_scores(
 
 
 def forecast_location_maps(
-    model: nn.Module,
+    model: Callable[..., Any],
     past: Tensor,
     *,
     ahead: int = FUTURE_FRAMES,
@@ -59,7 +62,7 @@ def forecast_location_maps(
     return [*steps[:-1], steps[-1]._replace(logits=steps[-1].logits[:, :rest])]
 
 
-def forecast_last(model: nn.Module, past: Tensor, *, ahead: int = FUTURE_FRAMES) -> Tensor:
+def forecast_last(model: Callable[..., Any], past: Tensor, *, ahead: int = FUTURE_FRAMES) -> Tensor:
     """past: (B, 11, H, W) class ids -> (B, H, W), those of frame 21; logits go through the class filter first."""
     scores = model(past, last_frames=1) if ahead == FUTURE_FRAMES else forecast_scores(model, past, ahead=ahead)
     return last_mask(scores, past)

@@ -13,6 +13,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from vidseg_utils.checks import check_choice
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data import MaskDataset
+from vidseg_utils.data.datasets import labelled_masks
 from vidseg_utils.metrics import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.models import LocationMaps, checkpointed, location_losses
 from vidseg_utils.profiles import Sizes, by_profile
@@ -109,11 +110,12 @@ class MaskSimVPRecipe(Recipe):
     def data(self) -> tuple[Dataset, Dataset]:
         """Clips of masks: a past that is true or predicted, and a true future."""
         train, val = (self.workspace.split(split) for split in ("train", "val"))
+        train_masks, val_masks = labelled_masks(train), labelled_masks(val)
         if self.train_on == "true":
-            return MaskDataset(train.masks, train.masks), MaskDataset(val.masks, val.masks)
+            return MaskDataset(train_masks, train_masks), MaskDataset(val_masks, val_masks)
         label = partial(label_split, self.workspace.load_network("unet"), device=self.workspace.device)
-        clips: Dataset = MaskDataset(label(train, n_frames=PAST_FRAMES), train.masks)
-        val_clips = MaskDataset(label(val, n_frames=PAST_FRAMES), val.masks)
+        clips: Dataset = MaskDataset(label(train, n_frames=PAST_FRAMES), train_masks)
+        val_clips = MaskDataset(label(val, n_frames=PAST_FRAMES), val_masks)
         if self.unlabeled and self.workspace.profile.unlabeled:
             pseudo_labels = label(self.workspace.split("unlabeled"))
             clips = ConcatDataset([clips, MaskDataset(pseudo_labels, pseudo_labels)])
@@ -145,13 +147,13 @@ class MaskSimVPRecipe(Recipe):
         truth_probability: how often a rollout is fed the truth
         """
         truth = future.where(future < N_CLASSES, BACKGROUND)
-        network = network if self.ahead == FUTURE_FRAMES else checkpointed(network)
+        model = network if self.ahead == FUTURE_FRAMES else checkpointed(network)
         rollout_settings = {"ahead": self.ahead, "truth": truth, "truth_probability": truth_probability}
         if self.by_object:
-            steps = forecast_location_maps(network, past, **rollout_settings)
+            steps = forecast_location_maps(model, past, **rollout_settings)
             losses = [location_losses(*step) for step in zip(steps, future.split(self.ahead, dim=1), strict=True)]
             return self.criterion(torch.cat(losses)), steps[-1]
-        scores = forecast_scores(network, past, **rollout_settings)
+        scores = forecast_scores(model, past, **rollout_settings)
         return self.criterion(scores, future), scores
 
     def fit_config(self) -> FitConfig:

@@ -15,6 +15,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.data import N_CITYSCAPES_CLASSES, CityscapesSequences, ClipSequences, build_augmentation, to_float
 from vidseg_utils.metrics import SequenceScore
+from vidseg_utils.models import RecurrentUNet
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.training.fit_config import FitConfig
@@ -106,7 +107,7 @@ class RecurrentUNetRecipe(Recipe):
             "head": "flat" if self.cityscapes else self.sizes.head,
         }
 
-    def sequences(self) -> tuple[Dataset, Dataset]:
+    def sequences(self) -> tuple[Dataset, CityscapesSequences | ClipSequences]:
         """Training sequences, with the label at a random frame, and all validation sequences."""
         sizes, transform = self.sizes, build_augmentation(*self.sizes.augmentation)
         if self.cityscapes:
@@ -180,16 +181,19 @@ class RecurrentUNetRecipe(Recipe):
     def start_weights(self, network: nn.Module) -> None:
         """Those of the run `start_from`, which has no cell."""
         if self.start_from:
+            assert isinstance(network, RecurrentUNet)
             network.start_from(load_model(self.workspace.runs / self.start_from))
 
 
 @torch.inference_mode()
 def score_sequences(model: nn.Module, loader: DataLoader, device: torch.device) -> SequenceScore:
     """Segment every sequence of the loader from zero memory on, and score it."""
-    score = None
+    score: SequenceScore | None = None
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
         logits, _ = model(frames)
         score = score or SequenceScore(logits.shape[2])
         score.update(logits.argmax(dim=2), batch["masks"], still_pixels(frames))
+    if score is None:
+        raise ValueError("there is no sequence to score; the validation data are empty")
     return score

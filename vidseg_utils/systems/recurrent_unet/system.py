@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from vidseg_utils.models import RecurrentUNet
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.system import load_constants, train_physics
@@ -18,7 +17,7 @@ from vidseg_utils.systems.workspace import Workspace
 class ClipSegmenter(nn.Module):
     """A recurrent U-Net in place of a network for single frames: a clip's frames, in order, are its batch."""
 
-    def __init__(self, model: RecurrentUNet):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 

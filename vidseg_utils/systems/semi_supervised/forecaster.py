@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data import ClipDataset, to_float
 from vidseg_utils.metrics import MaskScore
-from vidseg_utils.models import build_model
+from vidseg_utils.models import SimVP, build_model
 from vidseg_utils.profiles import Profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.simvp_unet import SimVPSizes
@@ -38,12 +38,14 @@ def fresh_forecaster(profile: Profile, *, start: nn.Module | None) -> nn.Module:
     """
     name, config = forecaster_model(profile)
     network = build_model(name, **config)
+    assert isinstance(network, SimVP)
     if start is not None:
+        assert isinstance(start, SimVP)
         network.encoder.load_state_dict(start.encoder.state_dict())
         network.translator.load_state_dict(start.translator.state_dict())
     if SimVPSizes.for_profile(profile).residual:
-        nn.init.zeros_(network.decoder.readout.weight)  # training then begins at copy-last
-        nn.init.zeros_(network.decoder.readout.bias)
+        for parameter in network.decoder.readout.parameters():
+            nn.init.zeros_(parameter)  # training then begins at copy-last
     return network
 
 

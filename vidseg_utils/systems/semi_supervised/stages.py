@@ -13,6 +13,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from vidseg_utils.checks import check_choice
 from vidseg_utils.data import ClipDataset, collate, to_float
+from vidseg_utils.data.datasets import labelled_masks
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.pseudo_labels import PseudoLabelledClips, label_split, without_late_objects
@@ -148,7 +149,7 @@ class Stages:
 
     def clean_videos(self) -> np.ndarray:
         """(N,) bool: which labelled and then pseudo-labelled videos hold no object that comes after frame 10."""
-        masks = [self.workspace.split("train").masks]
+        masks = [labelled_masks(self.workspace.split("train"))]
         if "pseudo_labels" not in self.skip and self.workspace.profile.unlabeled:
             masks.append(self.pseudo_labels())
         least_px = THERE * scaled_small_px(*masks[0].shape[2:])
@@ -194,7 +195,7 @@ class Stages:
         examples = Examples.load(folder / "regions.npz", made_by=made_by)
         if examples is None:
             masks, known = self.forecast("train")
-            examples = Examples.from_forecasts(masks, known, self.workspace.split("train").masks[:, -1])
+            examples = Examples.from_forecasts(masks, known, labelled_masks(self.workspace.split("train"))[:, -1])
             examples.save(folder / "regions.npz", made_by=made_by)
         tree = LearnedSuppression(examples)
         with atomic_write(folder / "tree.txt") as temporary:

@@ -19,17 +19,17 @@ class UpBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, bilinear: bool):
         super().__init__()
         if bilinear:  # upsampling keeps the number of channels, so the convolutions halve it
-            self.upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
             self.conv = DoubleConv(in_channels, out_channels, mid_channels=in_channels // 2)
         else:
-            self.upsample = nn.ConvTranspose2d(in_channels, in_channels // 2, kernel_size=2, stride=2)
+            self.up = nn.ConvTranspose2d(in_channels, in_channels // 2, kernel_size=2, stride=2)
             self.conv = DoubleConv(in_channels, out_channels)
 
     def forward(
         self, deep: Float[Tensor, "B C h w"], skip: Float[Tensor, "B S 2*h 2*w"]
     ) -> Float[Tensor, "B out 2*h 2*w"]:
         """deep: the map of the level below; skip: the encoder's map of this level."""
-        return self.conv(torch.cat([skip, self.upsample(deep)], dim=1))
+        return self.conv(torch.cat([skip, self.up(deep)], dim=1))
 
 
 class UNet(nn.Module):

@@ -15,7 +15,7 @@ def network(**config):
 
 
 def scene():
-    """Two scenes of three objects; in each the first two touch, and in the second one the third is not there."""
+    """Two scenes of three objects. In each the first two touch; in the second the third slot is empty."""
     torch.manual_seed(1)
     objects = Objects(
         shape=torch.tensor([[0, 1, 2], [2, 0, 1]]),
@@ -41,7 +41,7 @@ def scene():
 
 
 def each(objects, **changes):
-    """The named fields of objects or contacts, each put through a function."""
+    """Objects or contacts with a function applied to each of the named fields."""
     return replace(objects, **{name: change(getattr(objects, name)) for name, change in changes.items()})
 
 
@@ -50,7 +50,7 @@ def assert_same(one, other):
         torch.testing.assert_close(getattr(one, field.name), getattr(other, field.name), rtol=1e-4, atol=1e-6)
 
 
-def test_a_frame_keeps_shapes_and_leaves_what_is_not_there_alone():
+def test_a_frame_keeps_shapes_and_does_not_change_empty_slots():
     objects, contacts = scene()
     after = network()(objects, contacts)
     for name in ("position", "velocity", "yaw", "spin"):
@@ -78,14 +78,14 @@ def test_an_object_at_rest_stays_there_and_has_finite_gradients():
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-def test_numbering_the_objects_anew_numbers_the_answer_anew():
+def test_reordering_the_objects_reorders_the_result():
     objects, contacts = scene()
     order = torch.tensor([2, 0, 1])
-    place = torch.tensor([1, 2, 0, 4, 5, 3])  # where each of the six went
+    new_index = torch.tensor([1, 2, 0, 4, 5, 3])  # of each of the six objects
     permuted = each(objects, **{field.name: lambda values: values[:, order] for field in fields(objects)})
-    swapped = Contacts(  # and the other one of the pair comes first
-        place[contacts.second],
-        place[contacts.first],
+    swapped = Contacts(  # the other object of each pair comes first
+        new_index[contacts.second],
+        new_index[contacts.first],
         contacts.time,
         contacts.gap,
         -contacts.normal,
@@ -99,7 +99,7 @@ def test_numbering_the_objects_anew_numbers_the_answer_anew():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_scene_turned_or_mirrored_gives_the_answer_turned_or_mirrored(mirrored):
+def test_rotating_or_mirroring_the_scene_does_the_same_to_the_result(mirrored):
     cosine, sine = 0.6, 0.8
     turn = torch.tensor([[cosine, -sine], [sine, cosine]])
     sign = 1.0
@@ -117,9 +117,9 @@ def test_a_scene_turned_or_mirrored_gives_the_answer_turned_or_mirrored(mirrored
 def test_a_contact_keeps_momentum_and_angular_momentum():
     objects, contacts = scene()
     point = objects.position.flatten(0, 1)[contacts.first] + contacts.first_arm
-    place = objects.position.flatten(0, 1).clone()
-    place[contacts.second] = point - contacts.second_arm  # both arms reach the same point
-    objects = replace(objects, position=place.view(2, 3, 2))
+    position = objects.position.flatten(0, 1).clone()
+    position[contacts.second] = point - contacts.second_arm  # both arms reach the same point
+    objects = replace(objects, position=position.view(2, 3, 2))
     model = network()
     none = Contacts(*(getattr(contacts, field.name)[:0] for field in fields(contacts)))
     free, after = model(objects, none), model(objects, contacts)

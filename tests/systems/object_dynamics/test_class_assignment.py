@@ -1,4 +1,4 @@
-"""Proves that an object gets one class for the whole video, the right one, however its pixels flicker."""
+"""Proves that an object gets the right class for the whole video, however the classes of its pixels flicker."""
 
 import numpy as np
 import pytest
@@ -8,22 +8,22 @@ from vidseg_utils.systems.object_dynamics.perception.class_assignment import ass
 from vidseg_utils.systems.object_dynamics.perception.components import find_components, foreground
 from vidseg_utils.world.silhouettes import draw_masks
 
-CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids of one look: gray metal
+CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids of one appearance: gray metal
 RED_CUBE = 2
 
 
-def film(class_ids, starts, steps, frames=11, height=80):
-    """Masks (T, H, W) of objects that move by `steps` a frame."""
-    at = np.arange(frames)[:, None, None]
-    place = np.array(starts)[None] + at * np.array(steps)[None]
-    poses = np.concatenate([place, np.full((*place.shape[:2], 1), 0.3)], axis=-1)
-    ids = np.broadcast_to(np.array(class_ids, dtype=np.uint8), place.shape[:2])
+def moving(class_ids, starts, steps, frames=11, height=80):
+    """Masks (T, H, W) of objects that move by `steps` world units a frame."""
+    time = np.arange(frames)[:, None, None]
+    position = np.array(starts)[None] + time * np.array(steps)[None]
+    poses = np.concatenate([position, np.full((*position.shape[:2], 1), 0.3)], axis=-1)
+    ids = np.broadcast_to(np.array(class_ids, dtype=np.uint8), position.shape[:2])
     return draw_masks(ids, poses, ids > 0, height=height, width=height * 3 // 2)
 
 
 @pytest.mark.parametrize("truth", [CUBE, SPHERE, CYLINDER])
 def test_geometry_decides_where_pixels_take_every_shape(truth):
-    masks = film([truth, RED_CUBE], [[-1.5, -1.0], [1.0, 0.5]], [[0.15, 0.1], [0.0, 0.0]])
+    masks = moving([truth, RED_CUBE], [[-1.5, -1.0], [1.0, 0.5]], [[0.15, 0.1], [0.0, 0.0]])
     rng = np.random.default_rng(0)
     shapes = rng.choice([CUBE, SPHERE, CYLINDER], size=masks.shape).astype(np.uint8)
     noisy = np.where(masks == truth, shapes, masks)
@@ -31,32 +31,32 @@ def test_geometry_decides_where_pixels_take_every_shape(truth):
 
 
 def test_true_masks_are_left_as_they_are():
-    masks = film([CUBE, SPHERE, 40], [[-1.5, -1.0], [1.0, 0.7], [0.0, -1.5]], [[0.15, 0.1], [0.0, 0.0], [0.1, 0.2]])
+    masks = moving([CUBE, SPHERE, 40], [[-1.5, -1.0], [1.0, 0.7], [0.0, -1.5]], [[0.15, 0.1], [0.0, 0.0], [0.1, 0.2]])
     np.testing.assert_array_equal(assign_track_classes(masks[None])[0], masks)
 
 
-def test_two_objects_of_one_look_that_touch_stay_two():
-    masks = film([CUBE, CYLINDER], [[0.0, -1.0], [0.0, 1.0]], [[0.0, 0.17], [0.0, -0.17]], frames=6)
+def test_two_objects_of_one_appearance_that_touch_stay_two():
+    masks = moving([CUBE, CYLINDER], [[0.0, -1.0], [0.0, 1.0]], [[0.0, 0.17], [0.0, -0.17]], frames=6)
     np.testing.assert_array_equal(assign_track_classes(masks[None])[0], masks)
 
 
 def test_the_majority_of_frames_outvotes_one_frame():
-    masks = film([CUBE], [[-1.0, -1.0]], [[0.1, 0.15]])
+    masks = moving([CUBE], [[-1.0, -1.0]], [[0.1, 0.15]])
     flicker = masks.copy()
     flicker[4][masks[4] == CUBE] = 8 + CYLINDER  # another shape and material
     np.testing.assert_array_equal(assign_track_classes(flicker[None])[0], masks)
 
 
 def test_scores_overrule_labels():
-    masks = film([SPHERE], [[0.0, 0.0]], [[0.1, 0.0]])
+    masks = moving([SPHERE], [[0.0, 0.0]], [[0.1, 0.0]])
     wrong = np.where(masks == SPHERE, SPHERE + 1, 0).astype(np.uint8)
     scores = np.full((foreground(wrong).sum(), N_CLASSES), 0.001)
     scores[:, SPHERE] = 0.9
     np.testing.assert_array_equal(assign_track_classes(wrong[None], [scores])[0], masks)
 
 
-def test_a_scrap_at_the_edge_of_an_object_belongs_to_it():
-    masks = film([CUBE], [[1.0, 0.0]], [[0.0, 0.1]])
+def test_a_fragment_at_the_edge_of_an_object_belongs_to_it():
+    masks = moving([CUBE], [[1.0, 0.0]], [[0.0, 0.1]])
     torn = masks.copy()
     row, column = np.argwhere(masks[3] == CUBE)[0]
     torn[3, row : row + 3, column : column + 3][masks[3, row : row + 3, column : column + 3] == CUBE] = RED_CUBE
@@ -65,10 +65,9 @@ def test_a_scrap_at_the_edge_of_an_object_belongs_to_it():
 
 
 def test_a_track_goes_on_behind_another_object():
-    masks = film([CUBE, RED_CUBE], [[-0.2, -1.5], [0.2, 0.0]], [[0.0, 0.3], [0.0, 0.0]])
+    masks = moving([CUBE, RED_CUBE], [[-0.2, -1.5], [0.2, 0.0]], [[0.0, 0.3], [0.0, 0.0]])
     assert (masks[5] == CUBE).sum() < (masks[0] == CUBE).sum() / 2
-    patches = find_components(masks)
-    assert link_components(patches).max() == 1
+    assert link_components(find_components(masks)).max() == 1  # two tracks: 0 and 1
 
 
 def test_an_empty_stage_stays_empty():

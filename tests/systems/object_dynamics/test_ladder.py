@@ -1,4 +1,4 @@
-"""Proves that every rung of the ladder knows more than the one below, and that errors are in world units."""
+"""Proves that forecasts with more knowledge score higher, and that errors are in world units."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ IDS = np.array([1, 17, 33], dtype=np.uint8)  # a cube that is hit by a sphere, a
 
 @pytest.fixture(scope="module")
 def truth():
-    """The trajectory that the planar physics gives, and its masks (22, 80, 120)."""
+    """A trajectory by the fitted physics, and its masks (22, 80, 120)."""
     world = Worlds.empty(1, 3)
     world.shape[0], world.active[:] = [0, 1, 2], True
     world.position[0] = [[-0.3, 0.2], [-2.4, -1.9], [1.0, -1.0]]
@@ -54,7 +54,7 @@ def system():
     return ObjectDynamics(CONSTANTS, settings=FilterSettings(members=12))
 
 
-def test_every_rung_knows_more(truth, system):
+def test_more_knowledge_gives_a_higher_score(truth, system):
     trajectory, masks = truth
     assert 60 < trajectory.collisions[0].frame < 110  # unseen
     past, target = masks[None, :11], torch.from_numpy(masks[None, -1])
@@ -72,7 +72,7 @@ def moved_by(constants):
 
 def test_the_physics_that_made_a_rollout_makes_no_error(truth):
     errors = rollout_errors([truth[0]], moved_by(CONSTANTS), starts=(60, 12))
-    assert [len(of_a_horizon) for of_a_horizon in errors] == [6] * 11  # three objects, two starts
+    assert [len(horizon) for horizon in errors] == [6] * 11  # three objects, two starts
     assert np.concatenate(errors).max() < 0.01
     other = [e.mean() for e in rollout_errors([truth[0]], moved_by(PhysicsConstants(quadratic_drag=0.3)))]
     assert other[-1] > other[0] > 0 and other[-1] > 0.05
@@ -92,26 +92,26 @@ def cells_of(table):
     return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
 
 
-def test_states_are_held_against_the_truth(truth, system):
+def test_states_are_compared_with_the_truth(truth, system):
     trajectory, masks = truth
     rows = cells_of(state_error_table(system, [trajectory], {"true": masks[None, :11]}))
     assert [row[1] for row in rows] == ["cube", "sphere", "cylinder"] and rows[0][2] == "11"
-    places, states, velocities = ([float(row[at].split(" / ")[0]) for row in rows] for at in (3, 5, 6))
-    assert 0 < max(places) < 0.05 and 0 < max(states) < 0.05 and max(velocities) < 0.1
+    measured, states, velocities = ([float(row[n].split(" / ")[0]) for row in rows] for n in (3, 5, 6))
+    assert 0 < max(measured) < 0.05 and 0 < max(states) < 0.05 and max(velocities) < 0.1
     assert [row[-1] for row in rows] == ["1.000"] * 3
 
 
-def test_an_object_under_another_name_or_out_of_place_is_not_tracked(truth, system):
+def test_an_object_of_another_class_or_far_from_its_position_is_not_tracked(truth, system):
     trajectory, masks = truth
-    misnamed = np.where(masks == 33, 34, masks)[None, :11]
+    other_class = np.where(masks == 33, 34, masks)[None, :11]
     shifted = np.roll(masks, 12, axis=2)[None, :11]  # to the right, by an object's width or more
-    rows = cells_of(state_error_table(system, [trajectory], {"misnamed": misnamed, "shifted": shifted}))
-    assert [row[0] for row in rows] == ["misnamed"] * 3 + ["shifted"] * 3
+    rows = cells_of(state_error_table(system, [trajectory], {"another class": other_class, "shifted": shifted}))
+    assert [row[0] for row in rows] == ["another class"] * 3 + ["shifted"] * 3
     assert [row[-1] for row in rows] == ["1.000", "1.000", "0.000"] + ["0.000"] * 3
-    assert rows[2][2] == "11" and rows[2][3] == ""  # sighted, but nobody's
+    assert rows[2][2] == "11" and rows[2][3] == ""  # measured, but no object has that class
 
 
-def test_the_collision_that_has_most_time_to_itself_is_shown(truth):
+def test_the_collision_furthest_from_any_other_is_chosen(truth):
     trajectory = truth[0]
     second = Collision(trajectory.collisions[0].frame + 5, (0, 2), (0.0, 0.0, 0.2))
     crowded = Trajectory(*list(vars(trajectory).values())[:-1], (*trajectory.collisions, second))

@@ -1,4 +1,4 @@
-"""Proves that object dynamics reads true states off masks, moves them as rigid bodies do, and beats copying."""
+"""Proves that object dynamics measures true states in masks, moves them as rigid bodies, and beats copy-last."""
 
 import pickle
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.classes import N_CLASSES, shape_code
 from vidseg_utils.data import nearest_scale
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.renderer.masks import cast_masks
@@ -32,15 +32,15 @@ FRICTIONLESS = PhysicsConstants(
 def worlds(class_ids, positions, velocities, yaws=None):
     """One world."""
     made = Worlds.empty(1, len(class_ids))
-    made.shape[0] = (np.array(class_ids) - 1) // 16
+    made.shape[0] = shape_code(np.array(class_ids))
     made.active[:] = True
     made.position[0], made.velocity[0] = positions, velocities
     made.yaw[0] = 0.0 if yaws is None else yaws
     return made
 
 
-def film(class_ids, positions, velocities, yaws=None, constants=CONSTANTS, height=160):
-    """The masks (22, H, W) of one world, as the fitted physics would have it."""
+def play(class_ids, positions, velocities, yaws=None, constants=CONSTANTS, height=160):
+    """The masks (22, H, W) and poses of one world that moves by the fitted physics."""
     world = worlds(class_ids, positions, velocities, yaws)
     poses = [world.poses[0].copy()]
     for _ in range(21):
@@ -55,7 +55,7 @@ def system(members=12):
 
 
 @pytest.mark.parametrize(("height", "tolerance"), [(160, 0.02), (80, 0.06)])
-def test_places_and_yaws_are_read_off_outlines(height, tolerance):
+def test_positions_and_yaws_are_measured_on_outlines(height, tolerance):
     ids = np.array([[CUBE, SPHERE, CYLINDER]], dtype=np.uint8)
     poses = np.array([[[-1.0, 1.0, 0.3], [0.3, -0.8, 0.0], [1.2, 0.6, 0.0]]])
     masks = draw_masks(ids, poses, ids > 0, height=height, width=height * 3 // 2)
@@ -65,15 +65,18 @@ def test_places_and_yaws_are_read_off_outlines(height, tolerance):
     assert abs(seen.pose[0, 2] - 0.3) < 5 * tolerance
 
 
-def test_objects_are_as_large_as_the_pictures_show_them():
-    """The ray caster's bevelled cubes: taken for larger ones, they would seem turned by up to six degrees."""
-    yaws, places = np.array([-0.5, -0.25, 0.2, 0.45]), np.array([[-1.0, 1.0], [0.0, -1.2], [0.5, 0.8], [1.0, -0.3]])
-    positions = np.column_stack([places, np.full(4, 0.2)])[:, None]  # (4, 1, 3)
+def test_silhouettes_have_the_size_that_the_ray_caster_draws():
+    """The ray caster's cubes are bevelled: measured as larger ones, their yaw would be off by up to six degrees."""
+    yaws, ground_xy = (
+        np.array([-0.5, -0.25, 0.2, 0.45]),
+        np.array([[-1.0, 1.0], [0.0, -1.2], [0.5, 0.8], [1.0, -0.3]]),
+    )
+    positions = np.column_stack([ground_xy, np.full(4, 0.2)])[:, None]  # (4, 1, 3)
     turns = np.zeros((4, 1, 3, 3))
     turns[:, 0, 0, 0] = turns[:, 0, 1, 1] = np.cos(yaws)
     turns[:, 0, 1, 0], turns[:, 0, 0, 1], turns[:, 0, 2, 2] = np.sin(yaws), -np.sin(yaws), 1.0
     seen = measure_poses(cast_masks(np.array([CUBE]), positions, turns)[:, None])
-    np.testing.assert_allclose(seen.pose[:, :2], places, atol=0.006)
+    np.testing.assert_allclose(seen.pose[:, :2], ground_xy, atol=0.006)
     np.testing.assert_allclose(seen.pose[:, 2], yaws, atol=0.025)
     assert seen.residual.max() < 0.35
 
@@ -88,7 +91,7 @@ def test_a_half_hidden_object_is_fitted_to_the_half_that_shows():
     assert np.abs(seen.pose[seen.class_id == CYLINDER, :2]).max() < 0.04
 
 
-def test_an_object_cut_by_the_edge_of_the_picture_is_still_placed():
+def test_an_object_cut_by_the_edge_of_the_image_is_still_measured():
     ids = np.array([[SPHERE]], dtype=np.uint8)
     poses = np.array([[[0.0, 2.2, 0.0]]])
     masks = draw_masks(ids, poses, ids > 0, height=160, width=240)
@@ -152,21 +155,21 @@ BOUNCE = ([SPHERE, CYLINDER], [[-2.0, -1.0], [0.3, -0.15]], [[0.035, 0.012], [0.
 
 
 @pytest.mark.parametrize("scene", [MOVERS, BOUNCE], ids=["free motion", "a collision"])
-def test_what_moves_is_forecast_far_better_than_by_copying(scene):
-    masks = torch.from_numpy(film(*scene)[0])[None]
+def test_moving_objects_are_forecast_far_better_than_by_copying(scene):
+    masks = torch.from_numpy(play(*scene)[0])[None]
     answer = system().predict(masks[:, :11])
     assert jaccard(answer, masks[:, 21]) > max(0.8, jaccard(masks[:, 10], masks[:, 21]) + 0.3)
 
 
-def test_an_object_that_leaves_the_picture_is_gone():
-    masks, _ = film([SPHERE, CYLINDER], [[0.0, 0.0], [-1.0, 0.0]], [[0.0, 0.028], [0.0, 0.0]])
+def test_an_object_that_leaves_the_image_is_gone():
+    masks, _ = play([SPHERE, CYLINDER], [[0.0, 0.0], [-1.0, 0.0]], [[0.0, 0.028], [0.0, 0.0]])
     assert (masks[10] == SPHERE).any() and not (masks[21] == SPHERE).any()
     answer = system().predict(torch.from_numpy(masks[None, :11]))
     assert set(answer.unique().tolist()) == {0, CYLINDER}
 
 
-def test_a_clips_answer_is_its_own_and_always_the_same():
-    masks = torch.from_numpy(np.stack([film(*BOUNCE)[0][:11], film(*BOUNCE)[0][:11]]))
+def test_a_clips_forecast_depends_on_nothing_else_and_is_always_the_same():
+    masks = torch.from_numpy(np.stack([play(*BOUNCE)[0][:11], play(*BOUNCE)[0][:11]]))
     masks[1, :, :, :60] = 255  # unknown labels claim nothing
     forecaster = system()
     answer = forecaster.predict(masks)
@@ -175,15 +178,15 @@ def test_a_clips_answer_is_its_own_and_always_the_same():
     torch.testing.assert_close(answer[:1], forecaster.predict(masks[:1]), rtol=0, atol=0)
 
 
-def test_a_worker_process_would_answer_the_same():
-    masks = torch.from_numpy(film(*BOUNCE, height=80)[0][None, :11])
+def test_a_worker_process_would_give_the_same_forecast():
+    masks = torch.from_numpy(play(*BOUNCE, height=80)[0][None, :11])
     forecaster = system()
     worker = pickle.loads(pickle.dumps(forecaster._forecast_batch))
     np.testing.assert_array_equal(worker(masks.numpy()), forecaster.predict(masks).numpy())
 
 
-def test_scores_of_small_frames_place_outlines_between_their_pixels():
-    masks = torch.from_numpy(film(*MOVERS)[0][:2])
+def test_scores_of_small_frames_locate_outlines_between_their_pixels():
+    masks = torch.from_numpy(play(*MOVERS)[0][:2])
     shares = functional.one_hot(masks.long(), N_CLASSES).movedim(-1, 1).float()
     logits = functional.avg_pool2d(functional.pad(shares, (0, 1, 0, 1), mode="replicate"), 5, stride=4).add(1e-3).log()
     labels = logits.argmax(dim=1)  # (2, 40, 60)
@@ -193,7 +196,7 @@ def test_scores_of_small_frames_place_outlines_between_their_pixels():
     assert (fine != masks).sum() < 0.5 * (coarse != masks).sum()
 
 
-def test_frames_of_any_size_get_an_answer_of_their_size():
+def test_frames_of_any_size_get_a_forecast_of_their_size():
     class Grey(torch.nn.Module):
         """Where a frame is bright, there is a cylinder."""
 
@@ -202,7 +205,7 @@ def test_frames_of_any_size_get_an_answer_of_their_size():
             logits[:, CYLINDER] = 9 * (frames[:, 0] - 0.5)
             return logits
 
-    masks = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]], height=80)[0])
+    masks = torch.from_numpy(play([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]], height=80)[0])
     frames = (masks > 0).float()[None, :11, None].expand(-1, -1, 3, -1, -1)
     forecaster = ObjectDynamics(CONSTANTS, segmenter=Grey(), settings=FilterSettings(members=4))
     seen = forecaster.segment(frames)  # finer than the frames
@@ -210,7 +213,7 @@ def test_frames_of_any_size_get_an_answer_of_their_size():
     answer = forecaster.predict(frames)
     assert answer.shape == (1, 80, 120)
     assert jaccard(answer, masks[21:]) > 0.8
-    whole = torch.from_numpy(film([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]])[0])
+    whole = torch.from_numpy(play([CYLINDER], [[0.0, 0.0]], [[0.0, 0.0]])[0])
     drawn = forecaster.predict(frames, (160, 240))
     blown_up = functional.interpolate(answer[:, None], size=(160, 240), mode="nearest-exact")[:, 0]
     assert jaccard(drawn, whole[21:]) > jaccard(blown_up, whole[21:])
@@ -221,19 +224,19 @@ def test_empty_and_unknown_masks_forecast_an_empty_stage():
     assert not system().predict(torch.full((1, 11, 40, 60), 255)).any()
 
 
-def test_the_place_that_most_worlds_share_is_chosen():
+def test_the_pose_that_most_worlds_share_is_chosen():
     many = Worlds.empty(5, 1)
     many.active[:] = True
     many.position[:, 0] = [[0, 0], [0, 0], [0, 0], [0, 2], [0, -2]]  # two worlds of five disagree with the others
     ids = np.array([[SPHERE]], dtype=np.uint8)
     alone = draw_masks(ids, np.zeros((1, 1, 3)), ids > 0, height=80, width=120)
     np.testing.assert_array_equal(decide_mask(ids, many, height=80, width=120), alone)
-    many.position[:, 0, 1] = np.arange(5)  # nobody agrees with anybody
+    many.position[:, 0, 1] = np.arange(5)  # all disagree
     assert not decide_mask(ids, many, height=80, width=120).any()
 
 
 def test_an_object_that_takes_another_class_for_one_frame_is_one_object():
-    masks, _ = film(*BOUNCE)
+    masks, _ = play(*BOUNCE)
     for frame in (4, 10):
         flicker = masks.copy()
         flicker[frame][flicker[frame] == CYLINDER] = CUBE

@@ -97,8 +97,8 @@ def test_trained_rollouts_beat_straight_lines_by_far(trained):
     end = worlds_from_trajectories(unseen, [FRAMES - 1] * 20, seconds)
     straight = worlds.position + (FRAMES - 1) * worlds.velocity
     advance_with_network(worlds, FRAMES - 1, network, ids)
-    error, floor = (np.linalg.norm(p - end.position, axis=-1).mean() for p in (worlds.position, straight))
-    assert error < 0.2 * floor
+    error, straight_error = (np.linalg.norm(p - end.position, axis=-1).mean() for p in (worlds.position, straight))
+    assert error < 0.2 * straight_error
 
 
 def test_the_same_seed_trains_the_same_weights_bit_for_bit(tmp_path):

@@ -62,6 +62,23 @@ def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
     torch.testing.assert_close(last.logits, steps[-1].logits)
 
 
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_one_hot_masks_are_fed_back_as_class_ids(ahead):
+    """A model that copies the last mask for ever: a rollout of it is that mask in every frame."""
+    past = torch.randint(0, 49, (2, 11, 4, 6), generator=torch.Generator().manual_seed(0))
+    windows = []
+
+    def copy_last(window):
+        windows.append(window)
+        return torch.nn.functional.one_hot(window[:, -1:], 49).movedim(-1, 2).expand(-1, ahead, -1, -1, -1).float()
+
+    scores = forecast_scores(copy_last, past, ahead=ahead)
+    assert scores.shape == (2, 11, 49, 4, 6)
+    assert torch.equal(scores.argmax(dim=2), past[:, -1:].expand(-1, 11, -1, -1))
+    assert all(window.shape == past.shape for window in windows)
+    assert torch.equal(windows[1], torch.cat([past[:, ahead:], past[:, -1:].expand(-1, ahead, -1, -1)], dim=1))
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_is_trained_loaded_and_scored_on_both_kinds_of_masks(name, workspace):
     here = workspace()

@@ -65,6 +65,15 @@ def test_either_translator_is_trained_and_loaded(workspace):
         assert isinstance(load_model(run).translator, part)
 
 
+def test_the_loss_compares_all_future_frames_or_only_the_last(workspace):
+    """A network that answers 0 where only frame 21 is white: 1 for the last frame, 1/11 for all of them."""
+    frames = torch.zeros(2, 22, 3, 8, 8, dtype=torch.uint8)
+    frames[:, -1] = 255
+    for loss_frames, expected in (("all", 1 / 11), ("last", 1.0)):
+        recipe = SimVPRecipe(workspace(), loss_frames=loss_frames)
+        assert recipe.step(torch.zeros_like, {"frames": frames}).item() == pytest.approx(expected)
+
+
 def test_scheduled_sampling_goes_from_truth_to_answers():
     assert [truth_probability(epoch, 3) for epoch in (1, 2, 3)] == [1, 0.5, 0]
     assert truth_probability(1, 1) == 1

@@ -164,3 +164,8 @@ def test_wrong_input_is_refused(masks, known, message):
 def test_past_masks_with_ids_that_are_no_class_are_refused():
     with pytest.raises(ValueError, match="past masks hold 255"):
         known_classes(np.full((1, 2, 2), 255, dtype=np.uint8))
+
+
+def test_a_single_mask_without_batch_axis_is_refused():
+    with pytest.raises(ValueError, match=r"got shape \(4, 6\); add the batch axis with masks\[None\]"):
+        find_regions(np.zeros((4, 6), dtype=np.uint8))

@@ -23,7 +23,7 @@ COLOUR_RGB = (  # of COLOURS, from the CLEVR generator (properties.json)
 BACKGROUND = 0
 N_CLASSES = 1 + len(SHAPES) * len(MATERIALS) * len(COLOURS)  # 49
 IGNORE_INDEX = 255  # losses and scores leave out pixels with this label
-_IDS_PER_SHAPE, _IDS_PER_MATERIAL = len(MATERIALS) * len(COLOURS), len(COLOURS)
+CLASSES_PER_SHAPE = len(MATERIALS) * len(COLOURS)  # ids count colours first, then materials, then shapes
 
 
 def class_id(shape: str, material: str, colour: str) -> int:
@@ -35,26 +35,27 @@ def class_id(shape: str, material: str, colour: str) -> int:
     ):
         if value not in choices:
             raise ValueError(f"unknown {kind} {value!r}; choose from {list(choices)}")
-    shape_start = 1 + SHAPES.index(shape) * _IDS_PER_SHAPE
-    return shape_start + MATERIALS.index(material) * _IDS_PER_MATERIAL + COLOURS.index(colour)
+    return (
+        1 + SHAPES.index(shape) * CLASSES_PER_SHAPE + MATERIALS.index(material) * len(COLOURS) + COLOURS.index(colour)
+    )
 
 
 def shape_code(class_ids: np.ndarray | int) -> np.ndarray:
     """Index in SHAPES (0..2) of each class id (1..48), in an array of any shape."""
-    return (np.asarray(class_ids).astype(int) - 1) // _IDS_PER_SHAPE
+    return (np.asarray(class_ids).astype(int) - 1) // CLASSES_PER_SHAPE
 
 
 def material_code(class_ids: np.ndarray | int) -> np.ndarray:
     """Index in MATERIALS (0..1) of each class id (1..48), in an array of any shape."""
-    return (np.asarray(class_ids).astype(int) - 1) // _IDS_PER_MATERIAL % len(MATERIALS)
+    return (np.asarray(class_ids).astype(int) - 1) // len(COLOURS) % len(MATERIALS)
 
 
 def class_attributes(class_id: int) -> tuple[str, str, str]:
     """(shape, material, colour) of a class id (1..48); the inverse of `class_id`. Raises ValueError for another id."""
     if not 1 <= class_id < N_CLASSES:
         raise ValueError(f"class id {class_id} is not an object; object ids run from 1 to {N_CLASSES - 1}")
-    shape, rest = divmod(int(class_id) - 1, _IDS_PER_SHAPE)
-    material, colour = divmod(rest, _IDS_PER_MATERIAL)
+    shape, rest = divmod(int(class_id) - 1, CLASSES_PER_SHAPE)
+    material, colour = divmod(rest, len(COLOURS))
     return SHAPES[shape], MATERIALS[material], COLOURS[colour]
 
 

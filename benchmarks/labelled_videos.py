@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import FrameDataset, build_augmentation, collate, generate, to_float
 from vidseg_utils.models import build_model
-from vidseg_utils.systems.unet_segmenter import VAL_EVERY, UNetSizes, score_segmenter
+from vidseg_utils.systems.unet_segmenter import VAL_FRAME_STEP, UNetSizes, score_segmenter
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.losses import build_loss
@@ -48,7 +48,7 @@ def trained_jaccard(workspace: Workspace, *, head: str, videos: int, steps: int)
         optimiser.zero_grad()
         schedule.step()
     model.eval()
-    val = FrameDataset(workspace.split("val"), every=VAL_EVERY)
+    val = FrameDataset(workspace.split("val"), every=VAL_FRAME_STEP)
     score = score_segmenter(model, DataLoader(val, batch_size=16, collate_fn=collate), workspace.device)
     return score["jaccard"]
 

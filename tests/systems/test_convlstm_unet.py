@@ -38,7 +38,7 @@ def test_without_it_frame_10_is_segmented():
     plain = without_reconstructor(system)
     torch.testing.assert_close(plain.predict(past), UnetCopyLast(segmenter=system.segmenter).predict(past))
     assert plain.name != system.name
-    with pytest.raises(ValueError, match="copy_last has no reconstructor to leave out; convlstm_unet has one"):
+    with pytest.raises(ValueError, match="copy_last has no reconstructor; choose convlstm_unet"):
         without_reconstructor(CopyLast())
 
 

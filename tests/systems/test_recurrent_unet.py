@@ -121,7 +121,7 @@ def test_the_same_seed_gives_the_same_weights_and_every_switch_others(root, tmp_
 
 def test_what_frames_teach_is_where_sequences_begin(root, tmp_path):
     space = workspace(root, tmp_path, {"recurrent.frame_epochs": 2, "recurrent.frame_windows": 3})
-    RecurrentUNetRecipe(space, labels="one", consistency=1.0).on_frames().train(tmp_path / "frames")
+    RecurrentUNetRecipe(space, labels="one", consistency=1.0).for_single_frames().train(tmp_path / "frames")
     config = read_json(tmp_path / "frames" / "config.json")
     assert (config["recipe"]["cell"], config["recipe"]["labels"]) == ("none", "one")
     assert config["train_samples"] == 3 * 2  # windows of each clip

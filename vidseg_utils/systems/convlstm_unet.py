@@ -1,7 +1,7 @@
-"""Draw frame 21 at once, then segment it: a ConvLSTM reconstructor (Shi et al., NeurIPS 2015) followed by U-Net."""
+"""Predict frame 21 directly, then segment it: a ConvLSTM reconstructor (Shi et al., NeurIPS 2015) before U-Net."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class ConvLSTMSizes(Sizes, group="convlstm"):
 
     base_channels: int = by_profile(4, 8, 64)
     hidden_channels: int = by_profile(8, 32, 256)
-    residual: bool = by_profile(True, True, False)  # draw the change since frame 10; False as published
+    residual: bool = by_profile(True, True, False)  # predict the change since frame 10; published: False
     epochs: int = by_profile(1, 12, 25)
     batch_size: int = by_profile(2, 2, 8)  # clips
     learning_rate: float = by_profile(1e-3, 1e-3, 1e-4)
@@ -35,8 +35,8 @@ class ConvLSTMSizes(Sizes, group="convlstm"):
 class ConvLSTMRecipe(Recipe):
     """The reconstructor from frames 0..10 to frame 21, trained on the unlabelled videos.
 
-    As published: MSE, Adam, weight decay 1e-4, gradient clipped at 1, ReduceLROnPlateau with patience 2. The best epoch
-    by validation MSE of frame 21 is kept.
+    As published: MSE, Adam, weight decay 1e-4, gradient clipped at 1, ReduceLROnPlateau with patience 2. The validation
+    MSE of frame 21 chooses the best epoch.
     """
 
     task = "frame reconstruction"
@@ -46,16 +46,16 @@ class ConvLSTMRecipe(Recipe):
 
     @property
     def run_name(self) -> str:
-        """The reconstructor's run."""
+        """The run of the reconstructor."""
         return "convlstm"
 
     def model(self) -> tuple[str, dict[str, Any]]:
-        """The reconstructor of the profile's size."""
+        """The reconstructor at the size of the profile."""
         names = ("base_channels", "hidden_channels", "residual")
         return "convlstm_reconstructor", {name: getattr(self.sizes, name) for name in names}
 
     def data(self) -> tuple[Dataset, Dataset]:
-        """Unlabelled clips to train on, validation clips without masks."""
+        """Unlabelled clips for training, validation clips without masks."""
         return ClipDataset(self.workspace.split("unlabeled")), ClipDataset(self.workspace.split("val"), masks=False)
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
@@ -85,7 +85,7 @@ class ConvLSTMRecipe(Recipe):
 
 @torch.inference_mode()
 def score_reconstruction(model: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
-    """`mse_last`, `mse_moving_last` (a pixel in [0, 1]) and `ssim_last` of frame 21 over all clips of the loader."""
+    """`mse_last` and `mse_moving_last` (per pixel, values in [0, 1]) and `ssim_last` of frame 21, over all clips."""
     score = FrameScore()
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
@@ -99,7 +99,7 @@ def score_reconstruction(model: nn.Module, loader: DataLoader, device: torch.dev
 
 
 class ConvLSTMUnet(Forecaster):
-    """A ConvLSTM draws frame 21; U-Net segments it. Without the reconstructor, U-Net segments frame 10."""
+    """A ConvLSTM predicts frame 21, U-Net segments it. Without the reconstructor, U-Net segments frame 10."""
 
     name = "convlstm_unet"
     run_names = ("convlstm", "unet")
@@ -117,7 +117,7 @@ class ConvLSTMUnet(Forecaster):
         ConvLSTMRecipe(workspace).train()
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "ConvLSTMUnet":
+    def load(cls, workspace: Workspace) -> Self:
         """Load both networks."""
         reconstructor, segmenter = map(workspace.load_network, cls.run_names)
         return cls(reconstructor, segmenter)
@@ -129,7 +129,7 @@ class ConvLSTMUnet(Forecaster):
 
 
 def without_reconstructor(system: Forecaster) -> ConvLSTMUnet:
-    """The same system, but frame 10 goes straight to U-Net. Raises ValueError for one that has no reconstructor."""
+    """The same system, in which U-Net segments frame 10. Raises ValueError for a system that has no reconstructor."""
     if not isinstance(system, ConvLSTMUnet):
-        raise ValueError(f"{system.name} has no reconstructor to leave out; {ConvLSTMUnet.name} has one")
+        raise ValueError(f"{system.name} has no reconstructor; choose {ConvLSTMUnet.name}")
     return ConvLSTMUnet(None, system.require_segmenter())

@@ -1,4 +1,6 @@
-"""The baseline: the mask of the last past frame is the answer, as if the world stood still."""
+"""Copy-last, the baseline: the forecast is the mask of the last past frame, as if nothing moved."""
+
+from typing import Self
 
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from vidseg_utils.systems.workspace import Workspace
 
 
 class CopyLast(Forecaster):
-    """The mask of frame 10 as the answer. It has no segmenter: it is scored on true masks."""
+    """The true mask of frame 10 as the forecast; it has no segmenter, so it is scored on true masks only."""
 
     name = "copy_last"
     accepts_masks = True
@@ -18,7 +20,7 @@ class CopyLast(Forecaster):
         """There is nothing to train."""
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "CopyLast":
+    def load(cls, workspace: Workspace) -> Self:
         """There is nothing to load."""
         return cls()
 
@@ -28,7 +30,7 @@ class CopyLast(Forecaster):
 
 
 class UnetCopyLast(CopyLast):
-    """U-Net's mask of frame 10 as the answer: what every learned forecaster has to beat."""
+    """U-Net's mask of frame 10 as the forecast: the score that every learned forecaster must beat."""
 
     name = "unet_copy_last"
     run_names = ("unet",)
@@ -39,7 +41,7 @@ class UnetCopyLast(CopyLast):
         SegmenterRecipe(workspace).train()
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "UnetCopyLast":
+    def load(cls, workspace: Workspace) -> Self:
         """Load U-Net."""
         return cls(segmenter=workspace.load_network("unet"))
 

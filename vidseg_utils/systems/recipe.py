@@ -1,4 +1,4 @@
-"""What a recipe is: how one network comes to be, from its model and data to its trained weights in a run folder."""
+"""`Recipe`, the base class of all recipes: how one network is trained, from its data to its run folder."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from vidseg_utils.training.run_folder import is_finished
 class Recipe(ABC):
     """How one network is trained. A subclass is a dataclass whose fields are the options of the recipe.
 
-    Its sizes (epochs, channels, …) stand beside it in a subclass of `profiles.Sizes`.
+    Its sizes (epochs, channels, …) are in a subclass of `profiles.Sizes` in the same file.
     """
 
     workspace: Workspace
@@ -31,41 +31,41 @@ class Recipe(ABC):
     @property
     @abstractmethod
     def run_name(self) -> str:
-        """Name of the usual run folder, without the profile: "unet" stands for runs/unet-cpu."""
+        """Name of the default run folder without the profile: "unet" for runs/unet-cpu."""
 
     @abstractmethod
     def model(self) -> tuple[str, dict[str, Any]]:
-        """Name and settings of the model, as `build_model` takes them."""
+        """Name and settings of the model, the arguments of `build_model`."""
 
     @abstractmethod
     def data(self) -> tuple[Dataset, Dataset]:
-        """The data to train on, and those that choose the best epoch."""
+        """The training data, and the validation data, which choose the best epoch."""
 
     @abstractmethod
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """The loss of one batch on the device: a scalar."""
+        """The loss (a scalar) of one batch, which is on the device."""
 
     @abstractmethod
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
-        """The metrics of an epoch over the validation data; one of them chooses the best epoch."""
+        """Metrics over the validation data; `FitConfig.monitor` names the one that chooses the best epoch."""
 
     @abstractmethod
     def fit_config(self) -> FitConfig:
-        """Epochs, optimiser and schedule of the fit."""
+        """Epochs, optimiser and schedule of the training."""
 
     def settings(self) -> dict[str, Any]:
-        """The options that decide the weights beside model, data and fit; they go into config.json."""
+        """Further options that affect the weights, beside `model` and `fit_config`; written to config.json."""
         return {}
 
-    def start_weights(self, network: nn.Module) -> None:  # noqa: B027 - a hook that most recipes leave empty
-        """Change the fresh network's weights before training, such as to those of another run."""
+    def initialise_weights(self, network: nn.Module) -> None:  # noqa: B027 - optional
+        """Change the random weights of a new network before training, for example to those of another run."""
 
     def on_epoch(self, epoch: int) -> None:  # noqa: B027
-        """Called as an epoch begins, with its number from 1."""
+        """Called at the start of each epoch with its number, from 1."""
 
     @property
     def seed(self) -> int:
-        """Seed of the first weights, the order and the augmentation."""
+        """Seed of the initial weights, the order and the augmentation."""
         return self.workspace.profile.seed
 
     def shared_fit_settings(self) -> dict[str, Any]:
@@ -74,24 +74,24 @@ class Recipe(ABC):
         return {"precision": profile.precision, "num_workers": profile.workers, "seed": self.seed}
 
     def build(self) -> nn.Module:
-        """The fresh network; the seed decides its weights."""
+        """A new network with random weights from the seed."""
         name, config = self.model()
         seed_everything(self.seed)
         return build_model(name, **config)
 
     def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
-        """Train the network, continue an interrupted training, or load a finished one.
+        """Train the network, resume an interrupted training, or load a finished one.
 
-        run: the run folder, by default the usual one
-        returns: the network with the weights of its best epoch, in eval mode, and the history, one dict an epoch
-        Raises what `training.loop.fit` raises.
+        run: the run folder; by default that of `run_name` in the workspace
+        returns: the network with the weights of its best epoch, in eval mode, and the history, one dict per epoch
+        Raises what `training.fit` raises.
         """
         profile, (name, config) = self.workspace.profile, self.model()
         run = run or self.workspace.run_folder(self.run_name)
         train_data, val_data = self.data()
         network = self.build()
         if not is_finished(run):
-            self.start_weights(network)
+            self.initialise_weights(network)
         description = {
             "model": {"name": name, "config": config},
             "profile": profile.name,

@@ -1,4 +1,4 @@
-"""The systems by name. A new one is a file with a `Forecaster` in it, and a line here."""
+"""The systems by name. A new system is a file with its `Forecaster` class, and one line here."""
 
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
@@ -38,22 +38,22 @@ SYSTEMS: dict[str, type[Forecaster]] = {
 
 
 def system_class(name: str) -> type[Forecaster]:
-    """The class of that system. Raises ValueError with the choices for an unknown name."""
+    """The class of a system. Raises ValueError with the choices for an unknown name."""
     if name not in SYSTEMS:
         raise ValueError(f"unknown system {name!r}; choose from {sorted(SYSTEMS)}")
     return SYSTEMS[name]
 
 
 def build_system(name: str, *, workspace: Workspace | None = None, profile: str = "auto") -> Forecaster:
-    """A trained system, loaded from its finished runs, ready to `predict`.
+    """Load a trained system from its finished runs.
 
-    workspace: where its runs are; by default that of `profile`. Raises ValueError for an unknown name or for a run
-    that is missing, with the cure.
+    workspace: the workspace with its runs; by default that of `profile`
+    Raises ValueError for an unknown name, or for a run that is missing, with the cure.
     """
     cls = system_class(name)
     workspace = workspace or Workspace.for_profile(profile)
-    for part in cls.run_names:
-        run = workspace.run_folder(part)
+    for run_name in cls.run_names:
+        run = workspace.run_folder(run_name)
         if not is_trained(run):
             raise ValueError(
                 f"{name} needs the run {run}, which is not trained yet; "

@@ -1,6 +1,6 @@
 """Predict the frames, then segment the last one: SimVP (Gao et al., CVPR 2022) followed by U-Net."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -20,60 +20,59 @@ from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FUTURE_FRAMES, PAST_FRAMES
 from vidseg_utils.training.fit_config import FitConfig, truth_probability
 
-LOSS_FRAMES = ("all", "last")  # which of the eleven future frames the loss looks at
+LOSS_FRAMES = ("all", "last")  # the future frames that the loss compares
 
 
 @dataclass(frozen=True)
 class SimVPSizes(Sizes, group="simvp"):
-    """Sizes of SimVP and of its training. The published mask forecasters and semi-supervised SimVP use them too."""
+    """Sizes of SimVP and of its training; also of the published mask forecasters and of semi-supervised SimVP."""
 
     hid_s: int = by_profile(8, 16, 64)
     hid_t: int = by_profile(16, 128, 256)
     n_s: int = by_profile(2, 4, 4)
     n_t: int = by_profile(2, 4, 8)
-    residual: bool = by_profile(True, True, False)  # predict the change since frame 10; False as published
+    residual: bool = by_profile(True, True, False)  # predict the change since frame 10; published: False
     epochs: int = by_profile(1, 3, 25)
-    batch_size: int = by_profile(2, 4, 4)  # clips; 8 of 160x240 do not fit in 16 GB
+    batch_size: int = by_profile(2, 4, 4)  # clips; at the full size, 8 do not fit in 16 GB
     learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
 
     @property
     def network(self) -> dict[str, int]:
-        """Widths and depths, as the model "simvp" takes them."""
+        """Widths and depths, the settings of the model "simvp"."""
         return {"hid_s": self.hid_s, "hid_t": self.hid_t, "n_s": self.n_s, "n_t": self.n_t}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SimVPRecipe(Recipe):
     """SimVP from frames 0..10 to frames 11..21, trained with MSE.
 
-    The best epoch by validation MSE of frame 21 is kept.
+    The validation MSE of frame 21 chooses the best epoch.
     """
 
-    _: KW_ONLY
     loss_frames: str = "all"  # future frames that the loss compares: "all" or only the "last"
-    unlabeled: bool = True  # train on the unlabelled videos too: frames need no labels
+    unlabeled: bool = True  # train on the unlabelled videos too
     translator: str = "inception"  # or "gsta"
-    ahead: int = FUTURE_FRAMES  # all frames at once, or fewer at a time, then fed back with scheduled sampling
+    ahead: int = FUTURE_FRAMES  # frames per step of a rollout, trained with scheduled sampling; 11: all at once
 
     task = "frame prediction"
 
     def __post_init__(self) -> None:
         check_choice("loss_frames", self.loss_frames, LOSS_FRAMES)
         self.sizes = SimVPSizes.for_profile(self.workspace.profile)
-        self.truth_probability = 1.0  # of a rollout in training
+        self.truth_probability = 1.0  # of scheduled sampling, falls from epoch to epoch
 
     @property
     def run_name(self) -> str:
-        """A rollout has a run folder of its own."""
+        """A rollout has its own run folder."""
         return "simvp" if self.ahead == FUTURE_FRAMES else "simvp_rollout"
 
     @property
     def splits(self) -> list[str]:
-        """The splits to train on."""
+        """The splits of the training data."""
         return ["train", "unlabeled"] if self.unlabeled and self.workspace.profile.unlabeled else ["train"]
 
     def model(self) -> tuple[str, dict[str, Any]]:
-        """SimVP of the profile's size."""
+        """SimVP at the size of the profile."""
         shape = [PAST_FRAMES, 3, self.workspace.profile.height, self.workspace.profile.width]
         more = {"translator": self.translator, "residual": self.sizes.residual}
         return "simvp", {"in_shape": shape, **self.sizes.network, **more}
@@ -119,12 +118,12 @@ class SimVPRecipe(Recipe):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Frames of the loss, splits, and the rollout's step."""
+        """Frames of the loss, splits, and frames per step of a rollout."""
         settings = {"loss_frames": self.loss_frames, "train_on": self.splits}
         return settings | ({} if self.ahead == FUTURE_FRAMES else {"ahead": self.ahead})
 
     def on_epoch(self, epoch: int) -> None:
-        """Feed a rollout its own output more often."""
+        """Lower the probability of true frames in a rollout."""
         self.truth_probability = truth_probability(epoch, self.sizes.epochs)
 
 
@@ -132,7 +131,7 @@ class SimVPRecipe(Recipe):
 def score_prediction(
     model: nn.Module, loader: DataLoader, device: torch.device, *, ahead: int = FUTURE_FRAMES
 ) -> dict[str, float]:
-    """`mse_last` and `mse_moving_last` of frame 21, and `mse_mean` over frames 11..21, a pixel in [0, 1]."""
+    """`mse_last` and `mse_moving_last` of frame 21, `mse_mean` of frames 11..21, per pixel, values in [0, 1]."""
     result = score_frames(model if ahead == FUTURE_FRAMES else Rollout(model, ahead), loader, device).result()
     mse = result["mse_per_pixel"]
     return {"mse_last": mse[-1], "mse_moving_last": result["mse_moving"][-1], "mse_mean": sum(mse) / len(mse)}
@@ -140,7 +139,7 @@ def score_prediction(
 
 @torch.inference_mode()
 def score_frames(model: nn.Module, loader: DataLoader, device: torch.device) -> FrameScore:
-    """Score a model (B, 11, 3, H, W) -> (B, 11, 3, H, W) by horizon on all clips of the loader."""
+    """Scores by horizon of a model (B, 11, 3, H, W) -> (B, 11, 3, H, W) over all clips of the loader."""
     score = FrameScore()
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
@@ -149,7 +148,7 @@ def score_frames(model: nn.Module, loader: DataLoader, device: torch.device) -> 
 
 
 class Rollout(nn.Module):
-    """A predictor of `ahead` frames at a time, fed its own answers: 11 past frames -> 11 future frames."""
+    """Predict 11 frames, `ahead` at a time: each step is fed the output of the step before."""
 
     def __init__(self, model: nn.Module, ahead: int = 1):
         super().__init__()
@@ -161,7 +160,7 @@ class Rollout(nn.Module):
 
 
 class CopyLastFrame(nn.Module):
-    """The last past frame again and again: what a predictor of frames has to beat."""
+    """Repeat the last past frame: the baseline of frame prediction."""
 
     def forward(self, past: Tensor) -> Tensor:
         """past: (B, T, C, H, W) -> (B, T, C, H, W)."""
@@ -197,7 +196,7 @@ class SimVPUnet(Forecaster):
 
 
 class SimVPRolloutUnet(SimVPUnet):
-    """SimVP predicts the next frame only, fed back eleven times (autoregressive); U-Net segments frame 21."""
+    """SimVP predicts one frame per step in a rollout of eleven steps (autoregressive); U-Net segments frame 21."""
 
     name = "simvp_rollout_unet"
     run_names = ("simvp_rollout", "unet")

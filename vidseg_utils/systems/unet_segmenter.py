@@ -1,6 +1,6 @@
-"""The first half of every system: a network that names the class of each pixel of one frame (U-Net's recipe)."""
+"""The segmenter of all systems: a network that predicts the class of each pixel of one frame (U-Net or DeepLabV3)."""
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.run_folder import WEIGHTS, is_finished, read_config
 from vidseg_utils.training.weights import read_weights
 
-VAL_EVERY = 11  # frames 0 and 11 of each validation video choose the best epoch: neighbours look alike
+VAL_FRAME_STEP = 11  # frames 0 and 11 of each validation video choose the best epoch: adjacent frames are similar
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class UNetSizes(Sizes, group="unet"):
     """Sizes of U-Net and of its training."""
 
     base_channels: int = by_profile(8, 16, 64)
-    # "flat" scores 49 classes apart, as published; "factored" adds up shape, material and colour
+    # "flat": one output per class, as published; "factored": the sum of outputs for shape, material and colour
     head: str = by_profile("factored", "factored", "flat")
-    epochs: int = by_profile(1, 20, 30, cpu_full=8)  # cpu_full can start from the weights of cpu
+    epochs: int = by_profile(1, 20, 30, cpu_full=8)  # cpu_full starts from the weights of cpu
     batch_size: int = by_profile(8, 16, 32)  # frames
-    frames_every: int = by_profile(4, 2, 1)  # every n-th frame of each training video
+    frames_every: int = by_profile(4, 2, 1)  # step between the frames taken from a training video
     learning_rate: float = by_profile(1e-3, 8e-3, 1e-3, cpu_full=4e-3)
     # names of `data.transforms.AUGMENTATIONS`
     augmentation: tuple[str, ...] = by_profile(
@@ -39,19 +39,18 @@ class UNetSizes(Sizes, group="unet"):
     )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SegmenterRecipe(Recipe):
-    """A network that names the class of each pixel, trained on the labelled frames of the training split.
+    """A network that predicts the class of each pixel, trained on the labelled frames of the training split.
 
-    The best epoch by validation Jaccard is kept. A finished run is loaded whatever the epochs, the augmentation and the
-    start are, unless one of them is asked for and differs.
+    The validation Jaccard index chooses the best epoch. A finished run is loaded even if its epochs, augmentation and
+    start differ from the defaults; it is refused only if one of them is given explicitly and differs.
     """
 
-    _: KW_ONLY
     network: str = "unet"  # or "deeplabv3"
     loss: str = "cross_entropy"  # see `training.losses`
-    augmentation: tuple[str, ...] | None = None  # None: the profile's
-    start_from: str | None = None  # a finished run of the same network, at any frame size, whose weights to begin with
+    augmentation: tuple[str, ...] | None = None  # None: that of the profile
+    start_from: str | None = None  # run of the same network, at any frame size, with the initial weights
 
     task = "segmentation"
 
@@ -61,23 +60,23 @@ class SegmenterRecipe(Recipe):
 
     @property
     def run_name(self) -> str:
-        """DeepLabV3 has a run folder of its own."""
+        """Each network has its own run folder."""
         return self.network
 
     def model(self) -> tuple[str, dict[str, Any]]:
-        """U-Net of the profile's size, or DeepLabV3, which has one size."""
+        """U-Net at the size of the profile, or DeepLabV3, which has a single size."""
         config: dict[str, Any] = {"n_classes": N_CLASSES}
         if self.network == "unet":
             config |= {"base_channels": self.sizes.base_channels, "head": self.sizes.head}
         return self.network, config
 
     def data(self) -> tuple[FrameDataset, FrameDataset]:
-        """Frames with masks of the training split, augmented, and of the validation split."""
+        """Frames with masks: augmented ones of the training split, and those of the validation split."""
         names = self.sizes.augmentation if self.augmentation is None else self.augmentation
         train = FrameDataset(
             self.workspace.split("train"), transform=build_augmentation(*names), every=self.sizes.frames_every
         )
-        return train, FrameDataset(self.workspace.split("val"), every=VAL_EVERY)
+        return train, FrameDataset(self.workspace.split("val"), every=VAL_FRAME_STEP)
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The loss of the logits of a batch of frames."""
@@ -100,7 +99,7 @@ class SegmenterRecipe(Recipe):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Loss; augmentation and start where they were asked for."""
+        """The loss; augmentation and start if they are given explicitly."""
         settings: dict[str, Any] = {"loss": self.loss}
         if self.augmentation is not None:
             settings["augmentation"] = list(self.augmentation)
@@ -108,18 +107,18 @@ class SegmenterRecipe(Recipe):
             settings["start_from"] = self.start_from
         return settings
 
-    def start_weights(self, network: nn.Module) -> None:
-        """Those of the run `start_from`."""
+    def initialise_weights(self, network: nn.Module) -> None:
+        """Load the weights of the run `start_from`."""
         if self.start_from:
             read_weights(self.workspace.runs / self.start_from / WEIGHTS, network)
 
     def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
-        """See `Recipe.train`; options that were not asked for are taken from a finished run."""
+        """See `Recipe.train`; options that are not given explicitly are taken from a finished run."""
         run = run or self.workspace.run_folder(self.run_name)
-        return Recipe.train(self._as_finished(run), run)
+        return Recipe.train(self._with_finished_options(run), run)
 
-    def _as_finished(self, run: Path) -> "SegmenterRecipe":
-        """This recipe with the epochs, augmentation and start of a finished run where none were asked for."""
+    def _with_finished_options(self, run: Path) -> "SegmenterRecipe":
+        """This recipe, with epochs, augmentation and start of a finished run unless they are given explicitly."""
         if not is_finished(run):
             return self
         finished = read_config(run)
@@ -144,7 +143,10 @@ def score_segmenter(model: nn.Module, loader: DataLoader, device: torch.device) 
 def segmentation_confusion(
     model: nn.Module, loader: DataLoader, device: torch.device, *, losses: list[Tensor] | None = None
 ) -> Tensor:
-    """(49, 49) counts of pixels over all frames of the loader, row = truth; `losses` collects each frame's loss."""
+    """Confusion matrix (49, 49) of all pixels of the loader, row = truth.
+
+    losses: a list to which the losses (B,) of each batch's frames are appended
+    """
     confusion = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
     for batch in loader:
         logits, mask = model(to_float(batch["frame"].to(device))), batch["mask"].to(device)

@@ -1,4 +1,4 @@
-"""Where a system is trained and scored: the profile's sizes, a data root, the folder of runs and a device."""
+"""`Workspace`: the profile, the data set, the folder of runs and the device of trainings and evaluations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from vidseg_utils.training.weights import load_model
 
 @dataclass(frozen=True)
 class Workspace:
-    """What every recipe needs; `Workspace.for_profile("cpu")` fills in the defaults."""
+    """What every recipe and system needs; `Workspace.for_profile("cpu")` fills in the defaults."""
 
     profile: Profile
     root: Path  # data set in the course layout
@@ -36,7 +36,7 @@ class Workspace:
         runs: Path | str | None = None,
         device: str | None = None,
     ) -> "Workspace":
-        """By default: the profile's own generated data, the checkout's folder of runs, a GPU if there is one.
+        """The workspace of a profile. By default: its generated data, the usual folder of runs, a GPU if there is one.
 
         sizes: single sizes of the named profile to replace, see `get_profile`
         """
@@ -49,7 +49,7 @@ class Workspace:
         )
 
     def run_folder(self, name: str) -> Path:
-        """The run folder of that name at this profile, such as runs/unet-cpu."""
+        """The run folder of that name and this profile, such as runs/unet-cpu."""
         return self.runs / f"{name}-{self.profile.name}"
 
     def load_network(self, run_name: str) -> nn.Module:
@@ -61,5 +61,5 @@ class Workspace:
         return open_split(self.root, name, height=self.profile.height, width=self.profile.width)
 
     def with_sizes(self, sizes: Mapping[str, Any]) -> "Workspace":
-        """The same workspace with single sizes of recipes replaced, such as {"recurrent.length": 1}."""
+        """A copy with single sizes of recipes replaced, such as {"recurrent.length": 1}."""
         return replace(self, profile=replace(self.profile, replaced={**self.profile.replaced, **sizes}))

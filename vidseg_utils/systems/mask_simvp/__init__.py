@@ -1,1 +1,1 @@
-"""SimVP on masks: how it is trained, and the four systems that forecast with it."""
+"""SimVP on masks: its recipe, and the four systems that use it."""

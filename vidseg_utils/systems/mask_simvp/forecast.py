@@ -1,4 +1,4 @@
-"""Forecast masks with a trained SimVP: all at once or as a rollout, in any representation."""
+"""Forecast masks with a SimVP on masks: all frames at once or in a rollout, in any representation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,23 +18,26 @@ from vidseg_utils.task import FUTURE_FRAMES
 
 
 def forecast_scores(
-    model: Callable[..., Any],
+    model: Callable[..., Tensor],
     past: Tensor,
     *,
     ahead: int = FUTURE_FRAMES,
     truth: Tensor | None = None,
     truth_probability: float = 0.0,
 ) -> Tensor:
-    """past: (B, 11, H, W) class ids -> (B, 11, 49 or 1, H, W): all at once, or `ahead` masks at a time, fed back.
+    """Forecast frames 11..21 as the output of the model.
 
-    truth: (B, 11, H, W) class ids, fed instead with probability `truth_probability`
+    past: (B, 11, H, W) class ids
+    ahead: frames per step of a rollout, whose masks are the next input; 11: all at once
+    truth: (B, 11, H, W) class ids, the next input with probability `truth_probability` (scheduled sampling)
+    returns: (B, 11, 49, H, W) logits, or (B, 11, 1, H, W) class numbers
     """
     if ahead == FUTURE_FRAMES:
         return model(past)
-    how = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
+    settings: dict[str, Any] = {"ahead": ahead, "truth": truth, "truth_probability": truth_probability}
     if getattr(model, "representation", None) == "objects":
-        return torch.cat([maps_to_logits(maps) for maps in forecast_location_maps(model, past, **how)], dim=1)
-    return rollout(model, past, FUTURE_FRAMES, feedback=scores_to_masks, **how)
+        return torch.cat([maps_to_logits(maps) for maps in forecast_location_maps(model, past, **settings)], dim=1)
+    return rollout(model, past, FUTURE_FRAMES, feedback=scores_to_masks, **settings)
 
 
 def forecast_location_maps(
@@ -45,9 +48,9 @@ def forecast_location_maps(
     truth: Tensor | None = None,
     truth_probability: float = 0.0,
 ) -> list[LocationMaps]:
-    """As `forecast_scores`, for "objects": their location maps, in steps of `ahead` frames up to frame 21.
+    """Like `forecast_scores` for the representation "objects", but returns the location maps of each rollout step.
 
-    Each step is fed the objects' last masks, moved. Masks drawn from the logits would grow from step to step.
+    The input of the next step is each object's last mask, moved. Masks drawn from the logits would grow at each step.
     """
     if ahead == FUTURE_FRAMES:
         return [model(past, as_location_maps=True)]
@@ -58,20 +61,20 @@ def forecast_location_maps(
         return move_masks(steps[-1])
 
     rollout(next_masks, past, FUTURE_FRAMES, ahead=ahead, truth=truth, truth_probability=truth_probability)
-    rest = FUTURE_FRAMES - ahead * (len(steps) - 1)  # the last step may reach beyond frame 21
-    return [*steps[:-1], steps[-1]._replace(logits=steps[-1].logits[:, :rest])]
+    n_last = FUTURE_FRAMES - ahead * (len(steps) - 1)  # the last step may extend beyond frame 21
+    return [*steps[:-1], steps[-1]._replace(logits=steps[-1].logits[:, :n_last])]
 
 
-def forecast_last(model: Callable[..., Any], past: Tensor, *, ahead: int = FUTURE_FRAMES) -> Tensor:
-    """past: (B, 11, H, W) class ids -> (B, H, W), those of frame 21; logits go through the class filter first."""
+def forecast_last(model: Callable[..., Tensor], past: Tensor, *, ahead: int = FUTURE_FRAMES) -> Tensor:
+    """past: (B, 11, H, W) class ids -> (B, H, W), the class ids of frame 21, without classes that the past lacks."""
     scores = model(past, last_frames=1) if ahead == FUTURE_FRAMES else forecast_scores(model, past, ahead=ahead)
     return last_mask(scores, past)
 
 
 def last_mask(forecast: Tensor | LocationMaps, past: Tensor) -> Tensor:
-    """Class ids (B, H, W) of the last frame, without classes that the past lacks.
+    """Class ids (B, H, W) of the last frame of a forecast, without classes that the past lacks.
 
-    forecast: scores (B, T, 49 or 1, H, W) or location maps
+    forecast: (B, T, 49 or 1, H, W) or location maps; class numbers (1 channel) are not filtered
     """
     last = maps_to_logits(forecast, last_frames=1) if isinstance(forecast, LocationMaps) else forecast[:, -1:]
     return scores_to_masks(last if last.shape[2] == 1 else suppress_unseen_classes(last, past))[:, 0]

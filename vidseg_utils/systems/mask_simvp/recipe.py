@@ -1,11 +1,12 @@
-"""How SimVP learns to forecast masks: representations, losses, which masks it sees, and what chooses its best epoch."""
+"""Training of SimVP on masks: representations, losses, true or predicted masks, and the choice of the best epoch."""
 
 import math
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
@@ -21,18 +22,20 @@ from vidseg_utils.systems.mask_simvp.forecast import forecast_location_maps, for
 from vidseg_utils.systems.pseudo_labels import label_split
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.simvp_unet import SimVPSizes
-from vidseg_utils.task import FUTURE_FRAMES, PAST_FRAMES
+from vidseg_utils.task import CLIP_FRAMES, FUTURE_FRAMES, PAST_FRAMES
 from vidseg_utils.training.fit_config import FitConfig, truth_probability
 from vidseg_utils.training.losses import build_loss, weighted_frame_mean
 
-TRAIN_ON = ("true", "predicted")  # which masks stand for the past
+TRAIN_ON = ("true", "predicted")  # kinds of past masks
 
 
 def mask_loss(representation: str, last_frame_weight: float) -> Callable[..., Tensor]:
-    """MSE for class numbers, cross-entropy for one-hot masks: (forecast, masks) -> scalar. For "objects", whose losses
-    of the single frames are cross-entropies of places, their mean: (T,) -> scalar.
+    """The loss of a representation.
 
-    In all of them frame 21 counts so many times.
+    "number": MSE of the class numbers, (forecast, masks) -> scalar
+    "one_hot": cross-entropy, (forecast, masks) -> scalar
+    "objects": mean of the cross-entropies of the locations in each frame, (T,) -> scalar
+    last_frame_weight: weight of frame 21; the other frames have weight 1
     """
     if representation == "number":
         mse = build_loss("mse", last_frame_weight=last_frame_weight)
@@ -44,32 +47,33 @@ def mask_loss(representation: str, last_frame_weight: float) -> Callable[..., Te
 
 @dataclass(frozen=True)
 class MaskSimVPSizes(Sizes, group="mask"):
-    """Sizes of the forecaster of single objects; the published representations have the sizes of SimVP."""
+    """Sizes for the representation "objects"; the published representations use those of SimVP."""
 
     configuration: str = by_profile("2_2_4_8_1", "2_3_8_64_1", "2_8_64_256_8")  # see `parse_configuration`
-    cell: int = by_profile(2, 4, 4, cpu_full=8)  # side of a cell of the objects' map, pixels of the working size
-    shrink: int = by_profile(2, 4, 1)  # the published representations are forecast at 1/shrink, as published at 1
+    cell: int = by_profile(2, 4, 4, cpu_full=8)  # side of a cell of the location maps, in working pixels
+    shrink: int = by_profile(
+        2, 4, 1
+    )  # the published representations are forecast at 1/shrink of the size; published: 1
     epochs: int = by_profile(1, 8, 25)
     batch_size: int = by_profile(2, 2, 8)  # clips
     learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MaskSimVPRecipe(Recipe):
     """SimVP from masks 0..10 to masks 11..21.
 
-    The best epoch is kept, as published by the validation loss first and then by the Jaccard index of frame 21, see
+    As published, the validation loss chooses the best epoch, and the Jaccard index of frame 21 decides ties, see
     `loss_then_jaccard`.
     """
 
-    _: KW_ONLY
-    representation: str = "objects"  # or "one_hot" (both with cross-entropy), or "number" (with MSE)
-    train_on: str = "predicted"  # past masks predicted by U-Net, or "true"; the future is true
-    unlabeled: bool = True  # with predicted masks, add the unlabelled videos, whose future is pseudo-labels
-    last_frame_weight: float = 3.0  # of frame 21 in the loss
-    configuration: str | None = None  # SimVP's sizes, see `parse_configuration`; None: the profile's
-    translator: str | None = None  # "inception" or "gsta"; None: gsta for objects, else inception
-    ahead: int = FUTURE_FRAMES  # all masks at once, or fewer at a time, then fed back with scheduled sampling
+    representation: str = "objects"  # or "one_hot", or "number", see `mask_loss`
+    train_on: str = "predicted"  # past masks by U-Net, or "true" ones; future masks are true
+    unlabeled: bool = True  # with predicted masks: add the unlabelled videos, with pseudo-labels as future masks
+    last_frame_weight: float = 3.0  # weight of frame 21 in the loss
+    configuration: str | None = None  # SimVP's sizes, see `parse_configuration`; None: those of the profile
+    translator: str | None = None  # "inception" or "gsta"; None: "gsta" for "objects", else "inception"
+    ahead: int = FUTURE_FRAMES  # frames per step of a rollout, trained with scheduled sampling; 11: all at once
 
     task = "mask forecasting"
 
@@ -78,20 +82,20 @@ class MaskSimVPRecipe(Recipe):
         profile = self.workspace.profile
         self.sizes, self.simvp_sizes = MaskSimVPSizes.for_profile(profile), SimVPSizes.for_profile(profile)
         self.criterion = mask_loss(self.representation, self.last_frame_weight)
-        self.truth_probability = 1.0  # of a rollout in training
+        self.truth_probability = 1.0  # of scheduled sampling, falls from epoch to epoch
 
     @property
     def by_object(self) -> bool:
-        """Whether each object is forecast by itself."""
+        """Whether each object is forecast separately."""
         return self.representation == "objects"
 
     @property
     def run_name(self) -> str:
-        """Every representation has a run folder of its own, and so has its rollout."""
+        """Every representation has its own run folder, and so does its rollout."""
         return f"mask_{self.representation}" + ("" if self.ahead == FUTURE_FRAMES else "_rollout")
 
     def model(self) -> tuple[str, dict[str, Any]]:
-        """SimVP on masks."""
+        """SimVP on masks, at the size of the configuration or the profile."""
         if self.configuration or self.by_object:
             network = parse_configuration(self.configuration or self.sizes.configuration)
         else:
@@ -108,28 +112,31 @@ class MaskSimVPRecipe(Recipe):
         return "mask_simvp", config
 
     def data(self) -> tuple[Dataset, Dataset]:
-        """Clips of masks: a past that is true or predicted, and a true future."""
-        train, val = (self.workspace.split(split) for split in ("train", "val"))
-        train_masks, val_masks = labelled_masks(train), labelled_masks(val)
+        """Clips of masks: true or predicted past masks, and true future masks."""
+        true_train, true_val = (labelled_masks(self.workspace.split(split)) for split in ("train", "val"))
         if self.train_on == "true":
-            return MaskDataset(train_masks, train_masks), MaskDataset(val_masks, val_masks)
-        label = partial(label_split, self.workspace.load_network("unet"), device=self.workspace.device)
-        clips: Dataset = MaskDataset(label(train, n_frames=PAST_FRAMES), train_masks)
-        val_clips = MaskDataset(label(val, n_frames=PAST_FRAMES), val_masks)
+            return MaskDataset(true_train, true_train), MaskDataset(true_val, true_val)
+        unet = self.workspace.load_network("unet")
+
+        def label(split: str, n_frames: int) -> np.memmap:
+            return label_split(unet, self.workspace.split(split), n_frames=n_frames, device=self.workspace.device)
+
+        clips: Dataset = MaskDataset(label("train", PAST_FRAMES), true_train)
+        val_clips = MaskDataset(label("val", PAST_FRAMES), true_val)
         if self.unlabeled and self.workspace.profile.unlabeled:
-            pseudo_labels = label(self.workspace.split("unlabeled"))
+            pseudo_labels = label("unlabeled", CLIP_FRAMES)
             clips = ConcatDataset([clips, MaskDataset(pseudo_labels, pseudo_labels)])
         return clips, val_clips
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """The loss of a batch, half of the batches mirrored."""
+        """The loss of a batch; half of the batches are mirrored."""
         past, future = batch["past"], batch["future"]
-        if torch.rand(()) < 0.5:  # the camera looks along the world's plane of symmetry
+        if torch.rand(()) < 0.5:  # mirrored videos look the same: the camera is in the scene's plane of symmetry
             past, future = past.flip(-1), future.flip(-1)
         return self.forecast_loss(network, past, future, truth_probability=self.truth_probability)[0]
 
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
-        """`jaccard` in [0, 1] of frame 21 over all clips, `val_loss`, and `loss_then_jaccard`, which decides."""
+        """`jaccard` in [0, 1] of frame 21 over all clips, `val_loss`, and `loss_then_jaccard`."""
         confusion, total, n_clips = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64), 0.0, 0
         for batch in loader:
             past, future = batch["past"].to(device), batch["future"].to(device)
@@ -142,13 +149,14 @@ class MaskSimVPRecipe(Recipe):
     def forecast_loss(
         self, network: nn.Module, past: Tensor, future: Tensor, *, truth_probability: float = 0.0
     ) -> tuple[Tensor, Tensor | LocationMaps]:
-        """past, future: (B, 11, H, W) -> the loss by `mask_loss`, and the forecast for `last_mask`.
+        """The loss by `mask_loss`, and the forecast, as `last_mask` takes it.
 
-        truth_probability: how often a rollout is fed the truth
+        past, future: (B, 11, H, W) class ids
+        truth_probability: of true masks as input of a rollout step
         """
         truth = future.where(future < N_CLASSES, BACKGROUND)
         model = network if self.ahead == FUTURE_FRAMES else checkpointed(network)
-        rollout_settings = {"ahead": self.ahead, "truth": truth, "truth_probability": truth_probability}
+        rollout_settings: dict[str, Any] = {"ahead": self.ahead, "truth": truth, "truth_probability": truth_probability}
         if self.by_object:
             steps = forecast_location_maps(model, past, **rollout_settings)
             losses = [location_losses(*step) for step in zip(steps, future.split(self.ahead, dim=1), strict=True)]
@@ -170,17 +178,17 @@ class MaskSimVPRecipe(Recipe):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Which masks it learns from, and how."""
+        """Masks, weight of the last frame, and frames per step of a rollout."""
         names = ("train_on", "unlabeled", "last_frame_weight", "ahead")
         return {name: getattr(self, name) for name in names}
 
     def on_epoch(self, epoch: int) -> None:
-        """Feed a rollout its own output more often."""
+        """Lower the probability of true masks in a rollout."""
         self.truth_probability = truth_probability(epoch, self.fit_config().epochs)
 
 
 def parse_configuration(text: str) -> dict[str, int]:
-    """The sizes of SimVP from the short form of the published tables, N_S_N_T_hid_S_hid_T_groups: "4_8_64_256_7"."""
+    """The sizes of SimVP from the notation of the published tables, N_S_N_T_hid_S_hid_T_groups: "4_8_64_256_7"."""
     names = ("n_s", "n_t", "hid_s", "hid_t", "groups")
     sizes = text.split("_")
     if len(sizes) != len(names) or not all(size.isdecimal() for size in sizes):
@@ -189,8 +197,8 @@ def parse_configuration(text: str) -> dict[str, int]:
 
 
 def loss_then_jaccard(loss: float, jaccard: float) -> float:
-    """A number that is smaller for a smaller loss; losses with the same first two digits are a tie, which the larger
-    Jaccard index in [0, 1] decides: (0.328, 0.24) comes before (0.326, 0.20), both after (0.31, 0.1).
+    """A combined metric: smaller for a smaller loss and, if two losses have the same first two digits, for a larger
+    Jaccard index in [0, 1]. So (0.328, 0.24) is better than (0.326, 0.20), and (0.31, 0.1) is better than both.
     """
     last_digit = 10.0 ** (math.floor(math.log10(max(loss, 1e-12))) - 1)
     return (round(loss / last_digit) + 1 - jaccard) * last_digit

@@ -1,6 +1,6 @@
-"""Forecast masks instead of frames: U-Net names the classes of the past, SimVP moves them into the future."""
+"""Forecast masks instead of frames: U-Net segments the past frames, SimVP forecasts the future masks."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -13,12 +13,12 @@ from vidseg_utils.task import FUTURE_FRAMES
 
 
 class UnetMaskSimVP(Forecaster):
-    """U-Net masks (or true ones) -> SimVP, one object at a time -> the mask of frame 21."""
+    """SimVP forecasts the mask of frame 21 from U-Net's masks or true masks, each object separately."""
 
     name = "mask_simvp"
     run_names = ("unet", "mask_objects")
     accepts_masks = True
-    options: ClassVar[dict[str, Any]] = {"representation": "objects"}  # of `MaskSimVPRecipe`
+    options: ClassVar[dict[str, Any]] = {"representation": "objects"}  # for `MaskSimVPRecipe`
 
     def __init__(self, predictor: nn.Module, *, segmenter: nn.Module | None = None):
         super().__init__(segmenter=segmenter)
@@ -26,12 +26,12 @@ class UnetMaskSimVP(Forecaster):
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
-        """Train U-Net, let it name the past and the unlabelled videos, then train SimVP on its masks."""
+        """Train U-Net, segment the past and the unlabelled videos, then train SimVP on these masks."""
         SegmenterRecipe(workspace).train()
         MaskSimVPRecipe(workspace, **cls.options).train()
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "UnetMaskSimVP":
+    def load(cls, workspace: Workspace) -> Self:
         """Load both networks."""
         segmenter, predictor = map(workspace.load_network, cls.run_names)
         return cls(predictor, segmenter=segmenter)
@@ -42,7 +42,7 @@ class UnetMaskSimVP(Forecaster):
 
 
 class UnetMaskSimVPCrossEntropy(UnetMaskSimVP):
-    """SimVP on 49 one-hot channels with cross-entropy, as published; and the class filter."""
+    """SimVP on 49 one-hot channels with cross-entropy, as published, and with the class filter."""
 
     name = "mask_simvp_cross_entropy"
     run_names = ("unet", "mask_one_hot")
@@ -50,7 +50,7 @@ class UnetMaskSimVPCrossEntropy(UnetMaskSimVP):
 
 
 class UnetMaskSimVPMSE(UnetMaskSimVP):
-    """SimVP on the class id as a number with MSE, as published: it shows what goes wrong."""
+    """SimVP on the class id as a number with MSE, as published: a poor choice, kept for comparison."""
 
     name = "mask_simvp_mse"
     run_names = ("unet", "mask_number")
@@ -58,7 +58,7 @@ class UnetMaskSimVPMSE(UnetMaskSimVP):
 
 
 class UnetMaskSimVPRollout(UnetMaskSimVP):
-    """The next mask only, fed back eleven times (autoregressive), trained with scheduled sampling."""
+    """SimVP forecasts one mask per step in a rollout of eleven steps, trained with scheduled sampling."""
 
     name = "mask_simvp_rollout"
     run_names = ("unet", "mask_objects_rollout")

@@ -1,1 +1,1 @@
-"""The recurrent U-Net: how it is trained, and the systems that see the past through it."""
+"""The recurrent U-Net: its recipe, and the systems that use it as their segmenter."""

@@ -1,10 +1,10 @@
-"""Segment with memory: the recurrent U-Net's recipe, on generated clips or on Cityscapes.
+"""The recipe of the recurrent U-Net, a segmenter with memory, on generated clips or on Cityscapes.
 
-As published: sequences of 5 frames with the labelled one at a random place, accumulated gradients, Adam; and as
-switches what its authors left for later: frame skipping, temporal consistency, mixup, starting from a trained model.
+As published: sequences of 5 frames with the labelled frame at a random position, accumulated gradients, Adam. Options
+for what its authors left as future work: frame skipping, temporal consistency, mixup, starting from a trained model.
 """
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import CrossEntropyLoss, still_pixels, temporal_consistency
 from vidseg_utils.training.weights import load_model
 
-VAL_EVERY = 10  # of the validation sequences that many-th choose the best epoch
+VAL_SEQUENCE_STEP = 10  # every tenth validation sequence is used to choose the best epoch
 
 
 @dataclass(frozen=True)
@@ -30,41 +30,40 @@ class RecurrentUNetSizes(Sizes, group="recurrent"):
     """Sizes of the recurrent U-Net and of its training."""
 
     size: str = by_profile("small_shallow", "small_deep", "original")  # a key of `models.RECURRENT_SIZES`
-    head: str = by_profile("factored", "factored", "flat")  # as U-Net's
+    head: str = by_profile("factored", "factored", "flat")  # as for U-Net
     length: int = by_profile(3, 5, 5)  # frames of a training sequence
     val_length: int = by_profile(4, 12, 12)
     frame_epochs: int = by_profile(1, 14, 100)  # on single frames, before the sequences
-    frame_windows: int = by_profile(1, 8, 1)  # how often such an epoch takes each clip, at another random frame
+    frame_windows: int = by_profile(1, 8, 1)  # times that such an epoch uses each clip, with another random frame
     frame_learning_rate: float = by_profile(1e-3, 8e-3, 3e-4)
     epochs: int = by_profile(1, 5, 100)  # on sequences
     learning_rate: float = by_profile(1e-3, 1e-3, 3e-4)
     batch_size: int = by_profile(2, 8, 4)  # sequences
-    accumulation: int = by_profile(1, 1, 4)  # batches a step
+    accumulation: int = by_profile(1, 1, 4)  # batches per step
     scheduler: str = by_profile("onecycle", "onecycle", "plateau")
     # names of `data.transforms.AUGMENTATIONS`
     augmentation: tuple[str, ...] = by_profile(("hflip", "object_crop"), ("hflip", "object_crop"), ("hflip", "crop"))
-    cityscapes_height: int = by_profile(64, 128, 512)  # working height of its frames, which are twice as wide
+    cityscapes_height: int = by_profile(64, 128, 512)  # working height of the frames; the width is twice the height
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RecurrentUNetRecipe(Recipe):
     """A recurrent U-Net, trained on sequences of generated clips (49 classes) or of Cityscapes (20 classes).
 
-    The best epoch by validation mIoU is kept.
+    The validation mIoU chooses the best epoch.
     """
 
-    _: KW_ONLY
     block: str = "vanilla"  # or "resnet", "convnext"
-    cell: str = "gru"  # or "rnn"; "none" has no memory: the frame-wise baseline
-    labels: str = "all"  # of each generated clip, or "one" frame's
-    noise: float = 0.0  # of the sensor, standard deviation in [0, 1], on generated clips
-    frame_step: int = 1  # take every frame_step-th frame: frame skipping
+    cell: str = "gru"  # or "rnn"; "none" has no memory (the frame-wise baseline)
+    labels: str = "all"  # labelled frames of each generated clip: "all" or "one"
+    noise: float = 0.0  # standard deviation of sensor noise added to generated clips, in [0, 1]
+    frame_step: int = 1  # step between the frames of a sequence (frame skipping)
     consistency: float = 0.0  # weight of the temporal-consistency loss
-    mixup: float = 0.0  # sequences are mixed in pairs by Beta(mixup, mixup); 0: not
-    start_from: str | None = None  # run of a trained network without a cell to begin with, see `on_frames`
-    seed: int = 0  # apart from the profile's: lessons train several seeds on the same data
-    cityscapes: Path | str | None = None  # root of that data set, to train on it in place of the workspace's clips
-    windows: int = 1  # how often an epoch takes each clip, at another random frame every time
+    mixup: float = 0.0  # sequences are mixed in pairs with a share from Beta(mixup, mixup); 0: no mixup
+    start_from: str | None = None  # run of a network without a cell, with the initial weights, see `for_single_frames`
+    seed: int = 0  # not that of the profile: lessons train several seeds on the same data
+    cityscapes: Path | str | None = None  # root of Cityscapes, to train on it instead of the clips
+    windows: int = 1  # times that an epoch uses each clip, each time with another random start
 
     task = "video segmentation"
 
@@ -76,20 +75,19 @@ class RecurrentUNetRecipe(Recipe):
 
     @property
     def run_name(self) -> str:
-        """The training on single frames has a run folder of its own."""
+        """The training on single frames has its own run folder."""
         return "recurrent_frames" if self.sizes.length == 1 else "recurrent_unet"
 
-    def on_frames(self) -> "RecurrentUNetRecipe":
-        """The recipe that trains the same network, without a cell, on single labelled frames.
+    def for_single_frames(self) -> "RecurrentUNetRecipe":
+        """The recipe that trains the same network without a cell on single labelled frames, before the sequences.
 
-        A frame costs a fraction of a sequence, so the network first learns what single frames teach. Give the name of
-        its run to `start_from`.
+        A frame costs a fraction of the time of a sequence. Pass the name of this run to `start_from`.
         """
         sizes = self.sizes
         workspace = self.workspace.with_sizes(
             {
                 "recurrent.length": 1,
-                "recurrent.val_length": sizes.length,  # shorter: there is nothing to remember
+                "recurrent.val_length": sizes.length,  # shorter, because there is no memory
                 "recurrent.epochs": sizes.frame_epochs,
                 "recurrent.learning_rate": sizes.frame_learning_rate,
             }
@@ -98,7 +96,7 @@ class RecurrentUNetRecipe(Recipe):
         return replace(self, workspace=workspace, windows=sizes.frame_windows, **single)
 
     def model(self) -> tuple[str, dict[str, Any]]:
-        """The recurrent U-Net of the profile's size."""
+        """The recurrent U-Net at the size of the profile."""
         return "recurrent_unet", {
             "block": self.block,
             "cell": self.cell,
@@ -108,7 +106,7 @@ class RecurrentUNetRecipe(Recipe):
         }
 
     def sequences(self) -> tuple[Dataset, CityscapesSequences | ClipSequences]:
-        """Training sequences, with the label at a random frame, and all validation sequences."""
+        """Training sequences, with the labelled frame at a random position, and all validation sequences."""
         sizes, transform = self.sizes, build_augmentation(*self.sizes.augmentation)
         if self.cityscapes:
             shared = {"step": self.frame_step, "size": (sizes.cityscapes_height, 2 * sizes.cityscapes_height)}
@@ -130,12 +128,12 @@ class RecurrentUNetRecipe(Recipe):
         return train, ClipSequences(self.workspace.split("val"), sizes.val_length, noise=self.noise)
 
     def data(self) -> tuple[Dataset, Dataset]:
-        """The training sequences `windows` times, and one in VAL_EVERY validation sequences."""
+        """The training sequences, `windows` times, and every VAL_SEQUENCE_STEP-th validation sequence."""
         train, val = self.sequences()
-        return ConcatDataset([train] * self.windows), Subset(val, range(0, len(val), VAL_EVERY))
+        return ConcatDataset([train] * self.windows), Subset(val, range(0, len(val), VAL_SEQUENCE_STEP))
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """Cross-entropy of the labelled frames, with mixup and temporal consistency where they are asked for.
+        """Cross-entropy of the labelled frames, with mixup and temporal consistency if they are switched on.
 
         batch: frames (B, T, 3, H, W) uint8, masks (B, T, H, W) uint8, 255 = no label
         """
@@ -144,14 +142,15 @@ class RecurrentUNetRecipe(Recipe):
             share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
             frames = share * frames + (1 - share) * frames.roll(1, dims=0)
         logits, _ = network(frames)
-        loss = share * self._supervised(logits, masks)
+        loss = share * self._cross_entropy(logits, masks)
         if self.mixup:
-            loss = loss + (1 - share) * self._supervised(logits, masks.roll(1, dims=0))
+            loss = loss + (1 - share) * self._cross_entropy(logits, masks.roll(1, dims=0))
         if self.consistency:
             loss = loss + self.consistency * temporal_consistency(logits, frames)
         return loss
 
-    def _supervised(self, logits: Tensor, masks: Tensor) -> Tensor:
+    def _cross_entropy(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Of the labelled frames. logits: (B, T, K, H, W); masks: (B, T, H, W) -> scalar."""
         labelled = (masks != IGNORE_INDEX).any(dim=-1).any(dim=-1)  # (B, T)
         return self.criterion(logits[labelled], masks[labelled])
 
@@ -173,27 +172,31 @@ class RecurrentUNetRecipe(Recipe):
         )
 
     def settings(self) -> dict[str, Any]:
-        """All options of the recipe, and which data it was trained on."""
+        """The options of the recipe, and the kind of data."""
         names = ("block", "cell", "labels", "noise", "frame_step", "consistency", "mixup", "start_from", "seed")
         options = {name: getattr(self, name) for name in names}
         return {"recipe": options, "data": "cityscapes" if self.cityscapes else "clips"}
 
-    def start_weights(self, network: nn.Module) -> None:
-        """Those of the run `start_from`, which has no cell."""
-        if self.start_from:
-            assert isinstance(network, RecurrentUNet)
-            network.start_from(load_model(self.workspace.runs / self.start_from))
+    def initialise_weights(self, network: nn.Module) -> None:
+        """Load the weights of the run `start_from`, whose network has no cell."""
+        if not self.start_from:
+            return
+        frame_wise = load_model(self.workspace.runs / self.start_from)
+        if not isinstance(frame_wise, RecurrentUNet):
+            raise ValueError(f"run {self.start_from} holds a {type(frame_wise).__name__}, not a recurrent U-Net")
+        assert isinstance(network, RecurrentUNet)
+        network.start_from(frame_wise)
 
 
 @torch.inference_mode()
 def score_sequences(model: nn.Module, loader: DataLoader, device: torch.device) -> SequenceScore:
-    """Segment every sequence of the loader from zero memory on, and score it."""
-    score: SequenceScore | None = None
+    """Score the segmentation of all sequences of the loader. Raises ValueError for an empty loader."""
+    score = None
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
         logits, _ = model(frames)
         score = score or SequenceScore(logits.shape[2])
         score.update(logits.argmax(dim=2), batch["masks"], still_pixels(frames))
     if score is None:
-        raise ValueError("there is no sequence to score; the validation data are empty")
+        raise ValueError("there are no sequences to score")
     return score

@@ -1,9 +1,11 @@
-"""Forecasters that see the past through the recurrent U-Net in place of U-Net.
+"""Forecasters whose segmenter is the recurrent U-Net instead of U-Net.
 
-It sees a clip from its first frame on, so what one frame leaves in doubt the others settle, and labels flicker less.
+It segments a frame with the memory of all earlier frames, so ambiguous pixels are decided better and labels flicker
+less.
 """
 
 from dataclasses import replace
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -15,56 +17,56 @@ from vidseg_utils.systems.workspace import Workspace
 
 
 class ClipSegmenter(nn.Module):
-    """A recurrent U-Net in place of a network for single frames: a clip's frames, in order, are its batch."""
+    """A recurrent U-Net with the interface of a segmenter of single frames: the batch is one clip, frame by frame."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
     def forward(self, frames: Tensor) -> Tensor:
-        """frames: (T, 3, H, W), one clip from its first frame on -> (T, K, H, W) logits."""
+        """frames: (T, 3, H, W), one clip from its first frame -> (T, K, H, W) logits."""
         return self.model(frames[None])[0][0]
 
 
 def load_clip_segmenter(workspace: Workspace) -> ClipSegmenter:
-    """The trained run "recurrent_unet" as a segmenter of forecasters."""
+    """The trained network of the run "recurrent_unet", as a segmenter of forecasters."""
     return ClipSegmenter(workspace.load_network("recurrent_unet")).eval()
 
 
 class RecurrentCopyLast(CopyLast):
-    """The recurrent U-Net's mask of frame 10, seen after the ten before it, as the answer."""
+    """The recurrent U-Net's mask of frame 10, segmented after frames 0..9, as the forecast."""
 
     name = "recurrent_copy_last"
     run_names = ("recurrent_unet",)
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
-        """Train the recurrent U-Net on the labelled clips, first on their frames alone."""
+        """Train the recurrent U-Net on single labelled frames, then on sequences."""
         recipe = RecurrentUNetRecipe(workspace)
-        on_frames = recipe.on_frames()
-        on_frames.train()
-        replace(recipe, start_from=workspace.run_folder(on_frames.run_name).name).train()
+        frame_recipe = recipe.for_single_frames()
+        frame_recipe.train()
+        replace(recipe, start_from=workspace.run_folder(frame_recipe.run_name).name).train()
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "RecurrentCopyLast":
+    def load(cls, workspace: Workspace) -> Self:
         """Load the recurrent U-Net."""
         return cls(segmenter=load_clip_segmenter(workspace))
 
 
 class RecurrentObjectDynamics(ObjectDynamics):
-    """Object dynamics that reads its objects off the recurrent U-Net's masks."""
+    """Object dynamics on the masks of the recurrent U-Net."""
 
     name = "recurrent_object_dynamics"
     run_names = ("recurrent_unet", "rigid_body_physics")
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
-        """Train the recurrent U-Net, then fit the constants."""
+        """Train the recurrent U-Net, then fit the constants of the physics."""
         RecurrentCopyLast.train(workspace)
         train_physics(workspace)
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "RecurrentObjectDynamics":
-        """Load both."""
+    def load(cls, workspace: Workspace) -> Self:
+        """Load the recurrent U-Net and the constants."""
         segmenter = load_clip_segmenter(workspace)
         return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.seed)

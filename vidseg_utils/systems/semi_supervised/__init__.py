@@ -1,4 +1,4 @@
-"""Semi-supervised SimVP (the winning recipe of the 2023 course): six stages, and the system that they end in."""
+"""Semi-supervised SimVP, the winning recipe of the 2023 course: six stages of training, and the final system."""
 
 from vidseg_utils.systems.semi_supervised.stages import STAGES, Stages
 from vidseg_utils.systems.semi_supervised.system import SemiSupervisedSimVP

@@ -1,6 +1,6 @@
-"""The network of the last stages, a SimVP from frames to the mask of frame 21, and how each stage trains it further."""
+"""The forecaster of stages 3 to 5: a SimVP from frames to the mask of frame 21, and the recipe of a stage."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data import ClipDataset, to_float
 from vidseg_utils.metrics import MaskScore
 from vidseg_utils.models import SimVP, build_model
+from vidseg_utils.models.layers import zero_init
 from vidseg_utils.profiles import Profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.simvp_unet import SimVPSizes
@@ -22,59 +23,57 @@ from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.weights import weights_hash
 
 BACKGROUND_WEIGHT = 0.6  # in the cross-entropy, published; every other class weighs 1
-COPY_LOGIT = 5.0  # residual: what the class of frame 10 is ahead by before anything is learned
+COPY_LAST_LOGIT = 5.0  # a residual model starts from this logit of the class in frame 10, against 0
 
 
 def forecaster_model(profile: Profile) -> tuple[str, dict[str, Any]]:
-    """Name and settings of the forecaster at a profile, as `build_model` takes them."""
+    """Name and settings of the forecaster at the size of a profile, the arguments of `build_model`."""
     shape = [PAST_FRAMES, 3, profile.height, profile.width]
     return "simvp", {"in_shape": shape, "out_channels": N_CLASSES, **SimVPSizes.for_profile(profile).network}
 
 
 def fresh_forecaster(profile: Profile, *, start: nn.Module | None) -> nn.Module:
-    """A SimVP with 49 classes at the end: encoder and translator are `start`'s, the decoder is new.
+    """A SimVP with 49 output channels and a new decoder.
 
-    start: a SimVP from frames to frames, or None for random weights all over
+    start: a SimVP from frames to frames with the weights of encoder and translator; None: random weights
     """
     name, config = forecaster_model(profile)
     network = build_model(name, **config)
     assert isinstance(network, SimVP)
     if start is not None:
-        assert isinstance(start, SimVP)
-        network.encoder.load_state_dict(start.encoder.state_dict())
-        network.translator.load_state_dict(start.translator.state_dict())
+        for part in ("encoder", "translator"):
+            network.get_submodule(part).load_state_dict(start.get_submodule(part).state_dict())
     if SimVPSizes.for_profile(profile).residual:
-        for parameter in network.decoder.readout.parameters():
-            nn.init.zeros_(parameter)  # training then begins at copy-last
+        zero_init(network.decoder.readout)  # training then starts at copy-last
     return network
 
 
 def class_logits(network: nn.Module, past: Tensor, last_mask: Tensor, *, residual: bool) -> Tensor:
-    """Score every class at every pixel of frame 21.
+    """Logits of the classes at every pixel of frame 21.
 
-    past: (B, 11, 3, H, W) float in [0, 1]; last_mask: (B, H, W) class ids of frame 10, others count as background;
-    residual: forecast what changes since `last_mask` (not published; what a few minutes of training need)
+    past: (B, 11, 3, H, W) float in [0, 1]
+    last_mask: (B, H, W) class ids of frame 10; others (255 = unknown) count as background
+    residual: forecast the change since `last_mask`; published: False. Short trainings need it.
     returns: (B, 49, H, W)
     """
     logits = network(past, last_frames=1)[:, 0]
     if not residual:
         return logits
     last_mask = last_mask.long().where(last_mask < N_CLASSES, BACKGROUND)
-    return logits + COPY_LOGIT * F.one_hot(last_mask, N_CLASSES).movedim(-1, 1)
+    return logits + COPY_LAST_LOGIT * F.one_hot(last_mask, N_CLASSES).movedim(-1, 1)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ForecasterRecipe(Recipe):
-    """One stage of training: a forecaster is trained further on clips with masks.
+    """One stage: a forecaster is trained further on clips with masks.
 
-    The best epoch by validation Jaccard of frame 21 is kept.
+    The validation Jaccard index of frame 21 chooses the best epoch.
     """
 
-    _: KW_ONLY
     stage: str
-    start: nn.Module  # the network to begin with
-    clips: Dataset  # to train on; items are those of `ClipDataset`
-    segmented_past: np.ndarray  # (N, 11, H, W) the segmenter's masks of the validation videos' past frames
+    start: nn.Module  # the network before this stage
+    clips: Dataset  # training clips; items as those of `ClipDataset`
+    segmented_past: np.ndarray  # (N, 11, H, W) the segmenter's masks of the past frames of the validation videos
     segmenter: str  # hash of the segmenter's weights, for config.json
     epochs: int
     learning_rate: float
@@ -88,15 +87,15 @@ class ForecasterRecipe(Recipe):
 
     @property
     def run_name(self) -> str:
-        """The run of a stage that no stage before was skipped for."""
+        """The run of the stage if no earlier stage is skipped."""
         return f"semi_{self.stage}"
 
     def model(self) -> tuple[str, dict[str, Any]]:
-        """SimVP with 49 classes at the end."""
+        """SimVP with 49 output channels."""
         return forecaster_model(self.workspace.profile)
 
     def build(self) -> nn.Module:
-        """The network to begin with."""
+        """The network before this stage."""
         return self.start
 
     def data(self) -> tuple[Dataset, Dataset]:
@@ -106,7 +105,7 @@ class ForecasterRecipe(Recipe):
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of frame 21."""
         frames, masks = batch["frames"][:, :PAST_FRAMES], batch["masks"][:, [PAST_FRAMES - 1, -1]]
-        if torch.rand(()) < 0.5:  # the camera sees the world's left and right alike
+        if torch.rand(()) < 0.5:  # mirrored videos look the same: the camera is in the scene's plane of symmetry
             frames, masks = frames.flip(-1), masks.flip(-1)
         logits = class_logits(network, to_float(frames), masks[:, 0], residual=self.sizes.residual)
         return self.criterion(logits, masks[:, 1].long())
@@ -115,8 +114,8 @@ class ForecasterRecipe(Recipe):
         """The metrics of `MaskScore`."""
         score = MaskScore()
         for batch in loader:
-            rows = np.searchsorted(self.val.numbers, batch["number"].numpy())
-            last_mask = torch.from_numpy(self.segmented_past[rows, PAST_FRAMES - 1]).to(device)
+            indices = np.searchsorted(self.val.numbers, batch["number"].numpy())
+            last_mask = torch.from_numpy(self.segmented_past[indices, PAST_FRAMES - 1]).to(device)
             past = to_float(batch["frames"][:, :PAST_FRAMES].to(device))
             logits = class_logits(network, past, last_mask, residual=self.sizes.residual)
             score.update(logits.argmax(dim=1), batch["masks"])
@@ -135,7 +134,7 @@ class ForecasterRecipe(Recipe):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Stage, segmenter, and the weights to begin with."""
+        """Stage, segmenter, and the weights before this stage."""
         return {
             "residual": self.sizes.residual,
             "starts_from": weights_hash(self.start),

@@ -1,6 +1,7 @@
-"""The six stages, each run by itself: it takes what earlier ones left on disk, and finished work is loaded, not redone.
+"""The six stages of semi-supervised SimVP. Each is trained separately, from the files that earlier stages wrote.
 
-`Stages(workspace).train("cleaning")`; with `skip` a stage is left out, and those after it build on the one before.
+`Stages(workspace).train("cleaning")` trains one stage, or loads it if it is finished. With `skip` a stage is left out,
+and later stages start from the stage before it.
 """
 
 from dataclasses import dataclass, replace
@@ -28,37 +29,39 @@ from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.weights import load_model, weights_hash
 
 STAGES = {
-    "self_supervision": "SimVP learns to draw the frames that follow, which takes no labels",
-    "segmenter": "a network of its own learns to segment single frames",
-    "segmentation": "SimVP with a fresh decoder learns the mask of frame 21 on the labelled videos",
-    "pseudo_labels": "the segmenter labels the unlabelled videos, and SimVP goes on with both",
-    "cleaning": "SimVP goes on with the videos in which no object first appears after frame 10",
+    "self_supervision": "SimVP learns to predict the next frames, which needs no labels",
+    "segmenter": "a separate network learns to segment single frames",
+    "segmentation": "SimVP with a new decoder learns the mask of frame 21 on the labelled videos",
+    "pseudo_labels": "the segmenter labels the unlabelled videos, and SimVP is trained further on all videos",
+    "cleaning": "SimVP is trained further on the videos in which no object first appears after frame 10",
     "suppression": "regions of classes that the past frames don't show are renamed or removed",
 }
-NEEDED = ("segmenter", "segmentation")  # without these two there is no mask at all
-FORECASTER = ("segmentation", "pseudo_labels", "cleaning")  # stages that train the mask forecaster, in turn
+REQUIRED_STAGES = ("segmenter", "segmentation")  # no mask can be forecast without them
+FORECASTER_STAGES = ("segmentation", "pseudo_labels", "cleaning")  # they train the mask forecaster, in this order
 SEGMENTERS = ("unet", "deeplabv3")
 # Epochs and learning rate of a stage, as shares of those of `SemiSupervisedSizes`.
-EPOCHS = {"segmentation": 1.0, "pseudo_labels": 1 / 3, "cleaning": 1 / 3}
-RATES = {"segmentation": 1.0, "pseudo_labels": 0.5, "cleaning": 0.2}
-THERE = 0.25  # cleaning: an object is there from a quarter of the area that suppression calls small
+EPOCH_SHARES = {"segmentation": 1.0, "pseudo_labels": 1 / 3, "cleaning": 1 / 3}
+LEARNING_RATE_SHARES = {"segmentation": 1.0, "pseudo_labels": 0.5, "cleaning": 0.2}
+# Cleaning: an object is visible in a frame from this share of the area that suppression calls small.
+VISIBLE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class SemiSupervisedSizes(Sizes, group="semi"):
-    """Sizes of the stages; the forecaster's network has the sizes of SimVP."""
+    """Sizes of the stages; the network of the forecaster has the sizes of SimVP."""
 
-    segmenter: str = by_profile("unet", "unet", "deeplabv3")  # "unet" or, as published, "deeplabv3"
-    epochs: int = by_profile(1, 3, 25)  # of stage 3; stages 4 and 5 take a third as many
+    segmenter: str = by_profile("unet", "unet", "deeplabv3")  # one of SEGMENTERS; published: "deeplabv3"
+    epochs: int = by_profile(1, 3, 25)  # of stage 3; stages 4 and 5 have a third of them
     learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages in one workspace. Raises ValueError for an unknown name, and for skipping what is needed.
+    """The stages in one workspace. Raises ValueError for an unknown name, and if a required stage is skipped.
 
-    skip: stages to leave out; segmenter: "unet" or "deeplabv3", "auto" for the profile's
-    runs: where the run folders of stages 3 to 6 are, by default with all others
+    skip: stages to leave out
+    segmenter: "unet" or "deeplabv3"; "auto": that of the profile
+    runs: folder of the run folders of stages 3 to 6; by default that of the workspace
     """
 
     workspace: Workspace
@@ -66,13 +69,13 @@ class Stages:
     segmenter: str = "auto"
     runs: Path | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.segmenter == "auto":
             object.__setattr__(self, "segmenter", self.sizes.segmenter)
         check_choice("segmenter", self.segmenter, SEGMENTERS)
         for stage in self.skip:
             check_choice("stage", stage, STAGES)
-            if stage in NEEDED:
+            if stage in REQUIRED_STAGES:
                 raise ValueError(f"stage {stage!r} cannot be skipped: without it there is no mask of frame 21")
 
     @property
@@ -81,7 +84,7 @@ class Stages:
         return SemiSupervisedSizes.for_profile(self.workspace.profile)
 
     def folder(self, stage: str) -> Path:
-        """The run folder of a stage. The first two are runs of notebooks 02 and 03, and shared with them."""
+        """The run folder of a stage. The first two stages share theirs with notebooks 03 and 02."""
         check_choice("stage", stage, STAGES)
         if stage in ("self_supervision", "segmenter"):
             return self.workspace.run_folder("simvp" if stage == "self_supervision" else self.segmenter)
@@ -92,10 +95,10 @@ class Stages:
         return replace(self.workspace, runs=self.runs or self.workspace.runs).run_folder(name)
 
     def train(self, stage: str) -> list[dict]:
-        """Do one stage, go on with it where it was interrupted, or load it.
+        """Train one stage, resume it, or load it if it is finished.
 
-        returns: the history of its training, a row an epoch; [] for one that is skipped or trains no network
-        Raises ValueError naming the run that is missing where an earlier stage has not been done.
+        returns: the history, one dict per epoch; [] for a stage that is skipped or trains no network
+        Raises ValueError naming the missing run if an earlier stage is not trained.
         """
         check_choice("stage", stage, STAGES)
         if stage in self.skip:
@@ -104,16 +107,16 @@ class Stages:
             return SimVPRecipe(self.workspace).train(self.folder(stage))[1]
         if stage == "segmenter":
             return SegmenterRecipe(self.workspace, network=self.segmenter).train(self.folder(stage))[1]
-        if stage in FORECASTER:
-            return self._train(stage)
+        if stage in FORECASTER_STAGES:
+            return self._train_forecaster(stage)
         self.learned_suppression()
         return []
 
-    def _train(self, stage: str) -> list[dict]:
+    def _train_forecaster(self, stage: str) -> list[dict]:
         if stage == "segmentation":
             skipped = "self_supervision" in self.skip
             start = None if skipped else load_model(self.folder("self_supervision"))
-            seed_everything(self.workspace.profile.seed)  # the fresh decoder's weights, too, are the seed's
+            seed_everything(self.workspace.profile.seed)  # for the weights of the new decoder
             network = fresh_forecaster(self.workspace.profile, start=start)
         else:
             network = load_model(self.forecaster_folder(before=stage))
@@ -124,13 +127,13 @@ class Stages:
             clips=self._clips(stage),
             segmented_past=self.segmented_past("val"),
             segmenter=weights_hash(self.load_segmenter()),
-            epochs=max(1, round(EPOCHS[stage] * self.sizes.epochs)),
-            learning_rate=RATES[stage] * self.sizes.learning_rate,
+            epochs=max(1, round(EPOCH_SHARES[stage] * self.sizes.epochs)),
+            learning_rate=LEARNING_RATE_SHARES[stage] * self.sizes.learning_rate,
         )
         return recipe.train(self.folder(stage))[1]
 
     def _clips(self, stage: str) -> Dataset:
-        """What a stage trains on: labelled clips; from stage 4 on pseudo-labelled ones too; in stage 5 the clean."""
+        """The clips of a stage: labelled ones, from stage 4 also pseudo-labelled ones, in stage 5 only clean ones."""
         clips: Dataset = ClipDataset(self.workspace.split("train"))
         if stage == "segmentation":
             return clips
@@ -143,35 +146,35 @@ class Stages:
         return label_split(self.load_segmenter(), self.workspace.split("unlabeled"), device=self.workspace.device)
 
     def segmented_past(self, split: str) -> np.memmap:
-        """(N, 11, H, W) uint8: the segmenter's masks of the past frames of a split; what is known of a video."""
+        """(N, 11, H, W) uint8: the segmenter's masks of the past frames of a split."""
         segmenter = self.load_segmenter()
         return label_split(segmenter, self.workspace.split(split), n_frames=PAST_FRAMES, device=self.workspace.device)
 
     def clean_videos(self) -> np.ndarray:
-        """(N,) bool: which labelled and then pseudo-labelled videos hold no object that comes after frame 10."""
+        """(N,) bool: no object first appears after frame 10. Labelled videos first, then pseudo-labelled ones."""
         masks = [labelled_masks(self.workspace.split("train"))]
         if "pseudo_labels" not in self.skip and self.workspace.profile.unlabeled:
             masks.append(self.pseudo_labels())
-        least_px = THERE * scaled_small_px(*masks[0].shape[2:])
-        return np.concatenate([without_late_objects(part, least_px=least_px) for part in masks])
+        least_px = VISIBLE_SHARE * scaled_small_px(*masks[0].shape[2:])
+        return np.concatenate([without_late_objects(split, least_px=least_px) for split in masks])
 
     def load_segmenter(self) -> nn.Module:
-        """The segmenter that stage 2 left."""
+        """The segmenter of stage 2."""
         return load_model(self.folder("segmenter"), device=self.workspace.device)
 
     def forecaster_folder(self, *, before: str | None = None) -> Path:
-        """The run folder of the last stage that trains the forecaster, of all or of those before a stage."""
-        stages = FORECASTER[: None if before is None else FORECASTER.index(before)]
+        """The run folder of the last forecaster stage that is not skipped. before: consider only earlier stages."""
+        stages = FORECASTER_STAGES[: None if before is None else FORECASTER_STAGES.index(before)]
         return self.folder([stage for stage in stages if stage not in self.skip][-1])
 
     @torch.inference_mode()
     def forecast(self, split: str, *, run: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Forecasts of a whole split, not suppressed, and what is known in each video.
+        """Forecasts of a split before suppression, and the known classes of each video.
 
-        run: of a stage that trains the forecaster, by default the last
-        returns: (N, H, W) uint8 masks of frame 21, (N, 49) bool classes that the segmenter saw in frames 0..10
+        run: run folder of a stage that trains the forecaster; by default the last one
+        returns: (N, H, W) uint8 masks of frame 21, (N, 49) bool classes that the segmenter found in frames 0..10
         """
-        device, seen = self.workspace.device, self.segmented_past(split)
+        device, past_masks = self.workspace.device, self.segmented_past(split)
         sizes = SimVPSizes.for_profile(self.workspace.profile)
         network = load_model(run or self.forecaster_folder(), device=device)
         loader = DataLoader(
@@ -179,17 +182,17 @@ class Stages:
             batch_size=sizes.batch_size,
             collate_fn=collate,
         )
-        answers = []
+        forecasts = []
         for batch in loader:
-            first = sum(map(len, answers))
+            first = sum(map(len, forecasts))
             past = to_float(batch["frames"][:, :PAST_FRAMES].to(device))
-            last_mask = torch.tensor(seen[first : first + len(past), PAST_FRAMES - 1]).to(device)
+            last_mask = torch.tensor(past_masks[first : first + len(past), PAST_FRAMES - 1]).to(device)
             logits = class_logits(network, past, last_mask, residual=sizes.residual)
-            answers.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
-        return np.concatenate(answers), known_classes(seen)
+            forecasts.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
+        return np.concatenate(forecasts), known_classes(past_masks)
 
     def learned_suppression(self) -> LearnedSuppression:
-        """The tree fitted to forecasts on training videos; its examples and its text are kept in the stage's run."""
+        """The tree fitted to forecasts of training videos; examples and text are saved in the stage's run folder."""
         folder = self.folder("suppression")
         made_by = weights_hash(self.load_segmenter()) + weights_hash(load_model(self.forecaster_folder()))
         examples = Examples.load(folder / "regions.npz", made_by=made_by)

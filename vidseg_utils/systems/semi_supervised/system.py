@@ -1,6 +1,7 @@
-"""The system that the stages end in: segment the past, forecast a mask, suppress what is new in it."""
+"""The final system of the stages: segment the past, forecast a mask, suppress new objects in it."""
 
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ Suppression = Callable[[np.ndarray, np.ndarray], np.ndarray]  # masks (B, H, W),
 
 
 class SemiSupervisedSimVP(Forecaster):
-    """SimVP with a segmentation decoder, self- and semi-supervised; the published rules suppress new objects."""
+    """SimVP with a segmentation decoder, self- and semi-supervised, with the published rules against new objects."""
 
     name = "semi_supervised_simvp"
     run_names = ("simvp", "semi_segmentation", "semi_pseudo_labels", "semi_cleaning")
@@ -38,18 +39,18 @@ class SemiSupervisedSimVP(Forecaster):
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
-        """Run all stages."""
+        """Train all stages."""
         for stage in STAGES:
             Stages(workspace).train(stage)
 
     @classmethod
-    def load(cls, workspace: Workspace) -> "SemiSupervisedSimVP":
-        """Load what the last stages left."""
+    def load(cls, workspace: Workspace) -> Self:
+        """Load the segmenter and the forecaster of the last stage."""
         return cls.from_stages(Stages(workspace))
 
     @classmethod
-    def from_stages(cls, stages: Stages) -> "SemiSupervisedSimVP":
-        """The system of stages that have been run, with any of them skipped."""
+    def from_stages(cls, stages: Stages) -> Self:
+        """The system of trained stages, some of which may be skipped."""
         forecaster = load_model(stages.forecaster_folder(), device=stages.workspace.device)
         suppression = None if "suppression" in stages.skip else suppress_new_objects
         residual = SimVPSizes.for_profile(stages.workspace.profile).residual
@@ -57,10 +58,10 @@ class SemiSupervisedSimVP(Forecaster):
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, H, W)."""
-        seen = self.segment(frames)
-        logits = class_logits(self.forecaster, frames, seen[:, -1], residual=self.residual)
+        past_masks = self.segment(frames)
+        logits = class_logits(self.forecaster, frames, past_masks[:, -1], residual=self.residual)
         mask = logits.argmax(dim=1)
         if self.suppression is None:
             return mask
-        known = known_classes(seen.cpu().numpy())  # of predicted masks: the truth is never asked
+        known = known_classes(past_masks.cpu().numpy())
         return torch.from_numpy(self.suppression(mask.cpu().numpy(), known)).to(frames.device)

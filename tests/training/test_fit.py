@@ -232,6 +232,25 @@ def test_empty_data_are_refused_before_anything_is_written(tmp_path, empty, name
     assert not (tmp_path / "run").exists()
 
 
+def test_data_without_a_length_are_refused(tmp_path):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(NoisyStripes(4))
+
+    with pytest.raises(ValueError, match="Stream has no length; training needs a map-style data set"):
+        fit(
+            toy_model(),
+            Stream(),
+            NoisyStripes(4),
+            step=toy_step,
+            validate=toy_validate,
+            config=FitConfig(monitor="accuracy"),
+            run=tmp_path / "run",
+            description={},
+        )
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_last_batch_of_one_sample_is_left_out(tmp_path):
     sizes = []
 

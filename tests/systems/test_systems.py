@@ -5,7 +5,7 @@ import torch
 
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import get_profile
-from vidseg_utils.systems import SYSTEMS, Workspace, build_system
+from vidseg_utils.systems import SYSTEMS, Forecaster, Workspace, build_system
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.simvp_unet import CopyLastFrame, SimVPUnet
 
@@ -53,6 +53,25 @@ def test_only_what_looks_at_all_masks_and_nothing_else_starts_from_masks():
     assert CopyLast().uses_only_masks
     assert not UnetCopyLast(segmenter=tiny_unet()).uses_only_masks  # it segments a single frame
     assert not SimVPUnet(tiny_simvp(), tiny_unet()).uses_only_masks
+
+
+def test_only_a_forecaster_of_masks_without_a_segmenter_needs_masks():
+    assert CopyLast().needs_masks
+    assert not UnetCopyLast(segmenter=tiny_unet()).needs_masks
+
+    class FromFrames(Forecaster):
+        name = "from_frames"
+        train = load = classmethod(lambda cls, workspace: cls())
+
+        def forecast_frames(self, frames):
+            return torch.zeros_like(frames[:, -1, 0])
+
+    assert not FromFrames().needs_masks
+    assert FromFrames().predict(past_frames()).shape == (2, 16, 24)
+
+
+def test_no_network_has_the_run_folder_of_a_systems_score():
+    assert not {run_name for system in SYSTEMS.values() for run_name in system.run_names} & set(SYSTEMS)
 
 
 def test_simvp_unet_segments_the_frame_that_was_predicted():

@@ -97,10 +97,10 @@ def evaluate_on_split(
 
     workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
     forecaster = _build(system, workspace, reconstructor=reconstructor)
-    true_masks = true_masks or forecaster.segmenter is None  # such as copy_last, which cannot start from frames
+    true_masks = true_masks or forecaster.needs_masks  # such as copy_last
     result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
     suffix = "" if reconstructor else "_no_reconstructor"
-    suffix += "_true_masks" if true_masks and forecaster.segmenter is not None else ""
+    suffix += "_true_masks" if true_masks and not forecaster.needs_masks else ""
     suffix += "" if split == "val" else f"_{split}"
     # so that a score on another data set does not replace the one on the profile's own
     suffix += "" if root is None else f"_{workspace.root.resolve().name}"

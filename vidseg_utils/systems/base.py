@@ -72,6 +72,11 @@ class Forecaster(ABC):
         raise ValueError(f"{self.name} cannot forecast from masks")
 
     @property
+    def needs_masks(self) -> bool:
+        """Whether it cannot start from frames: it forecasts from masks and has no segmenter."""
+        return self.accepts_masks and self.segmenter is None
+
+    @property
     def uses_only_masks(self) -> bool:
         """Frames affect the forecast only through their masks."""
         return self.accepts_masks and type(self).forecast_frames is Forecaster.forecast_frames

@@ -1,4 +1,4 @@
-"""A data set of a few tiny videos, and a fast profile, for the recipes of the systems."""
+"""A data set of a few videos, and a workspace with small sizes, for tests of recipes and systems."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def workspace(root):
-    """Profile smoke on that data set; `make(runs, sizes={…})` gives one with another folder of runs or other sizes."""
+    """A function (runs, sizes) -> workspace of profile smoke on that data set."""
 
     def make(runs="runs", sizes=None):
         return Workspace.for_profile("smoke", sizes=sizes, root=root, runs=root / runs, device="cpu")

@@ -1,4 +1,4 @@
-"""Proves that the reconstructor learns from unlabelled videos alone, and can be left out by a switch."""
+"""Proves that the reconstructor is trained on unlabelled videos only, and that the system works without it."""
 
 import pytest
 import torch
@@ -27,13 +27,13 @@ def test_frames_in_one_mask_of_class_ids_out():
         system.predict(torch.zeros(2, 11, 16, 24, dtype=torch.long))
 
 
-def test_the_segmenter_sees_what_was_drawn():
+def test_the_segmenter_gets_the_predicted_frame():
     system, past = tiny(), torch.rand(1, 11, 3, 16, 24)
     expected = system.segmenter(system.reconstructor(past)).argmax(dim=1).to(torch.uint8)
     torch.testing.assert_close(system.predict(past), expected)
 
 
-def test_without_it_frame_10_is_segmented():
+def test_without_the_reconstructor_frame_10_is_segmented():
     system, past = tiny(), torch.rand(1, 11, 3, 16, 24)
     plain = without_reconstructor(system)
     torch.testing.assert_close(plain.predict(past), UnetCopyLast(segmenter=system.segmenter).predict(past))

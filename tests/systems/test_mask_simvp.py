@@ -1,4 +1,4 @@
-"""Proves that forecasters of masks train on true and predicted masks, resume, repeat, and beat copying what moves."""
+"""Proves that mask forecasters train on true and predicted masks, are reproducible, and beat copy-last on motion."""
 
 import pickle
 
@@ -43,8 +43,8 @@ def test_past_masks_in_one_mask_of_class_ids_out(system):
 
 
 @pytest.mark.parametrize("ahead", [1, 4])
-def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
-    """A square of 5x5 pixels that moves half a cell a frame: before training, a straight line is rolled out."""
+def test_a_rollout_keeps_the_size_and_the_straight_path_of_an_object(ahead):
+    """A square of 5x5 pixels moves half a cell per frame; an untrained model forecasts straight motion."""
     clip = torch.zeros(1, 22, 16, 48, dtype=torch.uint8)
     for t in range(22):
         clip[:, t, 6:11, 2 + t : 7 + t] = 30
@@ -54,11 +54,11 @@ def test_objects_keep_their_size_and_their_way_through_a_rollout(ahead):
     assert [maps.logits.shape[1] for maps in steps] == ([1] * 11 if ahead == 1 else [4, 4, 3])
     torch.testing.assert_close(torch.cat([move_masks(maps) for maps in steps], dim=1), future.long())
     forecast = forecast_scores(model, past, ahead=ahead).argmax(dim=2)
-    assert (forecast == 30)[future == 30].all()  # and doubt around it
+    assert (forecast == 30)[future == 30].all()  # its edges are uncertain, so more pixels may be forecast
     torch.testing.assert_close(forecast_last(model, past, ahead=ahead), forecast[:, -1])
     recipe = MaskSimVPRecipe(Workspace.for_profile("smoke"), last_frame_weight=1.0, ahead=ahead)
     loss, last = recipe.forecast_loss(model, past, future)
-    assert loss < 2  # any cell of the map alike: 5.7
+    assert loss < 2  # the same probability for every cell would give 5.7
     torch.testing.assert_close(last.logits, steps[-1].logits)
 
 
@@ -80,7 +80,7 @@ def test_one_hot_masks_are_fed_back_as_class_ids(ahead):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_is_trained_loaded_and_scored_on_both_kinds_of_masks(name, workspace):
+def test_every_mask_system_is_trained_loaded_and_scored_on_predicted_and_true_masks(name, workspace):
     here = workspace()
     SYSTEMS[name].train(here)
     system = build_system(name, workspace=here)
@@ -92,15 +92,15 @@ def test_every_kind_is_trained_loaded_and_scored_on_both_kinds_of_masks(name, wo
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(workspace):
     weights = []
     for runs in ("first", "second"):
-        torch.manual_seed(len(weights))  # whatever was drawn before must not matter
+        torch.manual_seed(len(weights))  # earlier random draws must not matter
         here = workspace(runs, {"mask.epochs": 2})
         MaskSimVPRecipe(here, train_on="true", ahead=1).train()
         weights.append((here.run_folder("mask_objects_rollout") / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
 
 
-def test_a_square_that_moves_is_followed(workspace):
-    """Two clips, learned by heart: the forecast lies where the square will be, where copying has a third of it."""
+def test_a_moving_square_is_forecast_better_than_by_copy_last(workspace):
+    """Overfitting two clips: copy-last overlaps a third of the moved square, the forecast much more."""
     here = workspace(sizes={"mask.epochs": 25, "mask.learning_rate": 2e-2, "mask.configuration": "2_2_8_32_1"})
     model, history = MaskSimVPRecipe(here, train_on="true").train()
     truth = torch.tensor(here.split("train").masks[:])
@@ -110,7 +110,7 @@ def test_a_square_that_moves_is_followed(workspace):
     assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
 
 
-def test_predicted_masks_stand_before_a_true_future_and_unlabelled_clips_have_pseudo_labels(workspace):
+def test_clips_have_predicted_past_and_true_future_masks_and_unlabelled_clips_have_pseudo_labels(workspace):
     here = workspace()
     with pytest.raises(ValueError, match="unet-smoke"):
         MaskSimVPRecipe(here, train_on="predicted", unlabeled=True).data()
@@ -126,14 +126,14 @@ def test_predicted_masks_stand_before_a_true_future_and_unlabelled_clips_have_ps
     assert len(MaskSimVPRecipe(here, train_on="predicted", unlabeled=False).data()[0]) == 2
 
 
-def test_a_clip_of_masks_is_the_same_in_another_process(workspace):
+def test_a_data_set_of_masks_is_pickled_small_and_unchanged(workspace):
     train, _ = MaskSimVPRecipe(workspace(), train_on="true", unlabeled=False).data()
     sent = pickle.dumps(train)
     assert len(sent) < 2000
     torch.testing.assert_close(pickle.loads(sent)[1], train[1])
 
 
-def test_configurations_are_written_as_in_the_published_tables(workspace):
+def test_configurations_have_the_notation_of_the_published_tables(workspace):
     sizes = {"n_s": 8, "n_t": 16, "hid_s": 64, "hid_t": 512, "groups": 8}
     assert parse_configuration("8_16_64_512_8") == sizes
     published = MaskSimVPRecipe(workspace(), representation="one_hot")
@@ -143,7 +143,7 @@ def test_configurations_are_written_as_in_the_published_tables(workspace):
             parse_configuration(wrong)
 
 
-def test_the_loss_chooses_the_best_epoch_and_the_jaccard_index_where_it_ties(workspace):
+def test_the_loss_chooses_the_best_epoch_and_the_jaccard_index_decides_ties(workspace):
     epochs = [(0.353, 0.25), (0.3282, 0.24), (0.3264, 0.20), (0.3249, 0.10), (43.1, 0.01), (42.9, 0.02), (9.96, 0.0)]
     in_order = sorted(epochs, key=lambda epoch: loss_then_jaccard(*epoch))
     assert in_order == [epochs[i] for i in (3, 1, 2, 0, 6, 5, 4)]

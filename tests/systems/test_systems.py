@@ -1,4 +1,4 @@
-"""A system keeps its promise: past frames (or masks) in, one mask out; wrong input gets one clear error."""
+"""Proves that a system turns past frames or masks into one mask, and that wrong input gets one clear error."""
 
 import pytest
 import torch
@@ -34,11 +34,11 @@ def test_frames_in_one_mask_of_class_ids_out(system):
     assert mask.shape == (2, 16, 24)
     assert mask.dtype == torch.uint8
     assert mask.max() < 49
-    torch.testing.assert_close(mask, system.predict(past_frames()))  # the same again
-    torch.testing.assert_close(mask[:1], system.predict(past_frames()[:1]))  # a clip's answer is its own
+    torch.testing.assert_close(mask, system.predict(past_frames()))  # reproducible
+    torch.testing.assert_close(mask[:1], system.predict(past_frames()[:1]))  # clips of a batch do not affect each other
 
 
-def test_copy_last_hands_back_the_last_mask():
+def test_copy_last_returns_the_last_mask():
     masks = torch.randint(0, 49, (2, 11, 16, 24))
     torch.testing.assert_close(CopyLast().predict(masks), masks[:, -1].to(torch.uint8))
 
@@ -49,9 +49,9 @@ def test_unet_copy_last_is_the_segmentation_of_frame_10():
     torch.testing.assert_close(system.predict(past_frames()), expected)
 
 
-def test_only_what_looks_at_all_masks_and_nothing_else_starts_from_masks():
+def test_a_system_uses_only_masks_if_it_segments_all_frames_and_forecasts_from_the_masks():
     assert CopyLast().uses_only_masks
-    assert not UnetCopyLast(segmenter=tiny_unet()).uses_only_masks  # it segments a single frame
+    assert not UnetCopyLast(segmenter=tiny_unet()).uses_only_masks  # it segments only one frame
     assert not SimVPUnet(tiny_simvp(), tiny_unet()).uses_only_masks
 
 
@@ -74,7 +74,7 @@ def test_no_network_has_the_run_folder_of_a_systems_score():
     assert not {run_name for system in SYSTEMS.values() for run_name in system.run_names} & set(SYSTEMS)
 
 
-def test_simvp_unet_segments_the_frame_that_was_predicted():
+def test_simvp_unet_segments_the_predicted_frame():
     class Predictor(torch.nn.Module):
         def forward(self, past):
             return past.flip(1)  # frame 21 is frame 0
@@ -84,7 +84,7 @@ def test_simvp_unet_segments_the_frame_that_was_predicted():
     torch.testing.assert_close(system.predict(past_frames()), expected)
 
 
-def test_copying_the_last_frame_repeats_it():
+def test_the_copy_last_frame_model_repeats_the_last_frame():
     past = past_frames()
     torch.testing.assert_close(CopyLastFrame()(past)[:, 7], past[:, -1])
 
@@ -99,12 +99,12 @@ def test_copying_the_last_frame_repeats_it():
         (torch.rand(1, 11, 3, 16, 24), "copy_last has no segmenter"),
     ],
 )
-def test_a_past_of_the_wrong_kind_is_refused(past, message):
+def test_a_past_of_wrong_shape_or_type_is_refused(past, message):
     with pytest.raises(ValueError, match=message):
         CopyLast().predict(past)
 
 
-def test_a_system_of_frames_refuses_masks():
+def test_a_system_that_needs_frames_refuses_masks():
     with pytest.raises(ValueError, match="simvp_unet forecasts from frames"):
         SimVPUnet(tiny_simvp(), tiny_unet()).predict(torch.zeros(1, 11, 16, 24, dtype=torch.long))
 
@@ -117,6 +117,6 @@ def test_unknown_and_untrained_systems_are_refused_with_the_cure(tmp_path):
         build_system("simvp_unet", workspace=workspace)
 
 
-def test_names_of_the_registry_are_those_of_the_classes():
+def test_every_system_is_registered_under_its_own_name():
     assert {"copy_last", "unet_copy_last", "simvp_unet"} <= set(SYSTEMS)
     assert all(system.name == name for name, system in SYSTEMS.items())

@@ -1,6 +1,6 @@
-"""A program that trains the toy model in one process per scenario; each process kills itself at a given moment.
+"""A program that trains the toy model in one process per scenario. Each process kills itself at a given moment.
 
-test_resume.py runs it with the scenarios as JSON; it prints one exit code per scenario.
+test_resume.py runs it with the scenarios as JSON. It prints one exit code per scenario.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from tests.helpers import toy_fit, toy_step, toy_validate
 
 
 def kill_at(call, function):
-    """`function`, but its call number `call` (from 1) kills the process."""
+    """Wrap `function` so that its call number `call` (from 1) kills the process."""
     calls = 0
 
     def killing(*arguments, **keywords):

@@ -1,12 +1,13 @@
-"""Proves that a model comes back from its run folder as it was, and that each kind of damage has one clear line."""
+"""Proves that a saved model is loaded unchanged, and that each kind of damage gives a one-line error."""
 
 import json
 
 import pytest
 import torch
 
-from tests.helpers import NoisyStripes, toy_fit, toy_step, toy_validate
+from tests.helpers import NoisyStripes, toy_fit, toy_model, toy_step, toy_validate
 from vidseg_utils.models import build_model
+from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.loop import fit
 from vidseg_utils.training.weights import load_model, save_model
@@ -21,7 +22,7 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
-def test_a_saved_model_comes_back_bit_for_bit_in_eval_mode(tmp_path):
+def test_a_saved_model_is_loaded_bit_for_bit_in_eval_mode(tmp_path):
     model = build_model("unet", **CONFIG).to(memory_format=torch.channels_last)
     model(torch.rand(2, 3, 16, 16))
     save_model(tmp_path, model, name="unet", config=CONFIG)
@@ -31,7 +32,7 @@ def test_a_saved_model_comes_back_bit_for_bit_in_eval_mode(tmp_path):
     assert torch.equal(loaded.to(memory_format=torch.channels_last)(images), model.eval()(images))
 
 
-def test_saving_keeps_what_else_the_config_tells(run):
+def test_saving_keeps_other_entries_of_the_config(run):
     (run / "config.json").write_text(json.dumps({"note": "kept", "model": {}}))
     save_model(run, build_model("unet", **CONFIG), name="unet", config=CONFIG)
     assert json.loads((run / "config.json").read_text()) == {
@@ -104,7 +105,7 @@ def truncate(path):
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
-def test_each_kind_of_damage_is_one_clear_line(run, damage, message, unchecked_shapes):
+def test_each_kind_of_damage_gives_a_one_line_error(run, damage, message, unchecked_shapes):
     damage(run)
     with pytest.raises(ValueError, match=message) as error:
         load_model(run)
@@ -115,6 +116,17 @@ def test_a_run_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"there is no run folder .*nowhere; train it first"):
         load_model(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_only_the_writing_process_changes_the_run_folder(tmp_path):
+    """With several processes every one appends to its history, and the first writes for all."""
+    checkpoints = Checkpoints(tmp_path, toy_model(), FitConfig(monitor="accuracy", mode="max"), stateful={})
+    checkpoints.add({"epoch": 1, "accuracy": 0.5}, write=False)
+    assert len(checkpoints.history) == 1
+    assert not list(tmp_path.iterdir())
+    checkpoints.add({"epoch": 2, "accuracy": 0.4}, write=True)
+    assert not (tmp_path / "weights.safetensors").exists()  # epoch 1 was better
+    assert (tmp_path / "last" / "epoch_00002").is_dir()
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "state.pt", "progress.json"])

@@ -1,4 +1,4 @@
-"""Proves that a fit killed at any moment and started again ends with the same files as one that never was.
+"""Proves that a training that is killed at any moment and started again gives the same files as an uninterrupted one.
 
 The processes are really killed (SIGKILL), in the middle of an epoch, between epochs, and before every rename of a file.
 """
@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED = -9
 FILES = [".lock", "config.json", "history.jsonl", "weights.safetensors"]
 
-# 4 batches an epoch, 3 epochs; what kills, and at which call
+# 3 epochs of 4 batches; the function that kills the process, and at which of its calls
 MOMENTS = {
     "in the first epoch": {"step": 2},
     "in the middle of the second epoch": {"step": 7},
@@ -31,12 +31,12 @@ SETTINGS = {
     "no schedule": {"scheduler": "none", "channels_last": False},
 }
 SHORT = {"scheduler": "plateau", "epochs": 2}
-RENAMES = 13  # of such a run: config; an epoch's weights (if best), 4 of its state, history; history, config
+RENAMES = 13  # with SHORT: config; per epoch: weights (if best), 4 of the state, history; at the end history, config
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """{(settings, moment): run folder}: every scenario played in a process that was killed; resume only copies."""
+    """{(settings, moment): run folder} of the killed processes; tests resume only copies of them."""
     folder = tmp_path_factory.mktemp("killed")
     keys = [(name, moment) for name in SETTINGS for moment in MOMENTS]
     keys += [("short", f"rename {number}") for number in range(1, RENAMES + 1)]
@@ -58,17 +58,17 @@ def killed(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """settings -> run folder of a run that was never interrupted."""
+def uninterrupted(tmp_path_factory):
+    """A function settings -> run folder of an uninterrupted training."""
     folders = {}
 
-    def run(name):
+    def run_folder(name):
         if name not in folders:
-            folders[name] = tmp_path_factory.mktemp("whole") / "run"
+            folders[name] = tmp_path_factory.mktemp("uninterrupted") / "run"
             toy_fit(folders[name], **SETTINGS.get(name, SHORT))
         return folders[name]
 
-    return run
+    return run_folder
 
 
 def assert_same_run(one, other):
@@ -86,22 +86,22 @@ def assert_same_run(one, other):
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_resume_equals_uninterrupted(killed, whole, tmp_path, settings, moment):
+def test_resume_equals_uninterrupted(killed, uninterrupted, tmp_path, settings, moment):
     run = shutil.copytree(killed[settings, moment], tmp_path / "run")
     toy_fit(run, **SETTINGS[settings])
-    assert_same_run(run, whole(settings))
+    assert_same_run(run, uninterrupted(settings))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, RENAMES + 1))
-def test_no_rename_is_a_moment_at_which_anything_is_lost(killed, whole, tmp_path, number):
+def test_nothing_is_lost_if_the_process_is_killed_before_a_rename(killed, uninterrupted, tmp_path, number):
     run = shutil.copytree(killed["short", f"rename {number}"], tmp_path / "run")
     toy_fit(run, **SHORT)
-    assert_same_run(run, whole("short"))
+    assert_same_run(run, uninterrupted("short"))
 
 
 @pytest.mark.slow
-def test_only_the_interrupted_epoch_is_done_again(killed, tmp_path):
+def test_only_the_interrupted_epoch_is_repeated(killed, tmp_path):
     run = shutil.copytree(killed["no schedule", "in the third epoch"], tmp_path / "run")
     batches = []
 
@@ -113,9 +113,9 @@ def test_only_the_interrupted_epoch_is_done_again(killed, tmp_path):
     assert len(batches) == 4
 
 
-def test_the_whole_run_is_reproducible_and_another_seed_gives_another(tmp_path, whole):
+def test_a_training_is_reproducible_and_another_seed_gives_other_weights(tmp_path, uninterrupted):
     toy_fit(tmp_path / "again", **SETTINGS["onecycle"])
-    assert_same_run(tmp_path / "again", whole("onecycle"))
+    assert_same_run(tmp_path / "again", uninterrupted("onecycle"))
     toy_fit(tmp_path / "other", **SETTINGS["onecycle"], seed=1)
-    files = [run / "weights.safetensors" for run in (tmp_path / "other", whole("onecycle"))]
+    files = [run / "weights.safetensors" for run in (tmp_path / "other", uninterrupted("onecycle"))]
     assert files[0].read_bytes() != files[1].read_bytes()

@@ -1,4 +1,4 @@
-"""Proves that a run folder has one writer at a time, belongs to one set of settings, and tells of its damage."""
+"""Proves that a run folder has one writer at a time, belongs to one set of settings, and reports damage."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def test_a_folder_in_use_by_another_process_is_refused_until_that_one_is_gone(tmp_path):
+def test_a_folder_is_refused_while_another_process_uses_it(tmp_path):
     run = tmp_path / "run"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -26,12 +26,12 @@ def test_a_folder_in_use_by_another_process_is_refused_until_that_one_is_gone(tm
         assert other.stdout.readline() == "held\n"
         with pytest.raises(ValueError, match=r"run folder .*run is in use by another process; wait"), locked(run):
             pass
-        other.kill()  # a killed process holds nothing
+        other.kill()  # a killed process releases the lock
     with locked(run):
         pass
 
 
-def test_what_a_killed_writer_left_is_cleared_away_but_nothing_else(tmp_path):
+def test_temporary_files_of_a_killed_writer_are_deleted_and_no_others(tmp_path):
     names = [".weights.0123abcd.tmp.safetensors", ".history.0123abcd.tmp.jsonl", ".config.0123abcd.tmp.json"]
     kept = [".metrics.0123abcd.tmp.json", "metrics.json", "notes.txt"]
     for name in names + kept:
@@ -41,7 +41,7 @@ def test_what_a_killed_writer_left_is_cleared_away_but_nothing_else(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {*kept, ".lock"}
 
 
-def test_the_same_settings_are_accepted_again_whatever_json_makes_of_them(tmp_path):
+def test_the_same_settings_are_accepted_again_although_json_turns_tuples_into_lists(tmp_path):
     settings = {"model": {"config": {"in_shape": (11, 3, 8, 8)}}, "fit": {"clip_norm": None}}
     claim(tmp_path, settings, defaults={})
     claim(tmp_path, settings, defaults={})
@@ -58,7 +58,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
     assert "more: nothing in the folder, true now)" in message
 
 
-def test_a_setting_that_came_later_counts_with_its_default(tmp_path):
+def test_a_setting_that_an_old_config_lacks_counts_with_its_default(tmp_path):
     claim(tmp_path, {"fit": {"seed": 0}}, defaults={})
     claim(tmp_path, {"fit": {"seed": 0, "new": 5}}, defaults={"fit": {"seed": 9, "new": 5}})
     with pytest.raises(ValueError, match=r"fit\.new: 5 in the folder, 6 now"):
@@ -81,7 +81,7 @@ def test_a_damaged_config_names_the_file(tmp_path):
         claim(tmp_path, {}, defaults={})
 
 
-def test_history_comes_back_and_a_last_line_cut_short_is_left_out(tmp_path):
+def test_the_history_is_read_and_an_incomplete_last_line_is_skipped(tmp_path):
     history = [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}]
     write_history(tmp_path, history)
     assert read_history(tmp_path) == history
@@ -90,7 +90,7 @@ def test_history_comes_back_and_a_last_line_cut_short_is_left_out(tmp_path):
     assert read_history(tmp_path) == history[:1]
 
 
-def test_damage_inside_the_history_names_the_line(tmp_path):
+def test_damage_in_the_history_is_reported_with_its_line(tmp_path):
     (tmp_path / "history.jsonl").write_text(json.dumps({"epoch": 1}) + '\n{"epo\n' + json.dumps({"epoch": 3}) + "\n")
     with pytest.raises(ValueError, match=r"history\.jsonl, line 2 is not valid JSON"):
         read_history(tmp_path)

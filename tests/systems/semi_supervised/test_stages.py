@@ -1,4 +1,4 @@
-"""Proves that the six stages run alone, in order and with some left out, and that the system keeps its promise."""
+"""Proves that the six stages are trained one by one, also with some skipped, and that the final system works."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ PROFILE = get_profile(
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Three training, two validation and two unlabelled videos of a bright square that moves; one comes late."""
+    """Three training, two validation and two unlabelled videos of a moving bright square; one has a late object."""
     root = tmp_path_factory.mktemp("data")
 
     def video(number):
@@ -62,10 +62,10 @@ def test_the_system_is_trained_loaded_and_scored(trained):
     answer = system.predict(past)
     assert answer.shape == (2, 16, 24)
     assert answer.dtype == torch.uint8
-    torch.testing.assert_close(answer[:1], system.predict(past[:1]))  # a clip's answer is its own
+    torch.testing.assert_close(answer[:1], system.predict(past[:1]))  # clips of a batch do not affect each other
 
 
-def test_stages_leave_their_work_and_are_not_done_twice(trained):
+def test_finished_stages_are_loaded_and_not_trained_again(trained):
     weights = [trained.run_folder(run) / "weights.safetensors" for run in (*SemiSupervisedSimVP.run_names, "unet")]
     tree = trained.run_folder("semi_suppression") / "tree.txt"
     before = [path.stat().st_mtime_ns for path in weights]
@@ -78,7 +78,7 @@ def test_stages_leave_their_work_and_are_not_done_twice(trained):
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(trained, root, tmp_path):
     again = workspace_of(root, tmp_path)
-    torch.manual_seed(1)  # whatever was drawn before must not matter
+    torch.manual_seed(1)  # earlier random draws must not matter
     for stage in STAGES:
         Stages(again).train(stage)
     for run in SemiSupervisedSimVP.run_names:
@@ -86,13 +86,13 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(trained, root, tmp_pat
         assert first.read_bytes() == second.read_bytes(), run
 
 
-def test_a_stage_by_itself_says_which_run_it_misses(trained):
+def test_a_stage_names_the_run_that_it_needs(trained):
     stages = Stages(trained, skip=("self_supervision",))
     with pytest.raises(ValueError, match=r"no run folder .*semi_pseudo_labels_without_self_supervision-smoke; train"):
         stages.train("cleaning")
 
 
-def test_skipped_stages_are_left_out_and_the_others_build_on_what_is_there(trained):
+def test_skipped_stages_are_not_trained_and_later_ones_start_from_the_stage_before(trained):
     stages = Stages(trained, skip=("self_supervision", "pseudo_labels", "suppression"))
     assert stages.folder("cleaning").name == "semi_cleaning_without_self_supervision_without_pseudo_labels-smoke"
     for stage in STAGES:
@@ -103,13 +103,13 @@ def test_skipped_stages_are_left_out_and_the_others_build_on_what_is_there(train
     assert SemiSupervisedSimVP.from_stages(stages).suppression is None
 
 
-def test_another_segmenter_has_runs_of_its_own(trained):
+def test_another_segmenter_has_its_own_run_folders(trained):
     stages = Stages(trained, segmenter="deeplabv3")
     assert stages.folder("segmenter") == trained.run_folder("deeplabv3")
     assert stages.folder("cleaning").name == "semi_cleaning_by_deeplabv3-smoke"
     assert Stages(trained, segmenter="unet") == Stages(trained)
-    elsewhere = Stages(trained, runs=trained.runs / "mine")
-    assert elsewhere.folder("cleaning") == trained.runs / "mine" / "semi_cleaning-smoke"
+    elsewhere = Stages(trained, runs=trained.runs / "other")
+    assert elsewhere.folder("cleaning") == trained.runs / "other" / "semi_cleaning-smoke"
     assert elsewhere.folder("segmenter") == trained.run_folder("unet")
 
 
@@ -121,12 +121,12 @@ def test_another_segmenter_has_runs_of_its_own(trained):
         ({"segmenter": "simvp"}, "unknown segmenter 'simvp'"),
     ],
 )
-def test_wrong_recipes_are_refused(trained, options, message):
+def test_unknown_stages_and_segmenters_are_refused(trained, options, message):
     with pytest.raises(ValueError, match=message):
         Stages(trained, **options)
 
 
-def test_cleaning_trains_without_the_video_with_a_late_object(trained):
+def test_cleaning_excludes_the_video_with_a_late_object(trained):
     stages = Stages(trained)
     assert stages.clean_videos()[:3].tolist() == [True, False, True]
     assert len(stages._clips("segmentation")) == 3
@@ -134,7 +134,7 @@ def test_cleaning_trains_without_the_video_with_a_late_object(trained):
     assert len(stages._clips("cleaning")) == stages.clean_videos().sum() < 5
 
 
-def test_the_decoder_is_fresh_and_the_rest_is_self_supervised():
+def test_the_decoder_is_new_and_encoder_and_translator_are_self_supervised():
     torch.manual_seed(0)
     start = build_model("simvp", in_shape=(11, 3, 16, 24), hid_s=8, hid_t=8, n_s=2, n_t=2)
     network = fresh_forecaster(PROFILE, start=start)
@@ -144,7 +144,7 @@ def test_the_decoder_is_fresh_and_the_rest_is_self_supervised():
     assert not torch.equal(network.decoder.last[0].weight, start.decoder.last[0].weight)
 
 
-def test_a_residual_forecaster_begins_as_copy_last():
+def test_an_untrained_residual_forecaster_is_copy_last():
     network = fresh_forecaster(PROFILE, start=None)
     last = torch.randint(0, 49, (2, 16, 24))
     last[0, 0, 0] = 255
@@ -152,7 +152,7 @@ def test_a_residual_forecaster_begins_as_copy_last():
     torch.testing.assert_close(logits.argmax(dim=1), last.where(last < 49, 0))
 
 
-def test_the_published_size_has_its_parameters():
+def test_the_published_size_has_its_number_of_parameters():
     with torch.device("meta"):
         network = fresh_forecaster(get_profile("gpu"), start=None)
     assert parameter_count(network) == 16_000_561
@@ -169,7 +169,7 @@ def test_every_weight_gets_a_finite_gradient():
         assert weights.grad.any(), name
 
 
-def test_a_kept_forecaster_forecasts_the_same(tmp_path):
+def test_a_saved_forecaster_forecasts_the_same(tmp_path):
     network = fresh_forecaster(PROFILE, start=None).eval()
     torch.nn.init.normal_(network.decoder.readout.weight)
     save_model(tmp_path, network, name="simvp", config=forecaster_model(PROFILE)[1])
@@ -177,7 +177,7 @@ def test_a_kept_forecaster_forecasts_the_same(tmp_path):
     torch.testing.assert_close(load_model(tmp_path)(past), network(past), rtol=0, atol=0)
 
 
-def test_the_forecaster_can_learn_one_batch_by_heart(root):
+def test_the_forecaster_can_overfit_one_batch(root):
     torch.manual_seed(0)
     network = fresh_forecaster(get_profile("smoke", {"height": 16, "width": 24, "simvp.residual": False}), start=None)
     clip = ClipDataset(workspace_of(root, root).split("train"))[0]
@@ -191,8 +191,8 @@ def test_the_forecaster_can_learn_one_batch_by_heart(root):
     assert (logits.argmax(dim=1) == masks[:, -1]).float().mean() > 0.97
 
 
-class Says(nn.Module):
-    """The same class everywhere in the left half, for any input (…, C, H, W)."""
+class ConstantNetwork(nn.Module):
+    """Predicts one class in the left half and background in the right half, for any input (…, C, H, W)."""
 
     def __init__(self, class_id):
         super().__init__()
@@ -204,16 +204,19 @@ class Says(nn.Module):
         return logits if last_frames is None else logits[:, -last_frames:]
 
 
-def test_what_is_known_comes_from_the_segmenter_alone():
+def test_the_known_classes_are_those_of_the_segmenter():
     past = torch.rand(1, 11, 3, 16, 24)
-    suppressed = SemiSupervisedSimVP(Says(20), Says(12))
-    assert set(suppressed.predict(past).unique().tolist()) == {0, 12}  # 20 was never seen; 12 is all that is known
-    assert set(SemiSupervisedSimVP(Says(20), Says(0)).predict(past).unique().tolist()) == {0}
-    free = SemiSupervisedSimVP(Says(20), Says(12), suppression=None)
-    assert set(free.predict(past).unique().tolist()) == {0, 20}
+    suppressed = SemiSupervisedSimVP(ConstantNetwork(20), ConstantNetwork(12))
+    assert set(suppressed.predict(past).unique().tolist()) == {
+        0,
+        12,
+    }  # 20 was not seen, 12 was
+    assert set(SemiSupervisedSimVP(ConstantNetwork(20), ConstantNetwork(0)).predict(past).unique().tolist()) == {0}
+    unsuppressed = SemiSupervisedSimVP(ConstantNetwork(20), ConstantNetwork(12), suppression=None)
+    assert set(unsuppressed.predict(past).unique().tolist()) == {0, 20}
 
 
-def test_a_split_is_forecast_as_the_system_does_it(trained):
+def test_the_forecast_of_a_split_equals_that_of_the_system(trained):
     stages = Stages(trained)
     masks, known = stages.forecast("val")
     system = SemiSupervisedSimVP.from_stages(stages)

@@ -1,4 +1,4 @@
-"""The recipes: what they train is kept, loaded, found by the systems, and the same from the same seed."""
+"""Proves that recipes save what they train, that systems load it, and that the same seed gives the same weights."""
 
 import pytest
 import torch
@@ -28,16 +28,16 @@ def test_a_trained_system_is_loaded_and_scored(workspace):
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(workspace):
-    torch.manual_seed(1)  # whatever was drawn before must not matter
+    torch.manual_seed(1)  # earlier random draws must not matter
     first = trained(workspace, "first")
     torch.manual_seed(2)
     second = trained(workspace, "second")
-    for part in ("unet", "simvp"):
-        weights = [here.run_folder(part) / "weights.safetensors" for here in (first, second)]
+    for name in ("unet", "simvp"):
+        weights = [here.run_folder(name) / "weights.safetensors" for here in (first, second)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-def test_a_finished_part_is_not_trained_again(workspace):
+def test_a_finished_run_is_not_trained_again(workspace):
     here = trained(workspace, "runs")
     path = here.run_folder("unet") / "weights.safetensors"
     before = path.stat().st_mtime_ns
@@ -54,7 +54,7 @@ def test_a_rollout_is_trained_loaded_and_scored(workspace):
     frames = system.predictor(past)
     assert frames.shape == past.shape
     window = torch.cat([past[:, 1:], frames[:, :1]], dim=1)
-    torch.testing.assert_close(frames[:, 1], system.predictor.model(window)[:, -1])  # it was fed its own answer
+    torch.testing.assert_close(frames[:, 1], system.predictor.model(window)[:, -1])  # its own output was the input
 
 
 def test_either_translator_is_trained_and_loaded(workspace):
@@ -74,20 +74,20 @@ def test_the_loss_compares_all_future_frames_or_only_the_last(workspace):
         assert recipe.step(torch.zeros_like, {"frames": frames}).item() == pytest.approx(expected)
 
 
-def test_scheduled_sampling_goes_from_truth_to_answers():
+def test_scheduled_sampling_goes_from_true_frames_to_own_outputs():
     assert [truth_probability(epoch, 3) for epoch in (1, 2, 3)] == [1, 0.5, 0]
     assert truth_probability(1, 1) == 1
 
 
-def test_another_augmentation_is_another_run(workspace):
+def test_a_run_of_another_augmentation_is_refused(workspace):
     here = workspace()
     SegmenterRecipe(here, augmentation=()).train()
-    SegmenterRecipe(here, augmentation=()).train()  # found again
+    SegmenterRecipe(here, augmentation=()).train()  # loaded
     with pytest.raises(ValueError, match="augmentation"):
         SegmenterRecipe(here, augmentation=("hflip",)).train()
 
 
-def test_training_begins_with_the_weights_of_another_run_at_another_size(workspace):
+def test_training_can_start_from_the_weights_of_a_run_at_another_size(workspace):
     small, _ = SegmenterRecipe(workspace(sizes={"unet.learning_rate": 1e-2})).train()
     here = workspace(sizes={"height": 80, "width": 120, "unet.learning_rate": 1e-9})
     large, _ = SegmenterRecipe(here, start_from="unet-smoke").train(here.run_folder("large"))
@@ -99,7 +99,7 @@ def test_training_begins_with_the_weights_of_another_run_at_another_size(workspa
         SegmenterRecipe(here, start_from="unet-nobody").train(here.run_folder("other"))
 
 
-def test_a_system_takes_a_finished_segmenter_however_long_it_was_trained(workspace):
+def test_a_finished_segmenter_is_loaded_whatever_its_epochs_unless_epochs_are_given(workspace):
     here = workspace()
     SegmenterRecipe(workspace(sizes={"unet.epochs": 2}), augmentation=()).train()
     SegmenterRecipe(here).train()

@@ -1,4 +1,4 @@
-"""Proves what `fit` promises beyond resuming: history, best weights, precision, accumulation, and its refusals."""
+"""Proves the promises of `fit` except resuming: history, best weights, precision, accumulation, and errors."""
 
 import json
 import math
@@ -14,12 +14,12 @@ from vidseg_utils.training.loop import FitConfig, build_accelerator, evaluate, f
 
 
 def scripted(*values):
-    """A `validate` that gives these values, one an epoch, whatever the model does."""
+    """A `validate` that returns these values, one per epoch."""
     values = iter(values)
     return lambda model, loader, device: {"accuracy": next(values)}
 
 
-def test_the_model_learns_and_the_history_tells_of_it(tmp_path):
+def test_the_model_learns_and_the_history_has_every_epoch(tmp_path):
     _, history = toy_fit(tmp_path / "run", epochs=8, scheduler="none")
     assert [epoch["epoch"] for epoch in history] == list(range(1, 9))
     assert set(history[0]) == {"epoch", "train_loss", "accuracy", "wrong", "learning_rate", "seconds"}
@@ -28,7 +28,7 @@ def test_the_model_learns_and_the_history_tells_of_it(tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 3)])
-def test_the_best_epoch_is_kept_and_the_model_holds_it_at_the_end(tmp_path, mode, best):
+def test_the_best_weights_are_saved_and_loaded_into_the_model_at_the_end(tmp_path, mode, best):
     states = []
 
     def validate(model, loader, device):
@@ -43,7 +43,7 @@ def test_the_best_epoch_is_kept_and_the_model_holds_it_at_the_end(tmp_path, mode
     assert not torch.equal(kept["0.weight"], states[-1]["0.weight"])
 
 
-def test_plateau_lowers_the_learning_rate_when_the_metric_stands_still(tmp_path):
+def test_plateau_lowers_the_learning_rate_when_the_metric_does_not_improve(tmp_path):
     _, history = toy_fit(
         tmp_path / "run", epochs=5, validate=scripted(0.5, 0.6, 0.6, 0.6, 0.6), plateau_patience=1, learning_rate=0.1
     )
@@ -52,7 +52,7 @@ def test_plateau_lowers_the_learning_rate_when_the_metric_stands_still(tmp_path)
 
 @pytest.mark.parametrize("accumulation_steps", [1, 3])
 @pytest.mark.parametrize("scheduler", ["onecycle", "cosine"])
-def test_schedules_by_step_come_to_their_end_with_the_last_step(tmp_path, monkeypatch, scheduler, accumulation_steps):
+def test_schedules_by_step_end_with_the_last_step(tmp_path, monkeypatch, scheduler, accumulation_steps):
     rates = []
 
     def step(model, batch):
@@ -61,26 +61,26 @@ def test_schedules_by_step_come_to_their_end_with_the_last_step(tmp_path, monkey
 
     optimisers = []
 
-    class Remembered(torch.optim.Adam):
+    class RecordedAdam(torch.optim.Adam):
         def __init__(self, *arguments, **keywords):
             super().__init__(*arguments, **keywords)
             optimisers.append(self)
 
-    monkeypatch.setitem(OPTIMISERS, "adam", Remembered)
+    monkeypatch.setitem(OPTIMISERS, "adam", RecordedAdam)
     toy_fit(tmp_path / "run", step=step, scheduler=scheduler, accumulation_steps=accumulation_steps, learning_rate=0.1)
     assert len(rates) == 12
     assert len(set(rates)) == 3 * math.ceil(4 / accumulation_steps)
-    if scheduler == "onecycle":  # from a 25th of the highest to next to nothing
+    if scheduler == "onecycle":  # from a 25th of the highest rate to almost 0
         assert rates[0] == pytest.approx(0.1 / 25)
         assert rates[-1] == pytest.approx(0.1 / 25e4)
-    else:  # from the highest down, to 0 after the last step
+    else:  # from the highest rate to 0 after the last step
         assert rates == sorted(rates, reverse=True)
         assert rates[0] == pytest.approx(0.1)
         assert optimisers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
 
-def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path):
-    """Without BatchNorm, dropout and augmentation, 2 batches of 2 averaged are 1 batch of 4."""
+def test_accumulated_batches_give_the_step_of_one_large_batch(tmp_path):
+    """Without BatchNorm, dropout and augmentation, the average of 2 batches of 2 equals 1 batch of 4."""
     weights = []
     for name, settings in {"large": {"batch_size": 4}, "small": {"batch_size": 2, "accumulation_steps": 2}}.items():
         torch.manual_seed(0)
@@ -102,22 +102,22 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path):
 def test_clipping_bounds_the_gradient(tmp_path, monkeypatch):
     norms = []
 
-    class Watched(torch.optim.Adam):
+    class RecordedAdam(torch.optim.Adam):
         def step(self, *arguments, **keywords):
             gradients = [weight.grad for group in self.param_groups for weight in group["params"]]
             norms.append(torch.stack([gradient.norm() for gradient in gradients]).norm().item())
             return super().step(*arguments, **keywords)
 
-    monkeypatch.setitem(OPTIMISERS, "adam", Watched)
-    toy_fit(tmp_path / "free", epochs=1)
-    free, norms[:] = max(norms), []
+    monkeypatch.setitem(OPTIMISERS, "adam", RecordedAdam)
+    toy_fit(tmp_path / "unclipped", epochs=1)
+    unclipped_norm, norms[:] = max(norms), []
     toy_fit(tmp_path / "clipped", epochs=1, clip_norm=0.01)
-    assert free > 0.1
+    assert unclipped_norm > 0.1
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize(("gpu", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16")])
-def test_a_gpu_that_would_only_imitate_bf16_gets_fp16(gpu, precision, monkeypatch):
+def test_a_gpu_without_bf16_uses_fp16(gpu, precision, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda: gpu)
     monkeypatch.setattr("vidseg_utils.training.loop.Accelerator", lambda **settings: settings)
@@ -125,7 +125,7 @@ def test_a_gpu_that_would_only_imitate_bf16_gets_fp16(gpu, precision, monkeypatc
     assert (settings["mixed_precision"], settings["cpu"]) == (precision, False)
 
 
-def test_bf16_runs_the_model_in_autocast_and_gives_it_back_as_it_was(tmp_path):
+def test_bf16_uses_autocast_in_training_only_and_leaves_the_model_unchanged(tmp_path):
     seen = []
 
     def step(model, batch):
@@ -133,7 +133,7 @@ def test_bf16_runs_the_model_in_autocast_and_gives_it_back_as_it_was(tmp_path):
         seen.append(logits.dtype)
         return nn.functional.cross_entropy(logits, batch[1])
 
-    class Inside(nn.Module):
+    class RecordingModel(nn.Module):
         def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(3, 2, 1)
@@ -143,8 +143,8 @@ def test_bf16_runs_the_model_in_autocast_and_gives_it_back_as_it_was(tmp_path):
             seen.append(logits.dtype)
             return logits
 
-    model = Inside()
-    for precision, inside in (("bf16", torch.bfloat16), ("no", torch.float32)):  # one after the other, in one process
+    model = RecordingModel()
+    for precision, inside in (("bf16", torch.bfloat16), ("no", torch.float32)):  # in one process
         seen.clear()
         fit(
             model,
@@ -156,7 +156,7 @@ def test_bf16_runs_the_model_in_autocast_and_gives_it_back_as_it_was(tmp_path):
             run=tmp_path / precision,
             description={},
         )
-        assert seen[:2] == [inside, torch.float32]  # inside the model, and what the loss gets
+        assert seen[:2] == [inside, torch.float32]  # inside the model, and in the loss
         assert "forward" not in vars(model)
         assert model.conv.weight.dtype == torch.float32
         assert model(torch.rand(1, 3, 2, 2)).dtype == torch.float32
@@ -165,7 +165,7 @@ def test_bf16_runs_the_model_in_autocast_and_gives_it_back_as_it_was(tmp_path):
 def test_evaluate_sets_eval_and_no_grad_and_restores_every_mode():
     model = toy_model()
     model.train()
-    model[1].eval()  # somebody froze this BatchNorm
+    model[1].eval()  # a frozen BatchNorm
 
     def validate(model, loader, device):
         assert not any(module.training for module in model.modules())
@@ -177,7 +177,7 @@ def test_evaluate_sets_eval_and_no_grad_and_restores_every_mode():
     assert [module.training for module in model.modules()] == [True, True, False, True, True, True]
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_epochs_before(tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_training_and_keeps_earlier_epochs(tmp_path):
     steps = []
 
     def step(model, batch):
@@ -192,7 +192,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_epochs_before(tmp_
     assert json.loads((tmp_path / "run" / "config.json").read_text())["finished"] is False
 
 
-def test_weights_that_become_infinite_in_the_last_step_are_not_kept(tmp_path):
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     def validate(model, loader, device):
         model[0].weight.data[0] = float("inf")
         return {"accuracy": 1.0}
@@ -202,7 +202,7 @@ def test_weights_that_become_infinite_in_the_last_step_are_not_kept(tmp_path):
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
-def test_a_metric_that_is_not_finite_is_null_in_the_history_unless_it_chooses(tmp_path):
+def test_a_metric_that_is_not_finite_is_null_in_the_history_and_refused_as_monitor(tmp_path):
     both = {"accuracy": 0.5, "psnr": float("inf")}
     _, history = toy_fit(tmp_path / "run", epochs=1, validate=lambda *_: both)
     assert history[0]["psnr"] is None
@@ -251,7 +251,7 @@ def test_data_without_a_length_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_last_batch_of_one_sample_is_left_out(tmp_path):
+def test_a_last_batch_of_one_sample_is_dropped(tmp_path):
     sizes = []
 
     def step(model, batch):
@@ -307,12 +307,12 @@ def test_loading_in_worker_processes_is_reproducible(tmp_path):
         ({"num_workers": -1}, "num_workers must be at least 0"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(wrong, message):
+def test_impossible_settings_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         FitConfig(**wrong)
 
 
-def test_a_model_without_anything_to_learn_is_refused(tmp_path):
+def test_a_model_without_trainable_weights_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no weights to learn"):
         fit(
             nn.Conv2d(3, 2, 1).requires_grad_(False),

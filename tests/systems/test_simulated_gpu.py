@@ -1,7 +1,7 @@
-"""Proves that recipes and systems keep together on the GPU what belongs there. The GPU is pretended.
+"""Proves that recipes and systems do not mix tensors of a GPU and of the CPU. The GPU is simulated.
 
-Its tensors hold real numbers, in the CPU's memory, and say that they are on another device. An operation that mixes
-them with the CPU's tensors, and `numpy()`, fail as they do on a real GPU.
+Its tensors hold their values in CPU memory and report another device. Operations that mix them with CPU tensors, and
+`numpy()`, fail as on a real GPU.
 """
 
 from contextlib import contextmanager
@@ -28,13 +28,13 @@ from vidseg_utils.training.run_folder import CONSTANTS, WEIGHTS, claim, finish
 from vidseg_utils.training.weights import save_model, write_weights
 
 aten = torch.ops.aten
-INDEXING = (aten.index, aten.index_put_)  # by a list, say: a GPU takes that
-GPU = "meta"  # what the pretended GPU is called: the one other device whose name works on every machine
-AS_OTHERS = {"simvp_rollout_unet", "object_dynamics", "object_dynamics_learned"}  # all they do there, others do too
+INDEXING = (aten.index, aten.index_put_)  # a GPU accepts CPU indices
+GPU = "meta"  # device name of the simulated GPU: the only one, beside "cpu", that exists on every machine
+SKIPPED = {"simvp_rollout_unet", "object_dynamics", "object_dynamics_learned"}  # other systems cover their code
 
 
 class OnGpu(torch.Tensor):
-    """A tensor that says it is on the GPU."""
+    """A tensor that reports the GPU as its device."""
 
     @staticmethod
     def __new__(cls, values):
@@ -56,29 +56,29 @@ class OnGpu(torch.Tensor):
 
 
 def computed(operation, args, kwargs):
-    """The result of an operation; it is on the GPU if its tensors are, or if that device is asked for."""
+    """The result of an operation; it is on the GPU if its input is, or if that device is requested."""
     copies = operation.overloadpacket in (aten._to_copy, aten.copy_)
     leaves, structure = tree_flatten((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     on_gpu = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
     if on_gpu and not copies and not (operation.overloadpacket in INDEXING and isinstance(args[0], OnGpu)):
-        strangers = [tuple(tensor.shape) for tensor in tensors if tensor.ndim and not isinstance(tensor, OnGpu)]
-        if strangers:
-            raise RuntimeError(f"{operation} mixes tensors of the GPU with the CPU's {strangers}")
+        on_cpu = [tuple(tensor.shape) for tensor in tensors if tensor.ndim and not isinstance(tensor, OnGpu)]
+        if on_cpu:
+            raise RuntimeError(f"{operation} mixes tensors of the GPU with tensors {on_cpu} of the CPU")
     leaves = [leaf.values if isinstance(leaf, OnGpu) else leaf for leaf in leaves]
     leaves = [torch.device("cpu") if isinstance(leaf, torch.device) else leaf for leaf in leaves]
     plain_args, plain_kwargs = tree_unflatten(leaves, structure)
     result = operation(*plain_args, **plain_kwargs)
     device = kwargs.get("device")
-    on_this = isinstance(args[0], OnGpu) if copies else bool(on_gpu)
-    if not (on_this if device is None else torch.device(device).type == GPU):
+    input_on_gpu = isinstance(args[0], OnGpu) if copies else bool(on_gpu)
+    if not (input_on_gpu if device is None else torch.device(device).type == GPU):
         return result
-    given = {id(tensor.values): tensor for tensor in on_gpu}  # an operation in place gives back what it was given
+    given = {id(tensor.values): tensor for tensor in on_gpu}  # an in-place operation returns its argument
 
-    def on_gpu_too(item):
+    def wrap(item):
         return given[id(item)] if id(item) in given else OnGpu(item) if isinstance(item, torch.Tensor) else item
 
-    return tree_map(on_gpu_too, result)
+    return tree_map(wrap, result)
 
 
 class Operations(TorchDispatchMode):
@@ -86,12 +86,12 @@ class Operations(TorchDispatchMode):
         kwargs = kwargs or {}
         if torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd"):
             with self:
-                return operation.decompose(*args, **kwargs)  # such as `to`, into what a device really does
+                return operation.decompose(*args, **kwargs)  # such as `to`, into the operations of a device
         return computed(operation, args, kwargs)
 
 
 class Constants(TorchFunctionMode):
-    """`torch.tensor(…, device=…)` in two steps: the device is not among the operations that a mode sees."""
+    """Splits `torch.tensor(…, device=…)` into two steps, because the dispatch mode does not see its device."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -101,13 +101,13 @@ class Constants(TorchFunctionMode):
 
 
 @contextmanager
-def pretended_gpu():
+def simulated_gpu():
     with Operations(), Constants():
         yield
 
 
 def one_step(model, train_data, val_data, *, step, validate, config, run, description, on_epoch=None):
-    """`fit` cut short: the loss of one batch and one validation, on the GPU; a gradient is where its loss is."""
+    """A short `fit`: the loss of one batch and one validation, on the GPU, without a backward pass."""
     model.to(GPU)
     batch = next(iter(DataLoader(train_data, batch_size=2, collate_fn=collate)))
     loss = step(model.train(), {name: values.to(GPU) for name, values in batch.items()})
@@ -121,15 +121,15 @@ def one_step(model, train_data, val_data, *, step, validate, config, run, descri
     return []
 
 
-def test_what_fails_on_a_gpu_fails_here():
-    with pretended_gpu():
-        here, there = torch.ones(3), torch.arange(3, device=GPU)
-        assert there.device.type == (there + 1).device.type == torch.tensor([1], device=GPU).device.type == GPU
-        assert (there + 1).cpu().tolist() == [1, 2, 3]
+def test_the_simulated_gpu_fails_where_a_gpu_fails():
+    with simulated_gpu():
+        on_cpu, on_gpu = torch.ones(3), torch.arange(3, device=GPU)
+        assert on_gpu.device.type == (on_gpu + 1).device.type == torch.tensor([1], device=GPU).device.type == GPU
+        assert (on_gpu + 1).cpu().tolist() == [1, 2, 3]
         with pytest.raises(RuntimeError, match="mixes tensors"):
-            here + there
+            on_cpu + on_gpu
         with pytest.raises((RuntimeError, TypeError)):
-            there.numpy()
+            on_gpu.numpy()
 
 
 @pytest.mark.slow
@@ -137,15 +137,15 @@ def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
     monkeypatch.setattr("vidseg_utils.systems.recipe.fit", one_step)
     published = {"unet.head": "flat", "recurrent.head": "flat", "simvp.residual": False, "convlstm.residual": False}
     here = replace(workspace(sizes={"height": 16, "width": 24, **published}), device=torch.device(GPU))
-    fitted_on_the_cpu(here)
+    save_object_dynamics(here)
     val = here.split("val")
-    with pretended_gpu():
-        frames, masks = (torch.tensor(whole[:, :PAST_FRAMES]).to(GPU) for whole in (val.frames, val.masks))
-        for name in sorted(SYSTEMS.keys() - AS_OTHERS):
+    with simulated_gpu():
+        frames, masks = (torch.tensor(clips[:, :PAST_FRAMES]).to(GPU) for clips in (val.frames, val.masks))
+        for name in sorted(SYSTEMS.keys() - SKIPPED):
             SYSTEMS[name].train(here)
             system = build_system(name, workspace=here)
-            answer = system.predict(masks if system.segmenter is None else to_float(frames))
-            assert (answer.device.type, answer.shape) == (GPU, (1, 16, 24)), name
+            mask = system.predict(masks if system.segmenter is None else to_float(frames))
+            assert (mask.device.type, mask.shape) == (GPU, (1, 16, 24)), name
         system = build_system("mask_simvp_mse", workspace=here)
         for true_masks in (False, True):
             evaluation = evaluate_system(system, val, device=GPU, true_masks=true_masks, progress=False)
@@ -153,8 +153,8 @@ def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
         assert predict_split(system, here.split("hidden"), device=GPU, progress=False).shape == (1, 160, 240)
 
 
-def fitted_on_the_cpu(here):
-    """What a profile's fit would leave of the fitted physics and of the network of collisions."""
+def save_object_dynamics(here):
+    """Write run folders of the fitted physics and of an interaction network, without fitting them."""
     PhysicsConstants().to_json(here.run_folder("rigid_body_physics") / CONSTANTS)
     finish(here.run_folder("rigid_body_physics"))
     network = here.run_folder("interaction_network")
@@ -165,16 +165,16 @@ def fitted_on_the_cpu(here):
 def test_the_interaction_network_learns_on_a_gpu():
     windows = training_windows([simulate_video(0, number) for number in range(2)])
     batch = next(iter(DataLoader(windows, batch_size=2)))
-    with pretended_gpu():
+    with simulated_gpu():
         network = build_model("interaction_network").to(GPU)
         loss = rollout_loss(network, {name: values.to(GPU) for name, values in batch.items()})
     assert loss.device.type == GPU
 
 
-def test_the_ray_caster_gives_the_same_pictures_on_a_gpu():
+def test_the_renderer_gives_the_same_frames_and_masks_on_a_gpu():
     trajectory = simulate_video(0, 0).select_frames(CLIP_VIDEO_FRAMES[:2])
     frames, masks = render_video(trajectory)
-    with pretended_gpu():
+    with simulated_gpu():
         other_frames, other_masks = render_video(trajectory, device=GPU)
     assert (frames == other_frames).all()
     assert (masks == other_masks).all()

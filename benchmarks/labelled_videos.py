@@ -1,12 +1,12 @@
-"""What the factored head gives where labels are few: U-Net's Jaccard on validation frames after the same training.
+"""Compare U-Net's two heads by Jaccard index on validation frames, for few and many labelled videos.
 
     python benchmarks/labelled_videos.py                          # 10, 100 and 300 videos: 10 minutes on two cores
     python benchmarks/labelled_videos.py --videos 10 1000 --profile gpu
-    python benchmarks/labelled_videos.py --videos 1000 --root data/many    # a data set of your own with that many
+    python benchmarks/labelled_videos.py --videos 1000 --root data/many    # another data set
 
-"flat" scores the 49 classes apart; "factored" adds up shape, material and colour, so that what it learns of red from a
-red cube serves a red sphere, too. Every network takes the same number of steps, with the profile's batches and
-augmentation.
+"flat" has one output per class. "factored" adds outputs for shape, material and colour, so a red cube also teaches it
+the colour of a red sphere. Every network is trained for the same number of steps, with the batch size and augmentation
+of the profile.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from vidseg_utils.training.losses import build_loss
 
 
 def trained_jaccard(workspace: Workspace, *, head: str, videos: int, steps: int) -> float:
-    """Train a U-Net with that head on the frames of so many videos; its Jaccard on validation frames."""
+    """Train a U-Net on the frames of the first `videos` videos; returns its Jaccard index on validation frames."""
     sizes = UNetSizes.for_profile(workspace.profile)
     seed_everything(workspace.profile.seed)
     frames = FrameDataset(
@@ -33,14 +33,14 @@ def trained_jaccard(workspace: Workspace, *, head: str, videos: int, steps: int)
         transform=build_augmentation(*sizes.augmentation),
         every=sizes.frames_every,
     )
-    some = Subset(frames, range(videos * frames.frames_per_video))
-    order = RandomSampler(some, replacement=True, num_samples=steps * sizes.batch_size)
+    subset = Subset(frames, range(videos * frames.frames_per_video))
+    order = RandomSampler(subset, replacement=True, num_samples=steps * sizes.batch_size)
     model = build_model("unet", n_classes=N_CLASSES, base_channels=sizes.base_channels, head=head)
     model.to(workspace.device, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, sizes.learning_rate, steps, pct_start=0.1)
     criterion = build_loss("cross_entropy")
-    loader = DataLoader(some, batch_size=sizes.batch_size, sampler=order, collate_fn=collate)
+    loader = DataLoader(subset, batch_size=sizes.batch_size, sampler=order, collate_fn=collate)
     for batch in tqdm(loader, desc=f"{head}, {videos} videos", leave=False):
         logits = model(to_float(batch["frame"].to(workspace.device)))
         criterion(logits, batch["mask"].to(workspace.device).long()).backward()
@@ -56,9 +56,9 @@ def trained_jaccard(workspace: Workspace, *, head: str, videos: int, steps: int)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, nargs="+", default=[10, 100, 300], help="default 10 100 300")
-    parser.add_argument("--steps", type=int, default=1500, help="of every training; default 1500")
+    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps of every training; default 1500")
     parser.add_argument("--profile", default="cpu", help="default cpu")
-    parser.add_argument("--root", help="data set; default: the profile's own")
+    parser.add_argument("--root", help="data set; default: that of the profile")
     options = parser.parse_args()
     workspace = Workspace.for_profile(options.profile, root=options.root)
     if options.root is None:

@@ -51,9 +51,7 @@ class MaskSimVPSizes(Sizes, group="mask"):
 
     configuration: str = by_profile("2_2_4_8_1", "2_3_8_64_1", "2_8_64_256_8")  # see `parse_configuration`
     cell: int = by_profile(2, 4, 4, cpu_full=8)  # side of a cell of the location maps, in working pixels
-    shrink: int = by_profile(
-        2, 4, 1
-    )  # the published representations are forecast at 1/shrink of the size; published: 1
+    shrink: int = by_profile(2, 4, 1)  # "one_hot" and "number" are forecast at 1/shrink of the size; published: 1
     epochs: int = by_profile(1, 8, 25)
     batch_size: int = by_profile(2, 2, 8)  # clips
     learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
@@ -131,7 +129,7 @@ class MaskSimVPRecipe(Recipe):
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The loss of a batch; half of the batches are mirrored."""
         past, future = batch["past"], batch["future"]
-        if torch.rand(()) < 0.5:  # mirrored videos look the same: the camera is in the scene's plane of symmetry
+        if torch.rand(()) < 0.5:  # a mirrored video is as likely: the camera looks along the plane of symmetry
             past, future = past.flip(-1), future.flip(-1)
         return self.forecast_loss(network, past, future, truth_probability=self.truth_probability)[0]
 

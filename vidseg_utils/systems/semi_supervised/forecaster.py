@@ -105,7 +105,7 @@ class ForecasterRecipe(Recipe):
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of frame 21."""
         frames, masks = batch["frames"][:, :PAST_FRAMES], batch["masks"][:, [PAST_FRAMES - 1, -1]]
-        if torch.rand(()) < 0.5:  # mirrored videos look the same: the camera is in the scene's plane of symmetry
+        if torch.rand(()) < 0.5:  # a mirrored video is as likely: the camera looks along the plane of symmetry
             frames, masks = frames.flip(-1), masks.flip(-1)
         logits = class_logits(network, to_float(frames), masks[:, 0], residual=self.sizes.residual)
         return self.criterion(logits, masks[:, 1].long())

@@ -16,11 +16,9 @@ from vidseg_utils.classes import BACKGROUND
 from vidseg_utils.paths import figures_dir
 from vidseg_utils.renderer import render_video
 from vidseg_utils.simulator import simulate_video
-from vidseg_utils.systems.object_dynamics.decision import decide_mask
+from vidseg_utils.systems.object_dynamics import ObjectDynamics, advance, decide_mask
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
-from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
-from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
 from vidseg_utils.task import CLIP_FRAMES, CLIP_VIDEO_FRAMES, FRAME_STEP, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.visualisation import frame_to_rgb, mask_to_rgb, overlay_mask, show_rgb, use_style, write_movie
 from vidseg_utils.visualisation.overlays import find_contours

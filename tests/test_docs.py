@@ -133,6 +133,11 @@ def test_the_file_tree_of_the_architecture_page_is_the_package():
     assert existing <= named, existing - named
 
 
+def test_the_results_page_names_every_benchmark():
+    text = read("docs/results.md")
+    assert all(f"`{path.stem}`" in text for path in (ROOT / "benchmarks").glob("*.py"))
+
+
 def test_the_citation_names_the_project_and_clevrer():
     citation = yaml.safe_load(read("CITATION.cff"))
     project = tomllib.loads(read("pyproject.toml"))["project"]

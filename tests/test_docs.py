@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 import vidseg_utils
+from tests.test_rooms import ORDER
 from vidseg_utils.running.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,6 +132,11 @@ def test_the_file_tree_of_the_architecture_page_is_the_package():
     existing = {path.name for path in package.rglob("*.py")}
     assert named - {"forecast_movie.py"} <= existing, named - existing
     assert existing <= named, existing - named
+
+
+def test_the_architecture_page_has_the_order_of_the_rooms():
+    blocks = [block.splitlines() for block in code_blocks("docs/architecture.md")]
+    assert [", ".join(rooms) for rooms in ORDER] in blocks
 
 
 def test_the_results_page_names_every_benchmark():

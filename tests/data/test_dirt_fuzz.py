@@ -10,15 +10,14 @@ import json
 import os
 import random
 import shutil
-import struct
 import time
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
 
 from tests.helpers import write_split
+from tests.mutations import damage_tree, mutate, mutate_value, with_right_checksums
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
@@ -31,32 +30,6 @@ from vidseg_utils.world import Trajectory, read_annotation, write_annotation
 
 CASES = int(os.environ.get("VIDSEG_FUZZ", "0"))
 SECONDS_PER_CASE = 5.0  # a hang, even on a busy machine
-
-
-def mutate(content: bytes, rng: random.Random, *, first: int = 0, last: int | None = None) -> bytes:
-    """Apply one to four small random changes, anywhere or between two offsets."""
-    data = bytearray(content)
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        end = len(data) if last is None else min(last, len(data))
-        if end <= first:
-            break
-        offset, length = rng.randrange(first, end), rng.choice((1, 1, 2, 4, 16, 300))
-        kind = rng.randrange(7)
-        if kind == 0:
-            data[offset] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            data[offset] = rng.choice((0, 1, 10, 32, 48, 57, 127, 128, 255))
-        elif kind == 2:
-            data[offset : offset + length] = rng.randbytes(length)
-        elif kind == 3:
-            del data[offset : offset + length]
-        elif kind == 4:
-            data[offset:offset] = rng.choice((bytes(length), data[offset : offset + length], rng.randbytes(length)))
-        elif kind == 5:
-            data[offset : offset + 4] = struct.pack(rng.choice("<>") + "I", rng.choice((0, 1, 255, 1 << 16, 2**32 - 1)))
-        else:
-            del data[offset:]
-    return bytes(data)
 
 
 def _timed(action):
@@ -79,7 +52,7 @@ def test_images(tmp_path):
     for case in range(CASES or 600):
         bad = mutate(good, rng)
         if case % 2:
-            bad = _with_right_checksums(mutate(good, rng, last=80 if case % 4 == 1 else None))
+            bad = with_right_checksums(mutate(good, rng, last=80 if case % 4 == 1 else None))
         path.write_bytes(bad)
         read = _timed(lambda: read_png(path, height=160, width=240))
         if read is not None:
@@ -87,17 +60,6 @@ def test_images(tmp_path):
             assert read.dtype == np.uint8
             unlike += case % 2 == 0 and not np.array_equal(read, pixels)
     assert unlike == 0  # with the original checksums, only undamaged pixels are read
-
-
-def _with_right_checksums(content: bytes) -> bytes:
-    """Correct the checksums of a damaged PNG, so that it reaches the decoder."""
-    out, offset = bytearray(content[:8]), 8
-    while offset + 8 <= len(content):
-        (length,) = struct.unpack_from(">I", content, offset)
-        chunk = content[offset + 4 : offset + 8 + length]
-        out += struct.pack(">I", max(0, len(chunk) - 4)) + chunk + struct.pack(">I", zlib.crc32(chunk))
-        offset += 12 + length
-    return bytes(out)
 
 
 def test_masks(tmp_path):
@@ -126,35 +88,13 @@ def annotation(tmp_path_factory) -> bytes:
     return json.dumps(value).encode()
 
 
-STRANGE = (None, True, -1, 0, 3, 10**400, 1e308, float("nan"), float("inf"), "", "red", "cube", "\ud800", [], {}, [[]],
-           [1, 2], [None] * 3, [1e999] * 3, {"objects": []}, "9" * 5000)  # fmt: skip
-
-
-def _mutate_value(value, rng):
-    """Replace, remove or duplicate something deep inside a JSON value."""
-    if isinstance(value, dict | list) and value and rng.random() < 0.9:
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        key = rng.choice(list(keys))
-        action = rng.random()
-        if action < 0.05:
-            del value[key]
-        elif action < 0.08 and isinstance(value, list):
-            value.append(value[key])
-        elif action < 0.1 and isinstance(value, dict):
-            value[rng.choice(("x", "object_id", "shape"))] = value.pop(key)
-        else:
-            value[key] = _mutate_value(value[key], rng)
-        return value
-    return rng.choice(STRANGE)
-
-
 def test_annotations(tmp_path, annotation, unchecked_shapes):
     path, rng = tmp_path / "annotation.json", random.Random(2)
     for case in range(CASES or 700):
         if case % 2:
             path.write_bytes(mutate(annotation, rng))
         else:
-            path.write_text(json.dumps(_mutate_value(json.loads(annotation), rng)))
+            path.write_text(json.dumps(mutate_value(json.loads(annotation), rng)))
         trajectory = _timed(lambda: read_annotation(path))
         if trajectory is not None:
             ids, frames = trajectory.class_ids.tolist(), len(trajectory.positions)
@@ -195,23 +135,6 @@ def test_archives(tmp_path):
         shutil.rmtree(box)
 
 
-def _accident(path, rng):
-    """Damage a file or folder of a data set: change bytes, delete it, move it, or replace it by something else."""
-    kind = rng.randrange(5)
-    if kind == 0 and path.is_file():
-        path.write_bytes(mutate(path.read_bytes(), rng))
-    elif kind == 1:
-        path.rename(
-            path.with_name(rng.choice(("image_3.png", "image_003.png", "mask.npy", "video_1", "video_01", "x")))
-        )
-    else:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if kind == 2:
-            path.mkdir()
-        elif kind == 3:
-            path.symlink_to(rng.choice(("/nowhere", ".", path.name, "image_1.png", os.devnull)))
-
-
 def test_checker_and_loader_agree_on_damaged_folders(tmp_path):
     write_split(tmp_path / "sound", "train", (0, 1))
     root, rng = tmp_path / "set", random.Random(4)
@@ -219,7 +142,7 @@ def test_checker_and_loader_agree_on_damaged_folders(tmp_path):
         shutil.copytree(tmp_path / "sound", root)
         for _ in range(rng.choice((1, 2, 4))):
             with contextlib.suppress(OSError, IndexError):  # the damage itself may be impossible
-                _accident(rng.choice(sorted(root.glob("train/**/*"))), rng)
+                damage_tree(rng.choice(sorted(root.glob("train/**/*"))), rng)
         report = check_root(root, progress=False)
         bad = {f.path.relative_to(root).parts[1] for f in report.faults if FAULT_EFFECTS[f.kind] == SKIPPED}
         assert len(bad) == report.skipped["train"]

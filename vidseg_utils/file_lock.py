@@ -2,8 +2,8 @@
 
 The lock is `flock` on a lock file, so a process that is killed holds nothing. Some file systems have no `flock` (Lustre
 without its option, some FUSE mounts, Google Drive). There, a second file beside the lock file marks the lock as held.
-Its holder renews it, so that the marker of a machine that has gone is recognised. The lock file alone, as a machine with
-`flock` leaves it, never counts as held.
+Its holder renews it, so that the marker of a machine that has gone is recognised. The lock file alone, as a machine
+with `flock` leaves it, never counts as held.
 """
 
 import contextlib

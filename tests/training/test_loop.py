@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -119,10 +120,32 @@ def test_clipping_bounds_the_gradient(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("gpu", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16")])
 def test_a_gpu_without_bf16_uses_fp16(gpu, precision, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: gpu)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: gpu)
     monkeypatch.setattr("vidseg_utils.training.loop.Accelerator", lambda **settings: settings)
     settings = build_accelerator(FitConfig(precision="bf16"))
     assert (settings["mixed_precision"], settings["cpu"]) == (precision, False)
+
+
+@pytest.mark.parametrize(("device", "cpu"), [("cpu", True), ("cuda:1", False)])
+def test_a_training_is_on_the_device_that_it_is_given(device, cpu, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    asked = {}
+
+    def accelerator(**settings):
+        asked.update(settings, device=os.environ.get("ACCELERATE_TORCH_DEVICE"))
+
+    monkeypatch.setattr("vidseg_utils.training.loop.Accelerator", accelerator)
+    build_accelerator(FitConfig(), torch.device(device))
+    assert (asked["cpu"], asked["device"]) == (cpu, device)
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as `accelerate launch` does
+    build_accelerator(FitConfig(), torch.device("cuda"))
+    assert (asked["cpu"], asked["device"]) == (False, None)
+
+
+def test_the_device_of_one_fit_does_not_bind_the_next():
+    meta = torch.device("meta")  # the one other device that every machine has
+    for device in (torch.device("cpu"), meta, torch.device("cpu")):
+        assert build_accelerator(FitConfig(), device).device == device
 
 
 def test_bf16_uses_autocast_in_training_only_and_leaves_the_model_unchanged(tmp_path):

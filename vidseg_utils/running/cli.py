@@ -29,7 +29,7 @@ app.add_typer(data_app, name="data")
 INTERRUPTED = 130  # exit code that typer returns after Ctrl-C
 
 RunsOption = Annotated[Path | None, typer.Option(help="Folder of the run folders [default: runs].")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is a GPU].")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps [default: cuda if there is a GPU].")]
 ReconstructorOption = Annotated[
     bool,
     typer.Option("--reconstructor/--no-reconstructor", help="--no-reconstructor: convlstm_unet segments frame 10."),

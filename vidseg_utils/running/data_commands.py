@@ -22,7 +22,7 @@ def data_generate(
     seed: Annotated[int, typer.Option(help="Seed of the data set; the seeds of its videos follow from it.")] = 0,
     processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
     store: StoreOption = "png",
-    device: Annotated[str | None, typer.Option(help="Device that renders [default: cuda if there is a GPU].")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is a GPU].")] = None,
     profile: ProfileOption = "auto",
 ) -> None:
     """Generate videos in the manner of CLEVRER. The data set has the course layout. Resumes."""

@@ -108,6 +108,7 @@ class Recipe(ABC):
             config=self.fit_config(),
             run=run,
             description=description,
+            device=self.workspace.device,
             on_epoch=self.on_epoch,
         )
         return network.eval(), history

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vidseg_utils.data import SplitCache, open_split
+from vidseg_utils.device import find_device
 from vidseg_utils.paths import data_dir, runs_dir
 from vidseg_utils.profiles import Profile, check_replaced, get_profile
 from vidseg_utils.training.weights import load_model
@@ -39,13 +40,15 @@ class Workspace:
         """The workspace of a profile. By default: its generated data, the usual folder of runs, a GPU if there is one.
 
         sizes: single sizes of the named profile to replace, see `get_profile`
+        device: cpu, cuda, cuda:N or mps
+        Raises ValueError, with the choices, for a profile, size or device that there is not.
         """
         profile = profile if isinstance(profile, Profile) else get_profile(profile, sizes)
         return cls(
             profile,
             root=Path(root).expanduser() if root else data_dir() / profile.name,
             runs=Path(runs).expanduser() if runs else runs_dir(),
-            device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+            device=find_device(device),
         )
 
     def run_folder(self, name: str) -> Path:

@@ -6,6 +6,7 @@ so a training that was interrupted and resumed gives the same weights as an unin
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,12 +15,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, find_batch_size
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list, find_batch_size, patch_environment
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from vidseg_utils.device import find_device
 from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
 from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
@@ -96,6 +98,7 @@ def fit(
     config: FitConfig,
     run: Path | str,
     description: dict[str, Any],
+    device: torch.device | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train `model` and write the run folder. An interrupted training resumes; a finished one is loaded.
@@ -105,6 +108,7 @@ def fit(
     validate: (model, loader, device) -> metrics; the loader's batches are not yet on the device
     description: written to config.json beside the settings of the fit; `load_model` builds the model from its entry
         {"model": {"name", "config"}}
+    device: of the training; None: a GPU if there is one. With several processes each has its own, see below.
     on_epoch: called at the start of each epoch with its number, from 1
     returns: the history, one dict per epoch. `model` then holds the weights of the best epoch, on the device of the
         training.
@@ -117,7 +121,7 @@ def fit(
     for key, name in (("train_samples", "training"), ("val_samples", "validation")):
         if samples[key] == 0:
             raise ValueError(f"the {name} data are empty: {run.name} cannot be fitted")
-    accelerator = build_accelerator(config)
+    accelerator = build_accelerator(config, device)
     with locked(run) if accelerator.is_main_process else contextlib.nullcontext():
         if accelerator.is_main_process:
             claim(run, {**description, **samples, "fit": asdict(config)}, defaults={"fit": asdict(FitConfig())})
@@ -140,19 +144,25 @@ def fit(
         return read_history(run)
 
 
-def build_accelerator(config: FitConfig) -> Accelerator:
-    """A new Accelerator for the fit, on a CUDA GPU if there is one, else on the CPU, as `Workspace` does.
+def build_accelerator(config: FitConfig, device: torch.device | None = None) -> Accelerator:
+    """A new Accelerator for the fit, on `device`; None: a CUDA GPU if there is one, else the CPU.
 
+    The processes of `accelerate launch` keep the GPU that each has been given.
     A GPU older than Ampere (such as a T4) emulates bf16 slowly, so it gets fp16 instead.
     """
-    AcceleratorState._reset_state()  # otherwise every fit of a process would have the precision of the first
-    on_gpu = torch.cuda.is_available()
-    emulated = config.precision == "bf16" and on_gpu and torch.cuda.get_device_capability() < (8, 0)
-    return Accelerator(
-        mixed_precision="fp16" if emulated else config.precision,
-        gradient_accumulation_steps=config.accumulation_steps,
-        cpu=not on_gpu,
+    device = device or find_device()
+    emulated = (
+        config.precision == "bf16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
     )
+    several = PartialState._shared_state.get("num_processes", 1) > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+    # otherwise every fit of a process would have the precision, and the device, of the first
+    AcceleratorState._reset_state(reset_partial_state=not several)
+    with patch_environment(**({} if several else {"ACCELERATE_TORCH_DEVICE": device})):
+        return Accelerator(
+            mixed_precision="fp16" if emulated else config.precision,
+            gradient_accumulation_steps=config.accumulation_steps,
+            cpu=device.type == "cpu",
+        )
 
 
 def _fit_epochs(

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from vidseg_utils import __version__
@@ -18,6 +17,7 @@ from vidseg_utils.data.layout import GENERATED_FILE, SPLITS, STORES
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, n_cores, worker_processes
 from vidseg_utils.data.sources.generated_video import VideoJob, file_names, make_split_video, write_split_video
+from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.simulator import PhysicsSettings
 
@@ -58,7 +58,7 @@ def generate(
         raise ValueError(f"processes is {processes}; it must be 1 or more")
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
-    device = choose_device(device)
+    device = str(find_device(device))
     with lock_dataset(root):
         starts = _check_and_record(root, sizes, {"seed": seed, "store": store, "physics": asdict(physics)})
         jobs = {
@@ -73,16 +73,6 @@ def generate(
         else:
             key = f"generated with seed {seed}, {physics}"
             _fill_caches(root, jobs, key=key, processes=processes, progress=progress)
-
-
-def choose_device(device: str | None) -> str:
-    """`device`, or a GPU if there is one when None. Raises ValueError for a device that this machine lacks."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a torch that was built without CUDA
-        raise ValueError(f"cannot use the device {device!r} ({str(error).splitlines()[0][:80]}); choose cpu") from None
-    return device
 
 
 def _fill_caches(

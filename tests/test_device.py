@@ -1,0 +1,31 @@
+"""Proves that a device is checked before anything starts, with the choices of this machine."""
+
+import pytest
+import torch
+
+from vidseg_utils.device import find_device
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:1"])
+def test_a_device_of_this_machine_is_used(two_gpus, name):
+    assert find_device(name) == torch.device(name)
+    assert find_device() == torch.device("cuda")
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "gpu", "", "cuda:x", "cpu:1", "meta"])
+def test_another_device_is_refused_with_the_choices(two_gpus, name):
+    with pytest.raises(ValueError, match=rf"no device '{name}' here; choose from \['cpu', 'cuda', 'cuda:0', 'cuda:1'"):
+        find_device(name)
+
+
+def test_without_a_gpu_it_is_the_cpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert find_device() == torch.device("cpu")
+    with pytest.raises(ValueError, match="no device 'cuda' here"):
+        find_device("cuda")

@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.running.conftest import PARAMETERS
 from vidseg_utils.running import notebook_file
 from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks, known_parameters, read_notebook
+from vidseg_utils.running.parameter_values import ParameterText, read_yaml
 
 
 @pytest.fixture
@@ -67,6 +69,53 @@ def test_numbers_that_yaml_reads_as_text_or_whole_become_floats(make_notebook):
     path = make_notebook("n")
     assert checked_parameters(path, {"RATE": "1e-4"}) == {"RATE": 1e-4}
     assert type(checked_parameters(path, {"RATE": 1})["RATE"]) is float
+
+
+@pytest.mark.parametrize("text", ["true", "0123", "no", "", "/data/run #2", "a: b", "1e3", "[old]", "@x", "None", "*a"])
+def test_typed_text_stays_text_for_a_parameter_declared_str(make_notebook, text):
+    assert checked_parameters(make_notebook("n"), {"LOSS": ParameterText(text)}) == {"LOSS": text}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("EPOCHS", "010", 10),
+        ("RATE", "1", 1.0),
+        ("RATE", "1e-4", 1e-4),
+        ("FLIP", "True", True),
+        ("FLIP", "no", False),
+        ("SIZES", "[1, {a: 0x10}]", [1, {"a": 16}]),
+        ("NOTE", "1e-3x", "1e-3x"),
+    ],
+)
+def test_typed_text_is_read_as_the_declared_type(make_notebook, name, text, value):
+    path = make_notebook("n", parameters=PARAMETERS + "NOTE = None")
+    (read,) = checked_parameters(path, {name: ParameterText(text)}).values()
+    assert (type(read), read) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("EPOCHS", "1e3", "cannot be read from '1e3'; it takes int, such as 3"),
+        ("EPOCHS", "", "cannot be read from ''; it takes int, such as 3"),
+        ("RATE", "inf", "is inf; give a finite number"),
+        ("FLIP", "2", "cannot be read from '2'; it takes bool, such as true or false"),
+        ("SIZES", "3", r"cannot be read from '3'; it takes list, such as '\[1, 2\]'"),
+        ("SIZES", "[1", r"cannot be read from '\[1' \(while parsing .*; it takes list"),
+        ("SIZES", "[2024-05-01]", "cannot be .*date is not JSON serializable"),
+        ("SIZES", "[&a [1], *a]", r".*aliases \(\*a\) are not supported"),
+    ],
+)
+def test_typed_text_of_another_type_is_refused_with_an_example(make_notebook, name, text, message):
+    with pytest.raises(ValueError, match=rf"n: parameter {name} {message}"):
+        checked_parameters(make_notebook("n"), {name: ParameterText(text)})
+
+
+def test_nested_anchors_end_at_once():
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))]
+    with pytest.raises(ValueError, match=r"line 2: aliases \(\*a0\) are not supported"):
+        read_yaml("\n".join(lines))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', '{"nbformat": 4}', "\x00\xff"])

@@ -48,13 +48,30 @@ def test_a_list_of_runs_is_used_as_it_is(make_sweep):
     assert [run.parameters for run in runs] == [{"EPOCHS": 1}, {"EPOCHS": 1, "LOSS": "l1"}]
 
 
+@pytest.mark.parametrize("text", ["no", "true", "0123", "1e3", "2024-05-01", "null", "4_8_64", "~"])
+def test_text_without_quotes_stays_as_it_is_written(make_sweep, text):
+    (run,) = plan_sweep(make_sweep(f"grid: {{LOSS: [{text}]}}"), profile="smoke")
+    assert run.parameters == {"LOSS": text} and run.name == f"epochs-smoke-LOSS={text}"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("grid: {EPOCHS: 3}", "`grid:` must give each parameter a list"),
         ("grid: {EPOCHS: []}", "`grid:` must give each parameter a list"),
         ("grid: {EPOCH: [3]}", "has no parameter 'EPOCH'; choose from"),
-        ("grid: {LOSS: [no]}", "parameter LOSS takes str, not bool False"),
+        ("grid: {EPOCHS: [fast]}", "parameter EPOCHS cannot be read from 'fast'; it takes int, such as 3"),
+        ("grid: {EPOCHS: ['3']}", "parameter EPOCHS takes int, not str '3'"),
+        ("grid: {FLIP: [1]}", "parameter FLIP cannot be read from '1'; it takes bool, such as true or false"),
+        ("grid: {RATE: [.nan]}", "parameter RATE cannot be read from '.nan'; it takes float, such as 1e-3"),
+        ("grid: {EPOCHS: [1]}\ngrid: {EPOCHS: [2]}", "is not valid YAML: .*grid is given twice"),
+        ("a: &a [1]\nb: *a", r"is not valid YAML: line 3: aliases \(\*a\) are not supported"),
+        (
+            "grid: {" + ", ".join(f"{name}: [{', '.join('1' * 100)}]" for name in "ABCDE") + "}",
+            "describes 10,000,000,000 runs; 10,000 are the most: split it",
+        ),
+        ("grid: " + "[" * 5000, "is not valid YAML: it is nested too deeply"),
+        ("# " + "x" * 1_000_000, "is not valid YAML: it has 1,000,... bytes; 1,000,000 are the most"),
         ("runs: []", "`runs:` must be a list"),
         ("runs: [{EPOCHS: 1}, {EPOCHS: 1}]", "two of its runs are the same"),
         ("parameters: {EPOCHS: 1}", "either `grid:` or `runs:`"),

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from vidseg_utils.running.execute import adopt_outputs, execute_notebook
     from vidseg_utils.running.executors import execute_sweep
     from vidseg_utils.running.notebook import Session, record, setup, show_source
-    from vidseg_utils.running.notebook_file import find_notebooks, notebooks_dir
+    from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks, notebooks_dir
     from vidseg_utils.running.sweep import plan_sweep, read_sweep, read_sweep_file
 
 __all__ = [
     "NotebookFailed",
     "Session",
     "adopt_outputs",
+    "checked_parameters",
     "execute_notebook",
     "execute_sweep",
     "find_notebooks",
@@ -34,7 +35,7 @@ _MODULES = {
     "execute": ("adopt_outputs", "execute_notebook"),
     "executors": ("execute_sweep",),
     "notebook": ("Session", "record", "setup", "show_source"),
-    "notebook_file": ("find_notebooks", "notebooks_dir"),
+    "notebook_file": ("checked_parameters", "find_notebooks", "notebooks_dir"),
     "sweep": ("plan_sweep", "read_sweep", "read_sweep_file"),
 }
 

@@ -57,6 +57,7 @@ def execute_notebook(
         with FileLock(folder / ".executing.lock", timeout=0):
             (folder / PARAMETERS).unlink(missing_ok=True)
             execute_copy(path, folder / "executed.ipynb", parameters=values, progress=progress)
+            given = {name: values[name] for name in given}
             write_json(folder / PARAMETERS, {"notebook": path.stem, "profile": profile, "parameters": given})
     except Timeout:
         raise ValueError(f"run folder {folder} is in use by another process; wait until it has finished") from None

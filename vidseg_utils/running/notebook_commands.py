@@ -22,11 +22,14 @@ def run_notebooks(
 ) -> None:
     """Execute notebooks. The run folder of each keeps the executed copy and its metrics."""
     from vidseg_utils.profiles import get_profile
-    from vidseg_utils.running import execute_notebook, find_notebooks
+    from vidseg_utils.running import checked_parameters, execute_notebook, find_notebooks
 
     profile = get_profile(profile).name
     values = dict(_parse_parameter(text) for text in parameter or [])
-    for path in find_notebooks(notebooks or []):
+    paths = find_notebooks(notebooks or [])
+    for path in paths:
+        checked_parameters(path, values)  # of all notebooks, before the first one runs
+    for path in paths:
         typer.echo(f"{path.stem}: {execute_notebook(path, profile=profile, parameters=values)}")
 
 
@@ -45,9 +48,10 @@ def run_sweep(
 
 
 def _parse_parameter(text: str) -> tuple[str, object]:
-    import yaml
+    """The name, and the value as it was typed; the notebook's declared type decides how it is read."""
+    from vidseg_utils.running.parameter_values import ParameterText
 
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"{text!r} is not NAME=VALUE")
-    return name, yaml.safe_load(value)
+    return name, ParameterText(value)

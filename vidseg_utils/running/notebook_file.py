@@ -8,6 +8,8 @@ from pathlib import Path
 import nbformat
 import papermill
 
+from vidseg_utils.running.parameter_values import as_type
+
 logging.getLogger("papermill").setLevel(logging.WARNING)  # at INFO it logs every file that it opens
 CORE_NOTEBOOKS = ("01", "02", "03", "04", "05")
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
@@ -62,13 +64,13 @@ def known_parameters(path: Path | str) -> dict[str, tuple[type | None, object]]:
             default = ast.literal_eval(entry["default"])
         except (ValueError, SyntaxError):
             raise ValueError(f"{path}: the default of {name} is not a literal: {entry['default']}") from None
-        annotated = _TYPES.get(entry["inferred_type_name"].split("[")[0])
+        annotated = _TYPES.get(entry["inferred_type_name"].split("[")[0].strip())
         known[name] = (annotated or (None if default is None else type(default)), default)
     return known
 
 
 def checked_parameters(path: Path | str, values: Mapping[str, object]) -> dict[str, object]:
-    """The values with the types of the notebook's parameters; a float also accepts an int, and "1e-3" as YAML reads it.
+    """The values with the types of the notebook's parameters, see `as_type`.
 
     Raises ValueError for an unknown name, with the choices, and for a value of the wrong type.
     """
@@ -77,16 +79,5 @@ def checked_parameters(path: Path | str, values: Mapping[str, object]) -> dict[s
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"{Path(path).stem} has no parameter {name!r}; choose from {sorted(known)}")
-        checked[name] = _as_type(value, known[name][0], f"{Path(path).stem}: parameter {name}")
+        checked[name] = as_type(value, known[name][0], f"{Path(path).stem}: parameter {name}")
     return checked
-
-
-def _as_type(value: object, expected: type | None, description: str) -> object:
-    if expected is None or type(value) is expected:
-        return value
-    if expected is float and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    raise ValueError(f"{description} takes {expected.__name__}, not {type(value).__name__} {value!r}")

@@ -10,18 +10,19 @@ A sweep is a YAML file in notebooks/sweeps:
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from vidseg_utils.paths import notebook_run_folder, read_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.running.execute import PARAMETERS
 from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks
+from vidseg_utils.running.parameter_values import MAX_YAML_BYTES, read_yaml, with_plain_scalars
 
 _KEYS = ("question", "notebook", "parameters", "grid", "runs", "slurm")
+MAX_RUNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,22 @@ def read_sweep_file(path: Path | str) -> dict:
     if not path.is_file():
         raise ValueError(f"there is no sweep file {path}; the folder notebooks/sweeps has examples")
     try:
-        sweep = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes; {MAX_YAML_BYTES:,} are the most")
+        sweep = read_yaml(path.read_text(encoding="utf-8"), scalars_as_text=True)
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(sweep, dict) or "notebook" not in sweep or ("grid" in sweep) == ("runs" in sweep):
         raise ValueError(f"{path}: a sweep needs `notebook:` and either `grid:` or `runs:`")
     if unknown := sorted(set(sweep) - set(_KEYS)):
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; choose from {list(_KEYS)}")
-    if not isinstance(sweep.setdefault("question", path.stem), str):
+    sweep["question"] = with_plain_scalars(sweep.get("question", path.stem))
+    if not isinstance(sweep["question"], str):
         raise ValueError(f"{path}: `question:` must be a line of text")
     for key in ("parameters", "slurm"):
         if not isinstance(sweep.setdefault(key, {}), dict):
             raise ValueError(f"{path}: `{key}:` must map names to values")
+    sweep["slurm"] = with_plain_scalars(sweep["slurm"])
     return sweep
 
 
@@ -77,8 +82,10 @@ def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[SweepRun]:
     Raises ValueError that names the file and the fault.
     """
     path, profile, sweep = Path(path), get_profile(profile).name, read_sweep_file(path)
-    notebook_name = sweep["notebook"]  # YAML reads an unquoted 03 as the number 3
-    (notebook,) = find_notebooks([f"{notebook_name:02d}" if isinstance(notebook_name, int) else str(notebook_name)])
+    try:
+        (notebook,) = find_notebooks([str(sweep["notebook"])])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     runs = []
     for varied in _combinations(sweep, path):
         try:
@@ -98,11 +105,18 @@ def _combinations(sweep: Mapping, path: Path) -> list[dict[str, object]]:
         rows = sweep["runs"]
         if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"{path}: `runs:` must be a list that maps names to values")
+        _check_count(len(rows), path)
         return rows
     grid = sweep["grid"]
     if not isinstance(grid, dict) or not grid or not all(isinstance(v, list) and v for v in grid.values()):
         raise ValueError(f"{path}: `grid:` must give each parameter a list of values")
+    _check_count(math.prod(map(len, grid.values())), path)
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def _check_count(n_runs: int, path: Path) -> None:
+    if n_runs > MAX_RUNS:
+        raise ValueError(f"{path} describes {n_runs:,} runs; {MAX_RUNS:,} are the most: split it, or leave values out")
 
 
 def read_sweep(path: Path | str, *, profile: str = "auto") -> list[dict]:

@@ -1,4 +1,4 @@
-"""Proves that the reconstructor is trained on unlabelled videos only, and that the system works without it."""
+"""Proves that the reconstructor is trained on unlabelled videos, and that the system works without it."""
 
 import pytest
 import torch

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vidseg_utils.data.cache import SplitCache, open_split, writable_folder
+    from vidseg_utils.data.cache import SplitCache, has_videos, open_split, writable_folder
     from vidseg_utils.data.check import check_root
     from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate
     from vidseg_utils.data.layout import HIDDEN_TRUTH, list_videos, read_frames, read_masks, write_video
@@ -34,6 +34,7 @@ __all__ = [
     "check_root",
     "collate",
     "generate",
+    "has_videos",
     "import_archive",
     "import_clevrer",
     "list_videos",
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "cache": ("SplitCache", "open_split", "writable_folder"),
+    "cache": ("SplitCache", "has_videos", "open_split", "writable_folder"),
     "check": ("check_root",),
     "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate"),
     "layout": ("HIDDEN_TRUTH", "list_videos", "read_frames", "read_masks", "write_video"),

@@ -35,6 +35,8 @@ class ConvLSTMSizes(Sizes, group="convlstm"):
 class ConvLSTMRecipe(Recipe):
     """The reconstructor from frames 0..10 to frame 21, trained on the unlabelled videos.
 
+    Without unlabelled videos, it is trained on the frames of the training videos.
+
     As published: MSE, Adam, weight decay 1e-4, gradient clipped at 1, ReduceLROnPlateau with patience 2. The validation
     MSE of frame 21 chooses the best epoch.
     """
@@ -49,14 +51,26 @@ class ConvLSTMRecipe(Recipe):
         """The run of the reconstructor."""
         return "convlstm"
 
+    @property
+    def split(self) -> str:
+        """The split of the training data."""
+        return "unlabeled" if self.workspace.has_videos("unlabeled") else "train"
+
+    def settings(self) -> dict[str, Any]:
+        """The split, where it is not the usual one."""
+        return {} if self.split == "unlabeled" else {"train_on": [self.split]}
+
     def model(self) -> tuple[str, dict[str, Any]]:
         """The reconstructor at the size of the profile."""
         names = ("base_channels", "hidden_channels", "residual")
         return "convlstm_reconstructor", {name: getattr(self.sizes, name) for name in names}
 
     def data(self) -> tuple[Dataset, Dataset]:
-        """Unlabelled clips for training, validation clips without masks."""
-        return ClipDataset(self.workspace.split("unlabeled")), ClipDataset(self.workspace.split("val"), masks=False)
+        """Clips without masks."""
+        if self.split == "train":
+            self.log_missing_unlabelled()
+        clips, val_clips = (self.workspace.split(split) for split in (self.split, "val"))
+        return ClipDataset(clips, masks=False), ClipDataset(val_clips, masks=False)
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """MSE of frame 21."""

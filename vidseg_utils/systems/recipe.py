@@ -1,5 +1,6 @@
 """`Recipe`, the base class of all recipes: how one network is trained, from its data to its run folder."""
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.loop import fit
 from vidseg_utils.training.run_folder import is_finished
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -72,6 +75,12 @@ class Recipe(ABC):
         """Precision, loader processes and seed, for `FitConfig`."""
         profile = self.workspace.profile
         return {"precision": profile.precision, "num_workers": profile.workers, "seed": self.seed}
+
+    def log_missing_unlabelled(self) -> None:
+        """Say that the data have no unlabelled videos, so that the recipe trains on the training videos alone."""
+        logger.warning(
+            f"{self.run_name}: {self.workspace.root} has no unlabelled videos; training on its training videos alone"
+        )
 
     def build(self) -> nn.Module:
         """A new network with random weights from the seed."""

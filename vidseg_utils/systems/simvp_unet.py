@@ -50,7 +50,7 @@ class SimVPRecipe(Recipe):
     """
 
     loss_frames: str = "all"  # future frames that the loss compares: "all" or only the "last"
-    unlabeled: bool = True  # train on the unlabelled videos too
+    unlabeled: bool = True  # train on the unlabelled videos too, if there are any
     translator: str = "inception"  # or "gsta"
     ahead: int = FUTURE_FRAMES  # frames per step of a rollout, trained with scheduled sampling; 11: all at once
 
@@ -68,8 +68,8 @@ class SimVPRecipe(Recipe):
 
     @property
     def splits(self) -> list[str]:
-        """The splits of the training data."""
-        return ["train", "unlabeled"] if self.unlabeled and self.workspace.profile.unlabeled else ["train"]
+        """The splits of the training data: without "unlabeled" where the data have no such videos."""
+        return ["train", "unlabeled"] if self.unlabeled and self.workspace.has_videos("unlabeled") else ["train"]
 
     def model(self) -> tuple[str, dict[str, Any]]:
         """SimVP at the size of the profile."""
@@ -79,6 +79,8 @@ class SimVPRecipe(Recipe):
 
     def data(self) -> tuple[Dataset, Dataset]:
         """Clips without masks."""
+        if self.unlabeled and "unlabeled" not in self.splits:
+            self.log_missing_unlabelled()
         clips = [ClipDataset(self.workspace.split(split), masks=False) for split in self.splits]
         return ConcatDataset(clips), ClipDataset(self.workspace.split("val"), masks=False)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vidseg_utils.data import SplitCache, open_split
+from vidseg_utils.data import SplitCache, has_videos, open_split
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import data_dir, runs_dir
 from vidseg_utils.profiles import Profile, check_replaced, get_profile
@@ -62,6 +62,10 @@ class Workspace:
     def split(self, name: str) -> SplitCache:
         """A split of the data at the profile's working size, from its memory-mapped cache."""
         return open_split(self.root, name, height=self.profile.height, width=self.profile.width)
+
+    def has_videos(self, split: str) -> bool:
+        """Whether the data hold a video of that split: sets of one's own often have no unlabelled or hidden ones."""
+        return has_videos(self.root, split)
 
     def with_sizes(self, sizes: Mapping[str, Any]) -> "Workspace":
         """A copy with single sizes of recipes replaced, such as {"recurrent.length": 1}."""

@@ -16,7 +16,7 @@ from vidseg_utils.data.cache.split_cache import (
     writable_folder,
 )
 from vidseg_utils.data.faults import Fault, Note
-from vidseg_utils.data.layout import Video, scan_split
+from vidseg_utils.data.layout import SPLITS, Video, scan_split
 from vidseg_utils.data.locks import lock_folder
 from vidseg_utils.data.resize import area_scale, nearest_scale
 from vidseg_utils.task import HEIGHT, WIDTH
@@ -86,6 +86,22 @@ def find_source(root: Path, split: str) -> tuple[list[Video], list[Fault | Note]
         return [], [], direct
     reason = next((str(f) for f in findings if isinstance(f, Fault)), "it needs folders named video_0, video_1, …")
     raise ValueError(f"{root / split} is empty; {reason}")
+
+
+def has_videos(root: Path | str, split: str) -> bool:
+    """Whether the data set holds a video of that split. Raises FileNotFoundError for a missing root."""
+    root = Path(root)
+    try:
+        videos, _, direct = find_source(root, split)
+    except FileNotFoundError:
+        if not root.is_dir():
+            raise
+        return False
+    except ValueError:
+        if split not in SPLITS:
+            raise
+        return False
+    return bool(videos or direct)
 
 
 def _scale_videos(direct: SplitCache, height: int, width: int) -> Iterator[LoadedVideo]:

@@ -92,6 +92,11 @@ class MaskSimVPRecipe(Recipe):
         """Every representation has its own run folder, and so does its rollout."""
         return f"mask_{self.representation}" + ("" if self.ahead == FUTURE_FRAMES else "_rollout")
 
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether unlabelled videos are trained on: they are asked for, and the data have some."""
+        return self.unlabeled and self.train_on == "predicted" and self.workspace.has_videos("unlabeled")
+
     def model(self) -> tuple[str, dict[str, Any]]:
         """SimVP on masks, at the size of the configuration or the profile."""
         if self.configuration or self.by_object:
@@ -121,7 +126,9 @@ class MaskSimVPRecipe(Recipe):
 
         clips: Dataset = MaskDataset(label("train", PAST_FRAMES), true_train)
         val_clips = MaskDataset(label("val", PAST_FRAMES), true_val)
-        if self.unlabeled and self.workspace.profile.unlabeled:
+        if self.unlabeled and not self.uses_unlabelled:
+            self.log_missing_unlabelled()
+        if self.uses_unlabelled:
             pseudo_labels = label("unlabeled", CLIP_FRAMES)
             clips = ConcatDataset([clips, MaskDataset(pseudo_labels, pseudo_labels)])
         return clips, val_clips
@@ -178,7 +185,10 @@ class MaskSimVPRecipe(Recipe):
     def settings(self) -> dict[str, Any]:
         """Masks, weight of the last frame, and frames per step of a rollout."""
         names = ("train_on", "unlabeled", "last_frame_weight", "ahead")
-        return {name: getattr(self, name) for name in names}
+        settings = {name: getattr(self, name) for name in names}
+        if self.train_on == "predicted":
+            settings["unlabeled"] = self.uses_unlabelled
+        return settings
 
     def on_epoch(self, epoch: int) -> None:
         """Lower the probability of true masks in a rollout."""

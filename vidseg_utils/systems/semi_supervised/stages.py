@@ -4,6 +4,7 @@
 and later stages start from the stage before it.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.weights import load_model, weights_hash
 
+logger = logging.getLogger(__name__)
 STAGES = {
     "self_supervision": "SimVP learns to predict the next frames, which needs no labels",
     "segmenter": "a separate network learns to segment single frames",
@@ -137,9 +139,16 @@ class Stages:
         clips: Dataset = ClipDataset(self.workspace.split("train"))
         if stage == "segmentation":
             return clips
-        if "pseudo_labels" not in self.skip and self.workspace.profile.unlabeled:
+        if "pseudo_labels" not in self.skip and not self.uses_unlabelled:
+            logger.warning(f"{stage}: {self.workspace.root} has no unlabelled videos; training on labelled ones alone")
+        if self.uses_unlabelled:
             clips = ConcatDataset([clips, PseudoLabelledClips(self.workspace.split("unlabeled"), self.pseudo_labels())])
         return Subset(clips, np.flatnonzero(self.clean_videos()).tolist()) if stage == "cleaning" else clips
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether stages 4 and 5 train on pseudo-labelled videos: stage 4 is not skipped, and the data have some."""
+        return "pseudo_labels" not in self.skip and self.workspace.has_videos("unlabeled")
 
     def pseudo_labels(self) -> np.memmap:
         """(N, 22, H, W) uint8: the segmenter's masks of the unlabelled videos."""
@@ -153,7 +162,7 @@ class Stages:
     def clean_videos(self) -> np.ndarray:
         """(N,) bool: no object first appears after frame 10. Labelled videos first, then pseudo-labelled ones."""
         masks = [labelled_masks(self.workspace.split("train"))]
-        if "pseudo_labels" not in self.skip and self.workspace.profile.unlabeled:
+        if self.uses_unlabelled:
             masks.append(self.pseudo_labels())
         least_px = VISIBLE_SHARE * scaled_small_px(*masks[0].shape[2:])
         return np.concatenate([without_late_objects(split, least_px=least_px) for split in masks])

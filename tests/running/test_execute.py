@@ -1,13 +1,17 @@
 """Proves that a notebook is executed into its run folder, that a failing cell is named, and that the source never
 changes."""
 
+import os
+import sys
+import tempfile
+
 import nbformat
 import pytest
-from filelock import FileLock
 
+from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
-from vidseg_utils.running import NotebookFailed
-from vidseg_utils.running.execute import adopt_outputs, execute_copy, execute_notebook
+from vidseg_utils.running import NotebookFailed, kernel
+from vidseg_utils.running.execute import _unformatted, adopt_outputs, execute_copy, execute_notebook
 
 TRANSPORT = "from ipykernel.kernelapp import IPKernelApp\nprint(IPKernelApp.instance().transport)"
 
@@ -26,7 +30,7 @@ def test_a_run_keeps_the_executed_notebook_and_its_parameters(home, make_noteboo
     texts = [cell.outputs[0].text for cell in code_cells(folder / "executed.ipynb")[-2:]]
     assert texts == ["smoke 7 mse\n", "ipc\n"], "over TCP, kernels that start at once compete for ports"
     record = read_json(folder / "parameters.json")
-    assert record == {"notebook": "02_small", "profile": "smoke", "parameters": {"EPOCHS": 7}}
+    assert record == {"notebook": "02_small", "path": str(path), "profile": "smoke", "parameters": {"EPOCHS": 7}}
     assert {entry.name for entry in folder.iterdir()} == {".executing.lock", "executed.ipynb", "parameters.json"}
     assert path.read_bytes() == before
     assert str(home) not in (folder / "executed.ipynb").read_text(), "no path of this machine in the notebook"
@@ -67,8 +71,59 @@ def test_wrong_arguments_are_refused_before_anything_is_written(home, make_noteb
 def test_a_run_folder_in_use_is_refused(home, make_notebook):
     folder = home / "runs" / "n-smoke"
     folder.mkdir(parents=True)
-    with FileLock(folder / ".executing.lock"), pytest.raises(ValueError, match="is in use by another process"):
+    with (
+        lock_file(folder / ".executing.lock", purpose="it"),
+        pytest.raises(ValueError, match=f"is in use by process {os.getpid()} on .*; wait until it has ended"),
+    ):
         execute_notebook(make_notebook("n"), profile="smoke", progress=False)
+
+
+@pytest.mark.parametrize("folder", ["group {7}", "run{}s"])
+def test_braces_in_paths_are_no_parameters(monkeypatch, tmp_path, make_notebook, folder):
+    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / folder))
+    (tmp_path / folder).mkdir()
+    path = make_notebook("n").rename(tmp_path / folder / "n{0}.ipynb")
+    assert (execute_notebook(path, profile="smoke") / "executed.ipynb").is_file()
+    assert _unformatted(tmp_path / folder).format(7) == str(tmp_path / folder)  # also in $TMPDIR
+
+
+def test_a_long_folder_for_temporary_files_is_not_used_for_sockets(home, make_notebook, tmp_path, monkeypatch):
+    long = tmp_path / ("scratch" * 20)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    folder = execute_notebook(make_notebook("n", TRANSPORT), profile="smoke", progress=False)
+    assert code_cells(folder / "executed.ipynb")[-1].outputs[0].text == "ipc\n"
+    monkeypatch.setattr(kernel, "_candidates", lambda: [])
+    folder = execute_notebook(make_notebook("n", TRANSPORT), profile="smoke", progress=False)
+    assert code_cells(folder / "executed.ipynb")[-1].outputs[0].text == "tcp\n"
+
+
+def test_a_notebook_that_names_another_kernel_is_executed_by_this_interpreter(home, make_notebook):
+    path = make_notebook("n", "import sys; print(sys.executable)")
+    path.write_text(path.read_text().replace('"name": "python3"', '"name": "conda-env-vision-py"'))
+    folder = execute_notebook(path, profile="smoke", progress=False)
+    assert code_cells(folder / "executed.ipynb")[-1].outputs[0].text == f"{sys.executable}\n"
+    path.write_text(path.read_text().replace('"language": "python"', '"language": "julia"'))
+    with pytest.raises(ValueError, match=r"n\.ipynb is written in julia; only Python notebooks can be executed"):
+        execute_notebook(path, profile="smoke", progress=False)
+
+
+def test_what_killed_runs_left_is_removed_at_the_next_start(home, make_notebook, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = ["vidseg-kernel-killed", "vidseg-kernel-running", "vidseg-kernel-new"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    for name in names[:2]:
+        os.utime(tmp_path / name, (0, 0))
+    folder = home / "runs" / "n-smoke"
+    folder.mkdir(parents=True)
+    for name in (".executed.0123abcd.tmp.ipynb", ".parameters.0123abcd.tmp.json", ".weights.0123abcd.tmp.safetensors"):
+        (folder / name).touch()
+    with lock_file(tmp_path / "vidseg-kernel-running" / "lock", purpose="it"):
+        os.utime(tmp_path / "vidseg-kernel-running", (0, 0))
+        execute_notebook(make_notebook("n"), profile="smoke", progress=False)
+    assert sorted(path.name for path in tmp_path.glob("vidseg-kernel-*")) == sorted(names[1:])
+    assert [path.name for path in folder.glob(".*.tmp.*")] == [".weights.0123abcd.tmp.safetensors"]
 
 
 def test_the_source_is_never_overwritten(make_notebook):

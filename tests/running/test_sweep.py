@@ -1,6 +1,10 @@
 """Proves that a sweep file gives the runs it names, skips finished ones, and that a failure stops no other run."""
 
+import re
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -89,7 +93,8 @@ def test_a_wrong_sweep_file_is_named_with_its_fault(make_sweep, text, message):
 
 def pretend_finished(run, **metrics):
     write_json(run.folder / "metrics.json", metrics)
-    record = {"notebook": run.notebook.stem, "profile": run.profile, "parameters": run.parameters}
+    record = {"notebook": run.notebook.stem, "path": str(run.notebook)}
+    record |= {"profile": run.profile, "parameters": run.parameters}
     write_json(run.folder / "parameters.json", record)
 
 
@@ -108,6 +113,97 @@ def test_a_run_folder_with_other_parameters_is_refused(make_sweep):
     changed = make_sweep("parameters: {LOSS: l1}\ngrid: {EPOCHS: [1]}")
     with pytest.raises(ValueError, match="was made with other parameters; delete it, or rename"):
         execute_sweep(changed, profile="smoke", progress=False)
+
+
+def test_another_notebook_of_the_same_name_is_not_taken_for_finished(make_sweep, make_notebook, tmp_path):
+    path = make_sweep("grid: {EPOCHS: [1]}")
+    (run,) = plan_sweep(path, profile="smoke")
+    pretend_finished(run)
+    (tmp_path / "other").mkdir()
+    run.notebook.rename(tmp_path / "other" / run.notebook.name)
+    path.write_text(path.read_text().replace(str(run.notebook), str(tmp_path / "other" / run.notebook.name)))
+    with pytest.raises(ValueError, match=r"was made by another notebook \(.*/09_swept\.ipynb, not .*/other/09_swept"):
+        execute_sweep(path, profile="smoke", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("[1, 2]", "SIZES=[1,2]"),
+        ("[{a: 1}]", "SIZES=a_1-........"),
+        (list(range(70)), r"SIZES=0,1,2,[\d,]{33}-........"),
+        (["/data/x"], "SIZES=data_x-........"),
+    ],
+)
+def test_the_name_of_a_run_is_short_and_the_same_every_time(make_sweep, value, name):
+    path = make_sweep(f"grid: {{SIZES: [{value}]}}")
+    (first,), (second,) = plan_sweep(path, profile="smoke"), plan_sweep(path, profile="smoke")
+    assert first.name == second.name
+    assert re.fullmatch(re.escape("epochs-smoke-") + (name if "-" in name else re.escape(name)), first.name)
+
+
+def test_a_name_of_many_parameters_fits_the_file_system(make_sweep):
+    values = ", ".join(f"{name}: [{value}]" for name, value in [("LOSS", "x" * 40), ("SIZES", list(range(15)))])
+    (run,) = plan_sweep(make_sweep(f"grid: {{{values}}}", name="n" * 100), profile="smoke")
+    assert len(run.name) == 150
+
+
+@pytest.mark.slow
+def test_an_error_of_any_kind_stops_no_other_run(make_sweep, home, monkeypatch):
+    path = make_sweep("grid: {EPOCHS: [1, 2]}")
+    first, second = plan_sweep(path, profile="smoke")
+    first.folder.parent.mkdir(parents=True)
+    first.folder.touch()  # a file where the run folder should be
+    with pytest.raises(NotebookFailed, match=r"epochs-smoke-EPOCHS=1: .*File exists"):
+        execute_sweep(path, profile="smoke", progress=False)
+    assert second.is_finished()
+
+
+SLOW = """
+import os, time
+from pathlib import Path
+(Path(os.environ["VIDSEG_HOME"]) / f"started_{EPOCHS}").write_text(f"{os.getpid()} {os.getppid()}")
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_the_kernels_and_workers_of_a_killed_sweep_end_and_start_nothing_more(tmp_path, make_notebook, home):
+    home.mkdir()
+    path = tmp_path / "slow.yaml"
+    path.write_text(f"notebook: {make_notebook('09_slow', SLOW)}\ngrid: {{EPOCHS: [1, 2, 3]}}\n")
+    command = [
+        sys.executable,
+        "-m",
+        "vidseg_utils.running.cli",
+        "sweep",
+        str(path),
+        "--profile",
+        "smoke",
+        "--jobs",
+        "2",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as sweep:
+        started = [home / "started_1", home / "started_2"]
+        wait_until(lambda: all(file.is_file() and file.read_text() for file in started), seconds=60)
+        sweep.kill()
+    processes = [int(pid) for file in started for pid in file.read_text().split()]
+    wait_until(lambda: not any(map(is_alive, processes)), seconds=10)
+    assert not (home / "started_3").exists()
+
+
+def wait_until(condition, *, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+
+
+def is_alive(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 @pytest.mark.slow

@@ -77,15 +77,19 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_memory()
+    exit_with_parent()
 
+
+def exit_with_parent() -> None:
+    """Exit this worker process as soon as its parent has ended, also if the parent was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def exit_with_parent() -> None:
+    def wait() -> None:
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=exit_with_parent, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _keep_memory() -> None:

@@ -1,28 +1,24 @@
-"""Execute a notebook with papermill into its run folder. The notebook file itself is never written.
+"""Execute a notebook with papermill into its run folder. The notebook file itself is never written."""
 
-Kernels communicate over IPC, through files in their own folder: kernels that start at once compete for TCP ports.
-"""
-
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 import papermill
-from filelock import FileLock, Timeout
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from traitlets.config import Config
 
+from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, notebook_run_folder, write_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.running import NotebookFailed
-from vidseg_utils.running.notebook_file import checked_parameters, read_notebook
+from vidseg_utils.running.kernel import KERNEL_NAME, OwnKernelManager, kernel_config, kernel_folder
+from vidseg_utils.running.notebook_file import checked_parameters, identity, read_notebook, read_python_notebook
 from vidseg_utils.visualisation.sliders import WIDGET_VIEW
 
 PARAMETERS = "parameters.json"  # in a run folder: written last, so its presence means that the notebook has finished
 _INJECTED = "injected-parameters"  # papermill's tag of the cell that holds the given parameters
 _ERROR_MARKER = "papermill-error-cell-tag"
+_LEFTOVERS = tuple(f".{name}.????????.tmp.*" for name in ("executed", "failed", "parameters", "metrics"))  # of a kill
 _FIXED = {  # parameters that the caller cannot give by name
     "PROFILE": "use --profile",
     "RUN": "set it in Jupyter, or write a sweep file",
@@ -54,13 +50,15 @@ def execute_notebook(
     folder = notebook_run_folder(name, profile, run or "auto")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".executing.lock", timeout=0):
+        with lock_file(folder / ".executing.lock", purpose=f"run folder {folder}", timeout_seconds=0):
+            for leftover in (file for pattern in _LEFTOVERS for file in folder.glob(pattern)):
+                leftover.unlink()
             (folder / PARAMETERS).unlink(missing_ok=True)
             execute_copy(path, folder / "executed.ipynb", parameters=values, progress=progress)
             given = {name: values[name] for name in given}
-            write_json(folder / PARAMETERS, {"notebook": path.stem, "profile": profile, "parameters": given})
-    except Timeout:
-        raise ValueError(f"run folder {folder} is in use by another process; wait until it has finished") from None
+            write_json(folder / PARAMETERS, {**identity(path), "profile": profile, "parameters": given})
+    except TimeoutError as error:
+        raise ValueError(str(error)) from None
     return folder
 
 
@@ -73,28 +71,31 @@ def execute_copy(source: Path, target: Path, *, parameters: Mapping[str, object]
     if target.resolve() == source.resolve():
         raise ValueError(f"{target} is the source notebook itself, which is never overwritten")
     failed = target.with_name("failed.ipynb")
-    with atomic_write(target) as temporary, tempfile.TemporaryDirectory(prefix="vidseg-kernel-") as kernel_folder:
+    with kernel_folder() as folder:
+        copy, executed = folder / "source.ipynb", folder / "executed.ipynb"
+        nbformat.write(read_python_notebook(source), copy)
         try:
             papermill.execute_notebook(
-                str(source),
-                str(temporary),
+                _unformatted(copy),
+                _unformatted(executed),
                 parameters=dict(parameters),
+                kernel_name=KERNEL_NAME,
+                kernel_manager_class=OwnKernelManager,
                 progress_bar={"desc": source.stem} if progress else False,  # pyright: ignore[reportArgumentType] (tqdm's)
-                config=_kernel_config(kernel_folder),
+                config=kernel_config(folder),
                 store_widget_state=False,
             )
         except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
-            message = _describe_failure(source, temporary, error)
-            _write_without_widgets(read_notebook(temporary), failed)
+            message = _describe_failure(source, executed, error)
+            _write_without_widgets(read_notebook(executed), failed)
             raise NotebookFailed(f"{message}; executed up to there: {failed}") from None
-        _write_without_widgets(read_notebook(temporary), temporary)
+        _write_without_widgets(read_notebook(executed), target)
     failed.unlink(missing_ok=True)
 
 
-def _kernel_config(folder: str) -> Config:
-    if os.name == "nt":  # ZeroMQ has no IPC sockets on Windows
-        return Config()
-    return Config(KernelManager={"transport": "ipc", "connection_file": str(Path(folder) / "kernel.json")})
+def _unformatted(path: Path) -> str:
+    """The path for papermill, which formats paths with the parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _describe_failure(source: Path, executed: Path, error: Exception) -> str:

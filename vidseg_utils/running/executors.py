@@ -2,14 +2,16 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from vidseg_utils.data.parallel import exit_with_parent
 from vidseg_utils.paths import runs_dir
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.execute import execute_notebook
@@ -46,11 +48,12 @@ def execute_sweep(
 
 
 def _execute(run: SweepRun) -> str | None:
-    """Execute the notebook of a run; returns the error as text, if there was one, so that the other runs go on."""
+    """Execute the notebook of a run; returns the error as text, whichever it was, so that the other runs go on."""
     try:
         execute_notebook(run.notebook, profile=run.profile, parameters=run.parameters, run=run.name, progress=False)
-    except (NotebookFailed, ValueError) as error:
-        return f"{run.name}: {error}"
+    except Exception as error:
+        expected = isinstance(error, NotebookFailed | ValueError | OSError)
+        return f"{run.name}: {error if expected else f'{type(error).__name__}: {error}'}"
     return None
 
 
@@ -60,15 +63,34 @@ def _execute_locally(runs: Sequence[SweepRun], *, jobs: int, slurm: Mapping) -> 
         yield from map(_execute, runs)
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_limit_threads, initargs=(threads,)
-    ) as pool:
-        for future in as_completed([pool.submit(_execute, run) for run in runs]):
-            yield future.result()
+    pending = list(runs)
+    while pending:
+        pool = ProcessPoolExecutor(
+            jobs, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+        )
+        futures = {pool.submit(_execute, run): run for run in pending}
+        try:
+            for future in as_completed(futures):
+                failure = future.result()
+                pending.remove(futures[future])
+                yield failure
+        except BrokenExecutor:  # the others are executed by new processes
+            yield f"{pending.pop(0).name}: a worker process died (out of memory?)"
+        finally:
+            _end(pool)
 
 
-def _limit_threads(threads: int) -> None:
+def _start_worker(threads: int) -> None:
+    exit_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent ends its workers
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernels inherit it
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the workers of a pool at once, which is harmless if they have finished; each kernel ends with its worker."""
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
+    pool.shutdown(cancel_futures=True)
 
 
 def _execute_with_submitit(

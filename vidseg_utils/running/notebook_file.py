@@ -52,14 +52,38 @@ def read_notebook(path: Path | str) -> nbformat.NotebookNode:
     return notebook
 
 
+def read_python_notebook(path: Path | str) -> nbformat.NotebookNode:
+    """As `read_notebook`, for the kernel of this interpreter: kernels of other environments often have other names.
+
+    Raises ValueError for a notebook in another language too.
+    """
+    notebook = read_notebook(path)
+    found = notebook.metadata.get("kernelspec", {}).get("language") or notebook.metadata.get("language_info", {}).get(
+        "name"
+    )
+    if found not in (None, "python"):
+        raise ValueError(f"{path} is written in {found}; only Python notebooks can be executed")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return notebook
+
+
+def identity(path: Path) -> dict[str, str]:
+    """What tells a notebook from others of the same name, for the record of a run: also its path.
+
+    The path of a lesson is relative to `notebooks_dir`, so that a checkout may be moved.
+    """
+    resolved, lessons = path.resolve(), notebooks_dir().resolve()
+    inside = resolved.is_relative_to(lessons)
+    return {"notebook": path.stem, "path": str(resolved.relative_to(lessons) if inside else resolved)}
+
+
 def known_parameters(path: Path | str) -> dict[str, tuple[type | None, object]]:
     """Name -> (type, default) of each parameter in the notebook's parameters cell; the type is None if it is unknown.
 
     Raises ValueError for a default that is not a literal.
     """
-    read_notebook(path)
     known = {}
-    for name, entry in papermill.inspect_notebook(str(path)).items():
+    for name, entry in papermill.inspect_notebook(read_python_notebook(path)).items():
         try:
             default = ast.literal_eval(entry["default"])
         except (ValueError, SyntaxError):

@@ -9,8 +9,12 @@ A sweep is a YAML file in notebooks/sweeps:
     slurm: {timeout_min: 240, gpus_per_node: 1} # settings for submitit, used only with `--executor slurm`
 """
 
+import hashlib
 import itertools
+import json
 import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +22,12 @@ from pathlib import Path
 from vidseg_utils.paths import notebook_run_folder, read_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.running.execute import PARAMETERS
-from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks
+from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks, identity
 from vidseg_utils.running.parameter_values import MAX_YAML_BYTES, read_yaml, with_plain_scalars
 
 _KEYS = ("question", "notebook", "parameters", "grid", "runs", "slurm")
 MAX_RUNS = 10_000
+MAX_VALUE_CHARACTERS, MAX_NAME_BYTES = 40, 150  # in the name of a run folder; file systems allow 255 bytes
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,15 @@ class SweepRun:
         path = self.folder / PARAMETERS
         if not path.is_file():
             return False
-        expected = {"notebook": self.notebook.stem, "profile": self.profile, "parameters": self.parameters}
-        if read_json(path) != expected:
+        expected = {**identity(self.notebook), "profile": self.profile, "parameters": self.parameters}
+        found = read_json(path)
+        found.setdefault("path", f"{found.get('notebook')}.ipynb")  # earlier versions wrote only the name
+        if found["path"] != expected["path"]:
+            raise ValueError(
+                f"{self.folder} was made by another notebook ({found['path']}, not {expected['path']}); "
+                "delete it, or rename the sweep file"
+            )
+        if found != expected:
             raise ValueError(f"{self.folder} was made with other parameters; delete it, or rename the sweep file")
         return True
 
@@ -92,11 +104,31 @@ def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[SweepRun]:
             values = checked_parameters(notebook, sweep["parameters"] | varied)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        name = "-".join([path.stem, profile, *(f"{key}={values[key]}" for key in varied)])
-        runs.append(SweepRun(notebook, profile, values, name.replace("/", "_").replace(" ", "")))
+        parts = [f"{key}={_short_text(values[key])}" for key in varied]
+        runs.append(SweepRun(notebook, profile, values, _short_name(path.stem.replace(" ", ""), profile, parts)))
     if len({run.name for run in runs}) != len(runs):
         raise ValueError(f"{path}: two of its runs are the same")
     return runs
+
+
+def _short_text(value: object) -> str:
+    """A value in the name of a folder: as it is, or shortened and with a hash if it is long or has other characters."""
+    text = str(value).replace(" ", "")
+    if len(text) <= MAX_VALUE_CHARACTERS and re.fullmatch(r"[\w.,;+=@%^~\[\]-]*", text, re.ASCII):
+        return text
+    readable = re.sub(r"[^\w.,+=@-]+", "_", text, flags=re.ASCII)[:MAX_VALUE_CHARACTERS].strip("_")
+    return f"{readable}-{_hash(json.dumps(value, sort_keys=True))}"
+
+
+def _short_name(stem: str, profile: str, parts: list[str]) -> str:
+    name = "-".join([stem, profile, *parts])
+    if len(os.fsencode(name)) <= MAX_NAME_BYTES:
+        return name
+    return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{_hash(name)}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _combinations(sweep: Mapping, path: Path) -> list[dict[str, object]]:

@@ -1,0 +1,71 @@
+"""The process that executes a notebook: the kernel of this interpreter, and the short folder of its connection files.
+
+Kernels communicate over IPC, through files: kernels that start at once compete for TCP ports. The path of such a file
+has at most 107 bytes, so a long $TMPDIR is not used for it.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from traitlets import default
+from traitlets.config import Config
+
+from vidseg_utils.file_lock import lock_file
+
+KERNEL_NAME = "python3"
+PREFIX = "vidseg-kernel-"
+MAX_FOLDER_BYTES = 107 - len("/vidseg-kernel-01234567/kernel-ipc-5")
+NEW_SECONDS = 60.0  # a folder this young may not have its lock yet
+
+
+class OwnKernelManager(AsyncKernelManager):
+    """Starts the kernel with this interpreter, whichever kernels are installed and whatever a notebook names."""
+
+    @default("kernel_spec_manager")
+    def _only_the_own_interpreter(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
+@contextlib.contextmanager
+def kernel_folder() -> Iterator[Path]:
+    """A new folder with a short path, deleted at the end; it first deletes those of processes that were killed."""
+    parent = next((folder for folder in _candidates() if _is_usable(folder)), Path(tempfile.gettempdir()))
+    for folder in parent.glob(f"{PREFIX}*"):
+        _delete_if_left_behind(folder)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    try:
+        with lock_file(folder / "lock", purpose=f"the folder {folder}"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kernel_config(folder: Path) -> Config:
+    """Settings for a kernel with its connection files in `folder`; over TCP if IPC is not possible there."""
+    if os.name == "nt" or len(os.fsencode(folder.parent)) > MAX_FOLDER_BYTES:
+        return Config()
+    return Config(KernelManager={"transport": "ipc", "connection_file": str(folder / "kernel.json")})
+
+
+def _candidates() -> list[Path]:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return [Path(folder) for folder in (tempfile.gettempdir(), runtime, "/tmp", "/var/tmp", "/dev/shm") if folder]
+
+
+def _is_usable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK) and len(os.fsencode(folder)) <= MAX_FOLDER_BYTES
+
+
+def _delete_if_left_behind(folder: Path) -> None:
+    """Delete the folder unless a process holds its lock, or it is another user's."""
+    with contextlib.suppress(OSError):
+        if time.time() - folder.stat().st_mtime > NEW_SECONDS:
+            with lock_file(folder / "lock", purpose=f"the folder {folder}", timeout_seconds=0):
+                shutil.rmtree(folder, ignore_errors=True)

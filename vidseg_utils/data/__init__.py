@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vidseg_utils.data.cache import SplitCache, has_videos, open_split, writable_folder
     from vidseg_utils.data.check import check_root
     from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate
+    from vidseg_utils.data.labels import check_labels
     from vidseg_utils.data.layout import HIDDEN_TRUTH, list_videos, read_frames, read_masks, write_video
     from vidseg_utils.data.resize import area_scale, nearest_scale
     from vidseg_utils.data.sequences import ClipSequences
@@ -31,6 +32,7 @@ __all__ = [
     "SplitCache",
     "area_scale",
     "build_augmentation",
+    "check_labels",
     "check_root",
     "collate",
     "generate",
@@ -51,6 +53,7 @@ _MODULES = {
     "cache": ("SplitCache", "has_videos", "open_split", "writable_folder"),
     "check": ("check_root",),
     "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate"),
+    "labels": ("check_labels",),
     "layout": ("HIDDEN_TRUTH", "list_videos", "read_frames", "read_masks", "write_video"),
     "resize": ("area_scale", "nearest_scale"),
     "sequences": ("ClipSequences",),

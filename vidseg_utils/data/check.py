@@ -110,6 +110,12 @@ def check_root(root: Path | str, *, progress: bool = True) -> Report:
             bar.update()
     for video in unusable:
         report.skipped[video.split] += 1
+    without_objects = {note.path.parent for note in report.notes if note.kind == "mask without objects"}
+    for split in LABELLED:
+        usable = [video for video in videos if video.split == split and video not in unusable]
+        if usable and all(video.folder in without_objects for video in usable):
+            detail = f"no pixel of its {len(usable)} videos has a class id from 1 to 48"
+            report.faults.append(Fault("no object in the split", report.root / split, detail))
     folder = writable_folder(report.root)
     path = (report.root if folder.parent == report.root else folder) / CHECK_REPORT_FILE
     try:
@@ -188,6 +194,13 @@ def _check_masks(path: Path) -> list[Note]:
     masks = read_raw_mask_file(path, shape=(CLIP_FRAMES, HEIGHT, WIDTH))
     areas_px = np.stack([np.bincount(mask.ravel(), minlength=256) for mask in masks])  # (22, 256)
     notes = []
+    labelled = areas_px[:, :N_CLASSES].any(axis=1)  # (22,) frames with a label
+    if not labelled[-1]:
+        frames = "frame 21" if labelled.any() else "all frames"
+        notes.append(Note("mask without labels", path, f"{frames}: every pixel is 255 or another value above 48"))
+    if not areas_px[:, 1:N_CLASSES].any():
+        binary = "; 255 is no object: binary masks need class ids 1 to 48" if areas_px[:, 255].any() else ""
+        notes.append(Note("mask without objects", path, f"no class id from 1 to 48{binary}"))
     if (outside := areas_px[:, N_CLASSES:]).any():
         values = ", ".join(str(v + N_CLASSES) for v in np.flatnonzero(outside.any(axis=0))[:5])
         notes.append(Note("mask values above 48", path, f"{outside.sum()} pixels, such as {values}"))

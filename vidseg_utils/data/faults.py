@@ -30,10 +30,13 @@ FAULT_EFFECTS = {  # every kind of fault -> what happens to the video
     "duplicate video number": SKIPPED,
     "unreadable annotation": KEPT,
     "empty split": "nothing to read",
+    "no object in the split": "cannot be trained",
 }
 NOTE_EFFECTS = {  # every kind of note -> what happens; a data set with notes only is sound
     "mask values above 48": "pixels ignored",
     "flickering mask": "used as it is",
+    "mask without labels": "pixels ignored",
+    "mask without objects": "used as it is",
     "unknown name": "not read",
     "number in two splits": "used as it is",
 }

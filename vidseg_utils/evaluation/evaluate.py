@@ -13,11 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.data import ClipDataset, SplitCache, to_float
+from vidseg_utils.data import ClipDataset, SplitCache, check_labels, to_float
 from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import Forecaster, Workspace
-from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ def evaluate_system(
     The metrics are those of `MaskScore`; the baseline `copy_last_jaccard` (the true mask of frame 10 as the forecast)
     and the upper bound `oracle_jaccard` (the truth without objects never seen); `segmentation_jaccard` of frames 0..10
     if the system has a segmenter; `seconds_per_video`, `parameters`, `gflops_per_video` (1e9 operations) and `videos`.
-    Raises ValueError for a split without masks.
+    Raises ValueError for a split without masks, or whose masks have no label in frame 21 or no object at all.
     """
     if split.masks is None:
         raise ValueError("a split without masks cannot be scored; choose train or val")
+    check_labels(split, frames=[CLIP_FRAMES - 1])
     score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
     segmentation = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
     scores_segmentation = system.segmenter is not None and not true_masks
@@ -100,7 +101,7 @@ def evaluate_system(
         "gflops_per_video": _gflops(system, past[:1]),
         "videos": len(split),
     }
-    if scores_segmentation:
+    if scores_segmentation and segmentation.any():  # frames 0..10 may have no label
         metrics["segmentation_jaccard"] = jaccard_from_confusion(segmentation)
     return Evaluation(metrics, np.concatenate(predictions), np.asarray(split.numbers))
 

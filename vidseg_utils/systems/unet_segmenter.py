@@ -10,10 +10,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
-from vidseg_utils.data import FrameDataset, build_augmentation, to_float
+from vidseg_utils.data import FrameDataset, build_augmentation, check_labels, to_float
 from vidseg_utils.metrics import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.task import CLIP_FRAMES
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.run_folder import WEIGHTS, is_finished, read_config
@@ -73,10 +74,13 @@ class SegmenterRecipe(Recipe):
     def data(self) -> tuple[FrameDataset, FrameDataset]:
         """Frames with masks: augmented ones of the training split, and those of the validation split."""
         names = self.sizes.augmentation if self.augmentation is None else self.augmentation
-        train = FrameDataset(
-            self.workspace.split("train"), transform=build_augmentation(*names), every=self.sizes.frames_every
+        train, val = self.workspace.split("train"), self.workspace.split("val")
+        check_labels(train, frames=range(0, CLIP_FRAMES, self.sizes.frames_every))
+        check_labels(val, frames=range(0, CLIP_FRAMES, VAL_FRAME_STEP))
+        return (
+            FrameDataset(train, transform=build_augmentation(*names), every=self.sizes.frames_every),
+            FrameDataset(val, every=VAL_FRAME_STEP),
         )
-        return train, FrameDataset(self.workspace.split("val"), every=VAL_FRAME_STEP)
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The loss of the logits of a batch of frames."""

@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from vidseg_utils.checks import check_choice
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.data import MaskDataset
+from vidseg_utils.data import MaskDataset, check_labels
 from vidseg_utils.data.datasets import labelled_masks
 from vidseg_utils.metrics import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.models import LocationMaps, checkpointed, location_losses
@@ -116,7 +116,10 @@ class MaskSimVPRecipe(Recipe):
 
     def data(self) -> tuple[Dataset, Dataset]:
         """Clips of masks: true or predicted past masks, and true future masks."""
-        true_train, true_val = (labelled_masks(self.workspace.split(split)) for split in ("train", "val"))
+        train, val = self.workspace.split("train"), self.workspace.split("val")
+        check_labels(train, frames=range(PAST_FRAMES, CLIP_FRAMES))
+        check_labels(val, frames=[CLIP_FRAMES - 1])
+        true_train, true_val = labelled_masks(train), labelled_masks(val)
         if self.train_on == "true":
             return MaskDataset(true_train, true_train), MaskDataset(true_val, true_val)
         unet = self.workspace.load_network("unet")

@@ -13,11 +13,19 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
-from vidseg_utils.data import N_CITYSCAPES_CLASSES, CityscapesSequences, ClipSequences, build_augmentation, to_float
+from vidseg_utils.data import (
+    N_CITYSCAPES_CLASSES,
+    CityscapesSequences,
+    ClipSequences,
+    build_augmentation,
+    check_labels,
+    to_float,
+)
 from vidseg_utils.metrics import SequenceScore
 from vidseg_utils.models import RecurrentUNet
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.task import CLIP_FRAMES
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import CrossEntropyLoss, still_pixels, temporal_consistency
 from vidseg_utils.training.weights import load_model
@@ -116,8 +124,11 @@ class RecurrentUNetRecipe(Recipe):
                 ),
                 CityscapesSequences(self.cityscapes, "val", sizes.val_length, **shared),
             )
-        train = ClipSequences(
-            self.workspace.split("train"),
+        train, val = self.workspace.split("train"), self.workspace.split("val")
+        for labelled in (train, val):
+            check_labels(labelled, frames=range(CLIP_FRAMES))
+        train_sequences = ClipSequences(
+            train,
             sizes.length,
             step=self.frame_step,
             labels=self.labels,
@@ -125,7 +136,7 @@ class RecurrentUNetRecipe(Recipe):
             noise=self.noise,
             transform=transform,
         )
-        return train, ClipSequences(self.workspace.split("val"), sizes.val_length, noise=self.noise)
+        return train_sequences, ClipSequences(val, sizes.val_length, noise=self.noise)
 
     def data(self) -> tuple[Dataset, Dataset]:
         """The training sequences, `windows` times, and every VAL_SEQUENCE_STEP-th validation sequence."""

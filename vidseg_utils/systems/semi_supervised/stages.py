@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from vidseg_utils.checks import check_choice
-from vidseg_utils.data import ClipDataset, collate, to_float
+from vidseg_utils.data import ClipDataset, check_labels, collate, to_float
 from vidseg_utils.data.datasets import labelled_masks
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.profiles import Sizes, by_profile
@@ -25,7 +25,7 @@ from vidseg_utils.systems.suppression.learned_tree import Examples, LearnedSuppr
 from vidseg_utils.systems.suppression.rules import known_classes, scaled_small_px
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.weights import load_model, weights_hash
 
@@ -115,6 +115,8 @@ class Stages:
         return []
 
     def _train_forecaster(self, stage: str) -> list[dict]:
+        for split in ("train", "val"):
+            check_labels(self.workspace.split(split), frames=[CLIP_FRAMES - 1])
         if stage == "segmentation":
             skipped = "self_supervision" in self.skip
             start = None if skipped else load_model(self.folder("self_supervision"))

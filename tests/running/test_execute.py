@@ -108,6 +108,20 @@ def test_a_notebook_that_names_another_kernel_is_executed_by_this_interpreter(ho
         execute_notebook(path, profile="smoke", progress=False)
 
 
+def test_a_notice_in_a_notebook_reaches_the_terminal(home, make_notebook, capsys):
+    code = "import sys\nprint('waiting for run folder unet', file=sys.stderr)\nprint('noise', file=sys.stderr)"
+    execute_notebook(make_notebook("n", code), profile="smoke", progress=False)
+    assert capsys.readouterr().err == "waiting for run folder unet\n"
+
+
+def test_a_notebook_can_have_another_run_folder_and_be_told_to_train_anew(home, make_notebook):
+    path = make_notebook("n", "import os\nprint(RUN, os.environ['VIDSEG_AGAIN'])")
+    folder = execute_notebook(path, profile="smoke", run="six", again=True, progress=False)
+    assert folder == home / "runs" / "six"
+    assert code_cells(folder / "executed.ipynb")[-1].outputs[0].text == "six 1\n"
+    assert "VIDSEG_AGAIN" not in os.environ
+
+
 def test_what_killed_runs_left_is_removed_at_the_next_start(home, make_notebook, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     names = ["vidseg-kernel-killed", "vidseg-kernel-running", "vidseg-kernel-new"]

@@ -3,6 +3,9 @@
 import json
 import math
 import os
+import shutil
+import threading
+import time
 
 import pytest
 import torch
@@ -10,8 +13,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.helpers import NoisyStripes, toy_fit, toy_model, toy_step, toy_validate
+from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.training.fit_config import OPTIMISERS
 from vidseg_utils.training.loop import FitConfig, build_accelerator, evaluate, fit
+from vidseg_utils.training.retraining import training_anew
+from vidseg_utils.training.run_folder import locked
 
 
 def scripted(*values):
@@ -305,8 +311,63 @@ def test_a_run_of_other_settings_is_refused_with_the_settings_that_differ(tmp_pa
     message = str(error.value)
     differing = "fit.epochs: 1 in the folder, 2 now; fit.learning_rate: 0.02 in the folder, 0.5 now"
     assert f"was finished with other settings ({differing})" in message
-    assert "delete this one to train anew" in message
+    assert "to train anew, add --again or delete the folder; to keep it, choose another one" in message
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_run_of_other_settings_is_trained_anew_on_request_only(tmp_path, capsys):
+    toy_fit(tmp_path / "run", epochs=1)
+    with training_anew(True):
+        _, history = toy_fit(tmp_path / "run", epochs=2)
+    assert len(history) == 2
+    expected = f"run folder {tmp_path / 'run'} is trained anew, because run folder "
+    assert any(line.startswith(expected) and "2 now" in line for line in capsys.readouterr().err.splitlines())
+    with training_anew(False), pytest.raises(ValueError, match="was finished with other settings"):
+        toy_fit(tmp_path / "run", epochs=1)
+
+
+def test_a_folder_that_holds_no_training_is_never_replaced(tmp_path):
+    write_json(tmp_path / "config.json", {"system": "copy_last"})
+    with training_anew(True), pytest.raises(ValueError):
+        toy_fit(tmp_path)
+    assert read_json(tmp_path / "config.json") == {"system": "copy_last"}
+
+
+def test_a_finished_run_is_loaded_from_a_read_only_folder(tmp_path, monkeypatch):
+    _, history = toy_fit(tmp_path / "run", epochs=1)
+    (tmp_path / "run" / ".lock").unlink()
+
+    def refuse(*_, **__):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("vidseg_utils.training.run_folder.lock_file", refuse)
+    assert toy_fit(tmp_path / "run", epochs=1)[1] == history
+
+
+def test_a_run_that_another_process_trains_is_waited_for_and_then_loaded(tmp_path):
+    order = []
+
+    class Waiting(threading.Thread):
+        def run(self):
+            order.append(("began", time.monotonic()))
+            self.result = toy_fit(tmp_path / "run", epochs=1, step=never)[1]
+            order.append(("loaded", time.monotonic()))
+
+    def never(*_):
+        raise AssertionError("trained twice")
+
+    toy_fit(tmp_path / "elsewhere", epochs=1)
+    with locked(tmp_path / "run"):
+        other = Waiting()
+        other.start()
+        time.sleep(0.5)
+        for path in (tmp_path / "elsewhere").iterdir():
+            if path.name != ".lock":
+                shutil.move(path, tmp_path / "run" / path.name)
+        order.append(("trained", time.monotonic()))
+    other.join()
+    assert [name for name, _ in sorted(order, key=lambda event: event[1])] == ["began", "trained", "loaded"]
+    assert len(other.result) == 1
 
 
 def test_loading_in_worker_processes_is_reproducible(tmp_path):

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -18,17 +20,21 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def test_a_folder_is_refused_while_another_process_uses_it(tmp_path):
+def test_a_folder_is_waited_for_while_another_process_uses_it(tmp_path):
     run = tmp_path / "run"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=r"run folder .*run is in use by another process; wait"), locked(run):
-            pass
-        other.kill()  # a killed process releases the lock
-    with locked(run):
-        pass
+        killed = []
+
+        def kill():  # a killed process releases the lock
+            killed.append(time.monotonic())
+            other.kill()
+
+        threading.Timer(0.5, kill).start()
+        with locked(run):
+            assert killed
 
 
 def test_temporary_files_of_a_killed_writer_are_deleted_and_no_others(tmp_path):

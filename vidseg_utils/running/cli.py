@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidseg_utils.running import NotebookFailed
-from vidseg_utils.running.data_commands import ProfileOption, RootOption, data_app
+from vidseg_utils.running.data_commands import AgainOption, ProfileOption, RootOption, data_app
 from vidseg_utils.running.notebook_commands import RUN_EXAMPLE, SWEEP_EXAMPLE, run_notebooks, run_sweep
 
 if TYPE_CHECKING:
@@ -65,13 +65,16 @@ def train_system(
     runs: RunsOption = None,
     size: SizesOption = None,
     device: DeviceOption = None,
+    again: AgainOption = False,
 ) -> None:
     """Train the parts of a system that have no finished run. An interrupted training resumes."""
     from vidseg_utils.systems import Workspace, system_class
+    from vidseg_utils.training import training_anew
 
     forecaster = system_class(system)
     workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
-    forecaster.train(workspace)
+    with training_anew(again):
+        forecaster.train(workspace)
     for part in forecaster.run_names:
         typer.echo(f"{part}: {workspace.run_folder(part)}")
 

@@ -11,6 +11,10 @@ StoreOption = Annotated[str, typer.Option(help="png (files in the course layout)
 ProfileOption = Annotated[str, typer.Option(help="smoke, cpu, cpu_full or gpu; auto reads $VIDSEG_PROFILE, else cpu.")]
 RootOption = Annotated[Path | None, typer.Option(help="Data set in the course layout [default: data/PROFILE].")]
 
+AgainOption = Annotated[
+    bool, typer.Option("--again", help="Train anew, in place, what was trained with other settings.")
+]
+
 
 @data_app.command("generate", epilog="Example: vidseg data generate --root data/mine --train 300 --val 100 --seed 7")
 def data_generate(

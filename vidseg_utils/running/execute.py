@@ -1,11 +1,13 @@
 """Execute a notebook with papermill into its run folder. The notebook file itself is never written."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from tqdm import tqdm
 
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, notebook_run_folder, write_json
@@ -13,6 +15,7 @@ from vidseg_utils.profiles import get_profile
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.kernel import KERNEL_NAME, OwnKernelManager, kernel_config, kernel_folder
 from vidseg_utils.running.notebook_file import checked_parameters, identity, read_notebook, read_python_notebook
+from vidseg_utils.training.retraining import training_anew
 from vidseg_utils.visualisation.sliders import WIDGET_VIEW
 
 PARAMETERS = "parameters.json"  # in a run folder: written last, so its presence means that the notebook has finished
@@ -21,7 +24,7 @@ _ERROR_MARKER = "papermill-error-cell-tag"
 _LEFTOVERS = tuple(f".{name}.????????.tmp.*" for name in ("executed", "failed", "parameters", "metrics"))  # of a kill
 _FIXED = {  # parameters that the caller cannot give by name
     "PROFILE": "use --profile",
-    "RUN": "set it in Jupyter, or write a sweep file",
+    "RUN": "use --run",
 }
 
 
@@ -31,12 +34,14 @@ def execute_notebook(
     profile: str = "auto",
     parameters: Mapping[str, object] | None = None,
     run: str | None = None,
+    again: bool = False,
     progress: bool = True,
 ) -> Path:
     """Execute a notebook into its run folder and return that folder; it then holds executed.ipynb and parameters.json.
 
     profile: passed to the notebook as PROFILE; parameters: for its parameters cell, checked by name and type
     run: name of the run folder, passed to the notebook as RUN; None: the default, such as 02_unet_segmentation-cpu
+    again: trainings whose run folder was made with other settings are done anew instead of refused
     progress: show a progress bar over the cells on stderr
     Raises ValueError for wrong parameters or if the run folder is in use, NotebookFailed if a cell fails.
     """
@@ -54,7 +59,8 @@ def execute_notebook(
             for leftover in (file for pattern in _LEFTOVERS for file in folder.glob(pattern)):
                 leftover.unlink()
             (folder / PARAMETERS).unlink(missing_ok=True)
-            execute_copy(path, folder / "executed.ipynb", parameters=values, progress=progress)
+            with training_anew(again):
+                execute_copy(path, folder / "executed.ipynb", parameters=values, progress=progress)
             given = {name: values[name] for name in given}
             write_json(folder / PARAMETERS, {**identity(path), "profile": profile, "parameters": given})
     except TimeoutError as error:
@@ -83,6 +89,7 @@ def execute_copy(source: Path, target: Path, *, parameters: Mapping[str, object]
                 kernel_manager_class=OwnKernelManager,
                 progress_bar={"desc": source.stem} if progress else False,  # pyright: ignore[reportArgumentType] (tqdm's)
                 config=kernel_config(folder),
+                stderr_file=_Notices(),
                 store_widget_state=False,
             )
         except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
@@ -91,6 +98,18 @@ def execute_copy(source: Path, target: Path, *, parameters: Mapping[str, object]
             raise NotebookFailed(f"{message}; executed up to there: {failed}") from None
         _write_without_widgets(read_notebook(executed), target)
     failed.unlink(missing_ok=True)
+
+
+class _Notices:
+    """Shows on our stderr what a user of the command has to know while the notebook is executed: waits, deletions."""
+
+    def write(self, text: str) -> None:
+        for line in text.splitlines():
+            if line.startswith(("waiting for ", "run folder ")):
+                tqdm.write(line, file=sys.stderr)
+
+    def flush(self) -> None:
+        pass
 
 
 def _unformatted(path: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vidseg_utils.running.data_commands import ProfileOption
+from vidseg_utils.running.data_commands import AgainOption, ProfileOption
 
 RUN_EXAMPLE = "Example: vidseg run 02 03 --profile cpu -p EPOCHS=6"
 SWEEP_EXAMPLE = "Example: vidseg sweep notebooks/sweeps/simvp_epochs_and_loss.yaml --profile cpu"
@@ -19,6 +19,10 @@ def run_notebooks(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the parameters cell; repeatable.")
     ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Name of the run folder, for one notebook; it keeps the usual run as it is.")
+    ] = None,
+    again: AgainOption = False,
 ) -> None:
     """Execute notebooks. The run folder of each keeps the executed copy and its metrics."""
     from vidseg_utils.profiles import get_profile
@@ -27,10 +31,13 @@ def run_notebooks(
     profile = get_profile(profile).name
     values = dict(_parse_parameter(text) for text in parameter or [])
     paths = find_notebooks(notebooks or [])
+    if run is not None and len(paths) != 1:
+        raise ValueError(f"--run names the run folder of one notebook, not of {len(paths)}; give one notebook")
     for path in paths:
         checked_parameters(path, values)  # of all notebooks, before the first one runs
     for path in paths:
-        typer.echo(f"{path.stem}: {execute_notebook(path, profile=profile, parameters=values)}")
+        folder = execute_notebook(path, profile=profile, parameters=values, run=run, again=again)
+        typer.echo(f"{path.stem}: {folder}")
 
 
 def run_sweep(

@@ -15,6 +15,7 @@ from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.loop import fit
+from vidseg_utils.training.retraining import is_asked_to_train_anew
 from vidseg_utils.training.run_folder import is_finished
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Recipe(ABC):
         run = run or self.workspace.run_folder(self.run_name)
         train_data, val_data = self.data()
         network = self.build()
-        if not is_finished(run):
+        if not is_finished(run) or is_asked_to_train_anew():
             self.initialise_weights(network)
         description = {
             "model": {"name": name, "config": config},

@@ -25,7 +25,8 @@ from vidseg_utils.device import find_device
 from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
 from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
-from vidseg_utils.training.run_folder import WEIGHTS, claim, finish, is_finished, locked, read_history, write_history
+from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
+from vidseg_utils.training.run_folder import WEIGHTS, finish, is_finished, read_history, write_history
 from vidseg_utils.training.weights import read_weights
 
 Step = Callable[[nn.Module, Any], torch.Tensor]  # (model, batch) -> scalar loss
@@ -101,7 +102,8 @@ def fit(
     device: torch.device | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train `model` and write the run folder. An interrupted training resumes; a finished one is loaded.
+    """Train `model` and write the run folder. An interrupted training resumes; a finished one is loaded. If another
+    process trains in the folder, this one waits, and then loads what that one has trained.
 
     train_data, val_data: map-style data sets; `data.datasets.collate` builds the batches
     step: (model, batch on the device) -> scalar loss
@@ -113,7 +115,7 @@ def fit(
     returns: the history, one dict per epoch. `model` then holds the weights of the best epoch, on the device of the
         training.
     With several processes (`accelerate launch`) each trains on its share, and the first validates for all.
-    Raises ValueError if the folder is in use or belongs to other settings, for empty data, and for a loss or a
+    Raises ValueError if the folder belongs to other settings, for empty data, and for a loss or a
     monitored metric that is not finite.
     """
     run = Path(run)
@@ -122,9 +124,11 @@ def fit(
         if samples[key] == 0:
             raise ValueError(f"the {name} data are empty: {run.name} cannot be fitted")
     accelerator = build_accelerator(config, device)
-    with locked(run) if accelerator.is_main_process else contextlib.nullcontext():
+    with locked_unless_finished(run) if accelerator.is_main_process else contextlib.nullcontext():
         if accelerator.is_main_process:
-            claim(run, {**description, **samples, "fit": asdict(config)}, defaults={"fit": asdict(FitConfig())})
+            claim_or_replace(
+                run, {**description, **samples, "fit": asdict(config)}, defaults={"fit": asdict(FitConfig())}
+            )
         accelerator.wait_for_everyone()
         if not is_finished(run):
             model.to(accelerator.device)

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, read_json, write_json
 
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
@@ -21,23 +20,13 @@ OWN_FILES = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
 
 @contextlib.contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Lock the run folder against other processes. Raises ValueError if another process holds the lock."""
-    run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(
-            f"run folder {run} is in use by another process; wait for it or choose another folder"
-        ) from None
-    try:
+    """Lock the run folder against other processes. Waits while another one uses it; a long wait is told on stderr."""
+    with lock_file(run / ".lock", purpose=f"run folder {run}"):
         for name in OWN_FILES:  # remove temporary files of a process that was killed while writing
             stem, suffix = name.rsplit(".", 1)
             for leftover in run.glob(f".{stem}.*.tmp.{suffix}"):
                 leftover.unlink()
         yield
-    finally:
-        lock.release()
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -79,8 +68,7 @@ def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> N
     if differing:
         state = "was finished" if is_finished(run) else "was begun"
         raise ValueError(
-            f"run folder {run} {state} with other settings ({'; '.join(differing)}); "
-            "use the same settings, choose another run folder, or delete this one to train anew"
+            f"run folder {run} {state} with other settings ({'; '.join(differing)}); use the same settings"
         )
 
 

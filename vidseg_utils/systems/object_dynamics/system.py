@@ -23,7 +23,8 @@ from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, adva
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
-from vidseg_utils.training.run_folder import CONSTANTS, claim, finish, is_finished, locked
+from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
+from vidseg_utils.training.run_folder import CONSTANTS, finish, is_finished
 from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.trajectory import Trajectory
 
@@ -147,9 +148,9 @@ def train_physics(workspace: Workspace, *, run: str = "rigid_body_physics", prog
     Raises ValueError, with the cure, where the training videos have no annotations.
     """
     folder = workspace.run_folder(run)
-    with locked(folder):
+    with locked_unless_finished(folder):
         if not is_finished(folder):
-            claim(folder, {"task": "object dynamics", "profile": workspace.profile.name}, defaults={})
+            claim_or_replace(folder, {"task": "object dynamics", "profile": workspace.profile.name}, defaults={})
             fit_constants(load_training_trajectories(workspace), progress=progress).to_json(folder / CONSTANTS)
             finish(folder)
     return load_constants(workspace, run=run)

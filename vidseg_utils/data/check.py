@@ -194,9 +194,8 @@ def _check_masks(path: Path) -> list[Note]:
     masks = read_raw_mask_file(path, shape=(CLIP_FRAMES, HEIGHT, WIDTH))
     areas_px = np.stack([np.bincount(mask.ravel(), minlength=256) for mask in masks])  # (22, 256)
     notes = []
-    labelled = areas_px[:, :N_CLASSES].any(axis=1)  # (22,) frames with a label
-    if not labelled[-1]:
-        frames = "frame 21" if labelled.any() else "all frames"
+    if not areas_px[-1, :N_CLASSES].any():
+        frames = "frame 21" if areas_px[:, :N_CLASSES].any() else "all frames"
         notes.append(Note("mask without labels", path, f"{frames}: every pixel is 255 or another value above 48"))
     if not areas_px[:, 1:N_CLASSES].any():
         binary = "; 255 is no object: binary masks need class ids 1 to 48" if areas_px[:, 255].any() else ""

@@ -10,7 +10,7 @@ from vidseg_utils.data.datasets import labelled_masks
 
 
 def check_labels(cache: SplitCache, *, frames: Sequence[int]) -> None:
-    """Raise ValueError that says what is wrong unless some pixel of these frames is judged and some frame has an object.
+    """Raise ValueError that says what is wrong unless a pixel of these frames is judged and some frame has an object.
 
     It stops at the first video that has both, so sound labels cost the reading of one video.
     frames: indices of the frames that are learned from or scored

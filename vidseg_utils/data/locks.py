@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from vidseg_utils.file_lock import lock_file
 
 DATASET_LOCK = ".writing.lock"
 # Notebooks that start together each check, one after another, whether their data exist.
@@ -21,27 +21,23 @@ def lock_dataset(root: Path) -> Iterator[None]:
     Raises OSError with a message of one line that names the cure: when another process keeps the lock, when the disk
     is full and when a path cannot be written. This includes every OSError of the block.
     """
-    lock = FileLock(root / DATASET_LOCK, timeout=DATASET_TIMEOUT_SECONDS)
+    lock = lock_file(root / DATASET_LOCK, purpose=f"the data set {root}", timeout_seconds=DATASET_TIMEOUT_SECONDS)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        for leftover in (path for pattern in LEFTOVERS for path in root.glob(f"*/{pattern}")):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        yield
-    except Timeout:
-        raise OSError(f"another process is adding videos to {root}; wait until it has ended") from None
+        with lock:
+            for leftover in (path for pattern in LEFTOVERS for path in root.glob(f"*/{pattern}")):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            yield
+    except TimeoutError as error:
+        raise OSError(f"another process is adding videos to {root}: {error}") from None
     except OSError as error:
         cure = "correct that and run the same command again: it resumes"
         raise OSError(f"cannot write {error.filename or root}: {error.strerror or error}; {cure}") from None
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the lock for writing `folder`; other processes wait. The empty lock file beside the folder stays."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_path(folder)):
+    """Hold the lock for writing `folder`; other processes wait. The lock file beside the folder stays."""
+    with lock_file(lock_path(folder), purpose=f"the folder {folder}"):
         yield
 
 

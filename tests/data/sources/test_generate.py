@@ -1,6 +1,7 @@
 """Generated sets have the course layout, and are the same for any number of processes and interruptions. Another seed,
 foreign data and a disk that cannot be written are refused in one line."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -9,7 +10,6 @@ import sys
 import threading
 import time
 
-import filelock
 import numpy as np
 import pytest
 
@@ -21,6 +21,7 @@ from vidseg_utils.data.locks import DATASET_LOCK
 from vidseg_utils.data.sources import generate as generate_module
 from vidseg_utils.data.sources.generate import first_numbers, generate
 from vidseg_utils.data.sources.generated_video import make_video
+from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
 from vidseg_utils.simulator import PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
@@ -222,9 +223,9 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path, cheap):
 
 
 def test_a_run_waits_for_one_that_soon_ends(tmp_path, cheap):
-    other = filelock.FileLock(tmp_path / DATASET_LOCK, thread_local=False)
-    other.acquire()
-    threading.Timer(0.3, other.release).start()
+    other = contextlib.ExitStack()
+    other.enter_context(lock_file(tmp_path / DATASET_LOCK, purpose="the data set"))
+    threading.Timer(0.3, other.close).start()
     _quiet(tmp_path, train=1)
     assert cheap == [0]
 
@@ -232,8 +233,8 @@ def test_a_run_waits_for_one_that_soon_ends(tmp_path, cheap):
 def test_two_runs_into_one_folder_are_refused(tmp_path, cheap, monkeypatch):
     monkeypatch.setattr("vidseg_utils.data.locks.DATASET_TIMEOUT_SECONDS", 0)
     with (
-        filelock.FileLock(tmp_path / DATASET_LOCK),
-        pytest.raises(OSError, match="another process is adding videos"),
+        lock_file(tmp_path / DATASET_LOCK, purpose="the data set"),
+        pytest.raises(OSError, match=r"another process is adding videos to .* in use by process [0-9]+ on "),
     ):
         _quiet(tmp_path, train=1)
     _quiet(tmp_path, train=1)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -50,6 +51,16 @@ def test_wrong_input_is_one_line_and_a_non_zero_exit(vidseg, tmp_path, arguments
     assert errors.startswith("error: ")
     assert message in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", [("--out=~/course",), ("--out", "~/course")])
+def test_home_is_expanded_in_every_option(vidseg, tmp_path, monkeypatch, option):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("train/video_0/image_0.png", b"x")
+    vidseg("data", "import-archive", "c.zip", *option)
+    assert (tmp_path / "me" / "course").is_dir() and not (tmp_path / "~").exists()
+    assert "me/runs" in vidseg("report", "--runs=~/runs")[2]
 
 
 def test_debug_shows_the_traceback(monkeypatch):

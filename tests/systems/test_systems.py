@@ -1,5 +1,8 @@
 """Proves that a system turns past frames or masks into one mask, and that wrong input gets one clear error."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -120,3 +123,10 @@ def test_unknown_and_untrained_systems_are_refused_with_the_cure(tmp_path):
 def test_every_system_is_registered_under_its_own_name():
     assert {"copy_last", "unet_copy_last", "simvp_unet"} <= set(SYSTEMS)
     assert all(system.name == name for name, system in SYSTEMS.items())
+
+
+def test_home_in_a_path_of_a_workspace_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    workspace = Workspace.for_profile("smoke", root="~/data", runs="~/runs")
+    assert (workspace.root, workspace.runs) == (tmp_path / "data", tmp_path / "runs")
+    assert replace(workspace, root=Path("~/real")).root == tmp_path / "real"

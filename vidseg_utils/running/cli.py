@@ -5,6 +5,7 @@ Commands import what they need inside the function, so that a usage error or `--
 """
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -183,10 +184,16 @@ def _print_metrics(metrics: dict[str, float]) -> None:
         typer.echo(f"{key:24} {value:,}" if isinstance(value, int) else f"{key:24} {value:.4f}")
 
 
+def _with_home(argument: str) -> str:
+    """The argument with a leading ~ expanded. Shells leave it in `--out=~/x` and in quotes."""
+    match = re.fullmatch(r"(--[\w-]+=)?(~|~/.*)", argument, re.DOTALL)
+    return f"{match[1] or ''}{Path(match[2]).expanduser()}" if match else argument
+
+
 def main() -> None:
     """Entry point: run the command; print an error as one line and exit with a non-zero code."""
     debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    arguments = [_with_home(argument) for argument in sys.argv[1:] if argument != "--debug"]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         code = app(args=arguments, prog_name="vidseg", standalone_mode=False)

@@ -26,6 +26,8 @@ class Workspace:
 
     def __post_init__(self) -> None:
         check_replaced(self.profile)
+        for name in ("root", "runs"):  # frozen, so not by assignment
+            object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
 
     @classmethod
     def for_profile(
@@ -46,8 +48,8 @@ class Workspace:
         profile = profile if isinstance(profile, Profile) else get_profile(profile, sizes)
         return cls(
             profile,
-            root=Path(root).expanduser() if root else data_dir() / profile.name,
-            runs=Path(runs).expanduser() if runs else runs_dir(),
+            root=Path(root) if root else data_dir() / profile.name,
+            runs=Path(runs) if runs else runs_dir(),
             device=find_device(device),
         )
 

@@ -72,9 +72,31 @@ def test_it_is_built_once_and_again_when_a_file_changes(root, monkeypatch):
     assert open_and_count() == (3, 3)
     shutil.copyfile(root / "train" / "video_0" / "image_3.png", root / "train" / "video_5" / "image_3.png")
     assert open_and_count() == (3, 4)
-    os.utime(root / "train" / "video_0" / "mask.npy", ns=(1, 1))  # same size, another time
-    assert open_and_count() == (3, 5)
-    assert open_and_count() == (3, 5)
+    os.utime(root / "train" / "video_0" / "mask.npy", ns=(1, 1))  # another time, the same content
+    assert open_and_count() == (3, 4)
+
+
+@pytest.mark.parametrize("name", ["mask.npy", "image_7.png"])
+def test_a_change_that_keeps_size_and_time_is_noticed(root, name):
+    path = root / "train" / "video_2" / name
+    before, status = open_split(root, "train", progress=False), path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = open_split(root, "train", progress=False)
+    assert after.meta["id"] != before.meta["id"]
+    assert set(after.skipped) == (set() if name == "mask.npy" else {"video_2"})  # the image's checksum is wrong now
+
+
+def test_a_copied_set_keeps_its_cache_and_is_read_once(root, tmp_path, monkeypatch):
+    before = open_split(root, "train", height=80, width=120, progress=False)
+    copied = tmp_path / "copy"
+    shutil.copytree(root, copied, copy_function=shutil.copyfile)  # new times
+    after = open_split(copied, "train", height=80, width=120, progress=False)
+    assert after.meta["id"] == before.meta["id"]
+    monkeypatch.setattr(open_module, "content_digest", lambda *_, **__: pytest.fail("read the files again"))
+    assert open_split(copied, "train", height=80, width=120, progress=False).meta["id"] == before.meta["id"]
 
 
 def test_unusable_videos_are_skipped_counted_and_named(root, caplog):

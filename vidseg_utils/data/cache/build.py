@@ -1,45 +1,22 @@
-"""Build a cache from image folders (decoded on all cores) or from a larger cache, and tell when it is out of date."""
+"""Build a cache from image folders (decoded on all cores) or from a larger cache."""
 
-import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from vidseg_utils.data.cache.writer import CacheWriter
-from vidseg_utils.data.faults import Fault, Note
-from vidseg_utils.data.layout import LABELLED, MASK_FILE, Video, read_frames, read_masks
+from vidseg_utils.data.faults import Fault
+from vidseg_utils.data.layout import LABELLED, Video, read_frames, read_masks
 from vidseg_utils.data.parallel import map_in_order, n_cores
 from vidseg_utils.data.resize import area_scale, nearest_scale
 
 # number, name, and (frames, masks) or the fault that makes the video unusable
 LoadedVideo = tuple[int, str, tuple[np.ndarray, np.ndarray | None] | Fault]
-
-
-def fingerprint(videos: list[Video], findings: list[Fault | Note]) -> str:
-    """A digest of the name, size, time and mode of every file that the cache is made from."""
-    digest = hashlib.sha256()
-    for fault in findings:
-        if isinstance(fault, Fault):
-            digest.update(f"{fault.kind}/{fault.path.name}\n".encode(errors="surrogateescape"))
-    for video in videos:
-        digest.update(f"{video.name}\n".encode())
-        try:
-            with os.scandir(video.folder) as entries:  # faster than pathlib: the full set has 0.3 million files
-                used = [e for e in entries if e.name.startswith("image_") or e.name == MASK_FILE]
-            for entry in sorted(used, key=attrgetter("name")):
-                status = entry.stat()
-                line = f"{entry.name} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
-                digest.update(line.encode(errors="surrogateescape"))
-        except OSError as error:  # no permission, or a broken link: the cache is out of date when this changes
-            digest.update(f"{type(error).__name__}\n".encode())
-    return digest.hexdigest()
 
 
 def load_videos(videos: list[Video], *, height: int, width: int) -> Iterator[LoadedVideo]:

@@ -1,14 +1,18 @@
 """Open a split at a working size, and cache it first if there is no cache that fits its files."""
 
+import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache as cache_result
 from pathlib import Path
 
 import numpy as np
 
-from vidseg_utils.data.cache.build import LoadedVideo, build_cache, fingerprint, load_videos
+from vidseg_utils.data.cache.build import LoadedVideo, build_cache, load_videos
+from vidseg_utils.data.cache.source_files import content_digest, state_digest
 from vidseg_utils.data.cache.split_cache import (
     CACHES,
+    CHECKED_FILE,
     FILLED_DIRECTLY,
     SplitCache,
     direct_folder,
@@ -19,6 +23,7 @@ from vidseg_utils.data.faults import Fault, Note
 from vidseg_utils.data.layout import SPLITS, Video, scan_split
 from vidseg_utils.data.locks import lock_folder
 from vidseg_utils.data.resize import area_scale, nearest_scale
+from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.task import HEIGHT, WIDTH
 
 logger = logging.getLogger(__name__)
@@ -38,14 +43,21 @@ def open_split(
     videos, findings, direct = find_source(root, split)
     if direct and (height, width) == (HEIGHT, WIDTH):
         return direct
-    source = f"scaled from {direct.meta['id']}" if direct else fingerprint(videos, findings)
     name = f"{split}_{height}x{width}"
     folder = writable_folder(root) / name
-    cache = load_cache(root, split, root / CACHES / name, source=source)
-    cache = cache or load_cache(root, split, folder, source=source)
+    state = "" if direct else state_digest(videos, findings)
+
+    @cache_result
+    def source() -> str:
+        if direct:
+            return f"scaled from {direct.meta['id']}"
+        return content_digest(videos, findings, split=split, progress=progress)
+
+    cache = _current_cache(root, split, root / CACHES / name, state, source)
+    cache = cache or _current_cache(root, split, folder, state, source)
     if cache is None:
         with lock_folder(folder):
-            cache = load_cache(root, split, folder, source=source)  # another process may have built it meanwhile
+            cache = _current_cache(root, split, folder, state, source)  # another process may have built it meanwhile
             if cache is None:
                 build_cache(
                     folder,
@@ -54,11 +66,11 @@ def open_split(
                     split=split,
                     height=height,
                     width=width,
-                    source=source,
+                    source=source(),
                     skipped={f.path.name: f"{f.kind} ({f.detail})" for f in findings if isinstance(f, Fault)},
                     progress=progress,
                 )
-                cache = load_cache(root, split, folder, source=source)
+                cache = _current_cache(root, split, folder, state, source)
     if cache is None:
         raise RuntimeError(f"the cache {folder} was changed by another process; open the split again")
     if cache.skipped:
@@ -68,6 +80,26 @@ def open_split(
             f"{root / split}: skipped {len(cache.skipped)} of {n_videos} videos ({video}: {reason}); "
             f"`vidseg data check {root}` lists them all"
         )
+    return cache
+
+
+def _current_cache(root: Path, split: str, folder: Path, state: str, source: Callable[[], str]) -> SplitCache | None:
+    """The cache in `folder` if it was made from the files of the split as they are now, else None.
+
+    state: of the files, see `state_digest`. If it is what it was when they were last read, they are not read again.
+    """
+    cache = load_cache(root, split, folder)
+    if cache is None:
+        return None
+    checked = {"source": cache.meta["source"], "files": state}
+    with contextlib.suppress(OSError, ValueError):
+        if state and read_json(folder / CHECKED_FILE) == checked:
+            return cache
+    if cache.meta["source"] != source():
+        return None
+    if state:
+        with contextlib.suppress(OSError):  # a cache that may not be written is compared again next time
+            write_json(folder / CHECKED_FILE, checked, indent=None)
     return cache
 
 

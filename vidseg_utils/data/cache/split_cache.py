@@ -18,6 +18,7 @@ from vidseg_utils.world import Trajectory, read_annotation
 
 CACHES = ".cache"  # folder of the caches inside a data set
 META_FILE, FRAMES_FILE, MASKS_FILE, ANNOTATIONS = "meta.json", "frames.npy", "masks.npy", "annotations"
+CHECKED_FILE = "checked.json"  # the state of the source files when they were last compared with the cache
 VERSION = 1  # of the format; caches of another version are rebuilt
 FILLED_DIRECTLY = "filled directly: "  # prefix of the source of a cache that was not made from image folders
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
 from vidseg_utils.renderer.appearance import appearance_tensors
@@ -69,8 +69,16 @@ def add_noise(frames: UInt8[np.ndarray, "T 3 H W"], seed: int) -> UInt8[np.ndarr
     return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
 
 
-def _render_frames(class_ids, positions, rotations, *, height: int, width: int, device: torch.device) -> np.ndarray:
-    """(F, 3, H, W) uint8 frames without noise, all at once."""
+def _render_frames(
+    class_ids: Integer[np.ndarray, "N"],
+    positions: Float[np.ndarray, "F N 3"],
+    rotations: Float[np.ndarray, "F N 3 3"],
+    *,
+    height: int,
+    width: int,
+    device: torch.device,
+) -> UInt8[np.ndarray, "F 3 H W"]:
+    """Frames without noise, all at once."""
     n_frames, settings = len(positions), {"height": height, "width": width, "device": device}
     objects = [
         RenderedObject(int(class_id), positions[:, n], rotations[:, n], **settings)
@@ -101,8 +109,9 @@ def _render_frames(class_ids, positions, rotations, *, height: int, width: int, 
 
 
 def _selected_blocks(selected: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(K,) flat indices of what is True in `selected` (F, N), and (F * N,) the position of each block among these K;
-    K itself for a block that is not selected.
+    """The flat indices (K,) of the blocks that `selected` (F, N) marks, and each block's position among them (F * N,).
+
+    A block that is not selected has position K.
     """
     indices = torch.as_tensor(selected.ravel().nonzero()[0]).to(device)
     position = torch.full((selected.size,), len(indices), device=device)
@@ -119,8 +128,8 @@ def _cast_objects(
 ) -> tuple[Tensor, Tensor]:
     """(3, K, P) light from the objects and (K, P) share of each pixel that they cover, in K = n_selected blocks.
 
-    position: of each block among the K, as of `_selected_blocks`. Blocks that are not selected are written to row K,
-    which is discarded.
+    position: each block's position among the K, from `_selected_blocks`. Blocks that are not selected are written to
+    row K, which is discarded.
     """
     n_rays, n_pixels = len(ANTIALIASING), blocks.n_pixels
     nearest = torch.full((n_rays, (n_selected + 1) * n_pixels), torch.inf, device=position.device)
@@ -153,8 +162,8 @@ def _cast_objects(
 def _shade_ground(objects: list[RenderedObject], position: Tensor, light: Tensor) -> Tensor:
     """(3, K, P) linear light of the ground in the objects' shadows.
 
-    position: of each block among the K, as of `_selected_blocks`; light: (5, K, P) light of the empty ground by lamp,
-    which is overwritten.
+    position: each block's position among the K, from `_selected_blocks`
+    light: (5, K, P) light of the empty ground by lamp; it is overwritten
     """
     appearance, n_blocks = appearance_tensors(position.device), light.shape[1]
     lamp_rows, bounced = light.view(-1, light.shape[2]), torch.zeros_like(light[:3])

@@ -16,10 +16,12 @@ from vidseg_utils.renderer.appearance import APPEARANCE
 from vidseg_utils.renderer.pixel_blocks import DiscHulls
 from vidseg_utils.renderer.windows import NEAREST_DEPTH, ellipse_bounds, pixels_between
 from vidseg_utils.world.camera import camera_matrix
+from vidseg_utils.world.solids import OBJECT_RADIUS
 
 SUN_DISTANCE = 100.0  # world units; for shadows the sun is a lamp this far from each object
 SHADOW_CASTER_HEIGHT = 0.42  # world units; no object is taller
 FOOTPRINT_RADIUS = {"cube": 0.28, "sphere": 0.2, "cylinder": 0.21}  # world units, around an object on the ground
+MIN_ALONG = 0.004  # share of the way to a lamp at which a ray passes an object, at least: limits how sharp shadows are
 SKY_SHADOW_REACH = 0.5  # world units from an object's centre; farther away it hides too little of the sky to be seen
 
 Vector = Sequence[Tensor] | Tensor
@@ -45,7 +47,7 @@ def smoothstep(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def lamp_light(
     points: Float[Tensor, "3 P"], appearance: SimpleNamespace
 ) -> tuple[Float[Tensor, "4 P"], Float[Tensor, "4 3 P"]]:
-    """How strongly key, fill, back and sun shine at each point, and unit directions from there towards them."""
+    """How strongly key, fill, back and sun shine at each point, and unit directions from the point towards them."""
     to_lamp = appearance.lamp_positions[:, :, None] - points  # (3 lamps, 3, P)
     squared = (to_lamp * to_lamp).sum(1)
     direction = to_lamp * torch.rsqrt(squared)[:, None]
@@ -89,7 +91,7 @@ def shadow_hulls(shape: str, positions: Float[np.ndarray, "U 3"]) -> DiscHulls:
     """
     centre, foot_radius = positions[:, :2], FOOTPRINT_RADIUS[shape]
     lamps = lamp_positions(positions)
-    # Of the way from the lamp down to the object's top, the part that the light still has to the ground: (4, U).
+    # Length of a ray from the object's top to the ground over its length from the lamp to the top: (4, U).
     share = SHADOW_CASTER_HEIGHT / (lamps[..., 2] - SHADOW_CASTER_HEIGHT)
     tip = centre + (centre - lamps[..., :2]) * share[..., None]
     tip_radius = foot_radius * (1 + share) + np.array(lamp_radii())[:, None] * share
@@ -103,7 +105,7 @@ def shadow_hulls(shape: str, positions: Float[np.ndarray, "U 3"]) -> DiscHulls:
 
 
 def shadow_rectangles(hulls: DiscHulls, *, height: int, width: int) -> Int[np.ndarray, "U 4"]:
-    """Bounding rectangles, as of `windows.bounding_rectangles`, of the pixels that show U hulls on the ground."""
+    """Rectangles, as `windows.bounding_rectangles` returns them, around the pixels that show U hulls on the ground."""
     start = _disc_bounds(hulls.start, hulls.start_radius, height=height, width=width)
     end = _disc_bounds(hulls.end, hulls.end_radius, height=height, width=width)
     low, high = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 1], end[:, 1])
@@ -123,8 +125,9 @@ def _disc_bounds(centre: np.ndarray, radius: np.ndarray, *, height: int, width: 
 def hidden_lamp_share(shape: str, half_size: float, point: Vector, to_lamp: Vector, radius: Tensor) -> Tensor:
     """Share of a lamp that an object hides from ground points, by how close the ray to the lamp passes the object.
 
-    point: ground points in the object's frame; to_lamp: from there to the lamp, in the same frame. Each is 3 tensors of
-    one shape, which the result has too. radius: of the lamp, world units, broadcast against them.
+    point: ground points in the object's frame: three tensors; the result has their shape
+    to_lamp: from the points to the lamp, in the same frame and shape
+    radius: of the lamp, world units; broadcast against them
     """
     if shape == "cylinder":
         # `along` is the position on the ray, 0 at the ground and 1 at the lamp, that is nearest to the axis between the
@@ -136,13 +139,13 @@ def hidden_lamp_share(shape: str, half_size: float, point: Vector, to_lamp: Vect
         along = torch.minimum(torch.maximum(along, middle - half_length), middle + half_length)
         nearest = point[0] + along * to_lamp[0], point[2] + along * to_lamp[2]
         gap = torch.sqrt(nearest[0] * nearest[0] + nearest[1] * nearest[1] + 1e-12) - half_size
-        return smoothstep(0.5 - 0.5 * gap / (radius * along.clamp_min(0.004)))
+        return _hidden_share(gap, radius, along)
     squares = [step * step for step in to_lamp]
     along = -dot(point, to_lamp) / (squares[0] + squares[1] + squares[2])  # nearest to the object's centre
     if shape == "sphere":
         nearest = tuple(p + along * step for p, step in zip(point, to_lamp, strict=True))
         gap = torch.sqrt(dot(nearest, nearest) + 1e-12) - half_size
-        return smoothstep(0.5 - 0.5 * gap / (radius * along.clamp_min(0.004)))
+        return _hidden_share(gap, radius, along)
     # Seen along the ray, every side of a cube's outline is an edge, which runs along one of the three axes.
     sizes = [step.abs() for step in to_lamp]
     side_gaps = []
@@ -150,15 +153,22 @@ def hidden_lamp_share(shape: str, half_size: float, point: Vector, to_lamp: Vect
         across = (point[i] * to_lamp[j] - point[j] * to_lamp[i]).abs() - half_size * (sizes[i] + sizes[j])
         side_gaps.append(across * torch.rsqrt(squares[i] + squares[j] + 1e-9))
     gap = torch.maximum(torch.maximum(side_gaps[0], side_gaps[1]), side_gaps[2])
-    return smoothstep(0.5 - 0.5 * gap / (radius * along.clamp_min(0.004)))
+    return _hidden_share(gap, radius, along)
+
+
+def _hidden_share(gap: Tensor, radius: Tensor, along: Tensor) -> Tensor:
+    """Share of a lamp of that radius whose centre ray passes the object's outline at a distance of `gap`."""
+    return smoothstep(0.5 - 0.5 * gap / (radius * along.clamp_min(MIN_ALONG)))
 
 
 def hidden_sky_share(x: Tensor, y: Tensor, z: Tensor, reach: float) -> Tensor:
     """Share of the sky that an object hides from ground points, as if it were a sphere.
 
-    x, y: from the object's centre to the point; z: height of the centre; 0 where (x, y) is `reach` away or farther.
+    x, y: from the object's centre to the point; z: height of the centre; all in world units
+    reach: distance in world units from which on the share is 0
     """
     squared = x * x + y * y
     inverse_distance = torch.rsqrt(squared + z * z)
     fade = (1 - squared * (1 / reach**2)).clamp_min(0)
-    return (0.04 * z.clamp_min(0)) * (inverse_distance * inverse_distance * inverse_distance) * (fade * fade)
+    hidden = OBJECT_RADIUS**2 * z.clamp_min(0)
+    return hidden * (inverse_distance * inverse_distance * inverse_distance) * (fade * fade)

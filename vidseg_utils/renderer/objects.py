@@ -30,24 +30,20 @@ from vidseg_utils.renderer.lights import (
 )
 from vidseg_utils.renderer.pixel_blocks import build_pixel_blocks
 from vidseg_utils.renderer.rays import camera_rays, cast_rays, entry_depths, float_tensors, sample_positions
-from vidseg_utils.renderer.shading import shade_metal, shade_rubber, surface_normal
+from vidseg_utils.renderer.shading import BOUNCE_SCALE, shade_metal, shade_rubber, surface_normal
 from vidseg_utils.renderer.windows import PIXELS_PER_BATCH, WindowBatch, batch_windows, bounding_rectangles
 from vidseg_utils.world.solids import visible_half_size
 
 # Poses that differ by less, in world units and in entries of the rotation matrix (about radians), count as one: this is
 # less than a twentieth of a pixel.
 SAME_POSITION, SAME_ROTATION = 5e-4, 2e-3
-ANTIALIASING = (
-    (-0.25, -0.25),
-    (0.25, -0.25),
-    (-0.25, 0.25),
-    (0.25, 0.25),
-)  # the rays of a pixel: (x, y) from its centre
-MAX_DEPTH = 10.0  # world units; where a ray that misses the object is taken to end, so that all numbers stay finite
+# The rays of a pixel: (x, y) from its centre, in pixels.
+ANTIALIASING = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
+MAX_DEPTH = 10.0  # world units: depth at which a ray that misses the object ends, so that all numbers stay finite
 
 
 class WindowLight(NamedTuple):
-    """What rays through a batch of windows see, and the G frames whose pictures have these windows."""
+    """What the rays through a batch of windows hit, and the G frames that show these windows."""
 
     frames: Int[Tensor, "G"]
     pixels: Int[Tensor, "G hw"]  # indices into a flattened frame
@@ -155,7 +151,7 @@ class RenderedObject:
         """Linear light that the object would reflect onto the ground at a point where it hides the whole sky."""
         metal = self.material == "metal"
         gain = self.appearance.metal_gain if metal else self.appearance.rubber_gain
-        return 0.25 * gain * self.appearance.ground_bounce[0 if metal else 1] * self.colour
+        return BOUNCE_SCALE * gain * self.appearance.ground_bounce[0 if metal else 1] * self.colour
 
     def visible_lamp_shares(self) -> Iterator[tuple[Int[Tensor, "G"], Int[Tensor, "G"], Float[Tensor, "G P"]]]:
         """How much of key, fill, back and sun can be seen past the object, from the pixels of G blocks at a time.
@@ -193,7 +189,7 @@ class RenderedObject:
             yield frame_block, hidden.index_select(0, row)
 
     def _block_batches(self, selected: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Light, pose and block of what is True in `selected` (lights, U, N), a batch at a time."""
+        """Yields the light, pose and block of every True entry of `selected` (lights, U, N), a batch at a time."""
         light, pose, block = selected.nonzero()
         blocks_per_batch = max(1, PIXELS_PER_BATCH // self.ground.positions.shape[-1])
         for start in range(0, len(light), blocks_per_batch):

@@ -58,7 +58,7 @@ class PixelBlocks:
         return rearrange(blocks, "... (rows columns) (h w) -> ... (rows h columns w)", **axes)
 
     def overlap_rectangles(self, rectangles: Int[np.ndarray, "U 4"]) -> Bool[np.ndarray, "U N"]:
-        """Whether each block shares a pixel with each rectangle (as of `windows.bounding_rectangles`)."""
+        """Whether each block shares a pixel with each rectangle (as `windows.bounding_rectangles` returns them)."""
         x0, x1, y0, y1 = rectangles.T[:, :, None]
         left, right, top, bottom = self.edges.T
         return (left < x1) & (right > x0) & (top < y1) & (bottom > y0)

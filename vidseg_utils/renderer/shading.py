@@ -15,8 +15,11 @@ from torch import Tensor
 
 from vidseg_utils.renderer.appearance import value_of_shape
 from vidseg_utils.renderer.lights import Vector, dot, light_colours, smoothstep
+from vidseg_utils.world.solids import OBJECT_RADIUS
 
 SRGB_TABLE_SIZE = 8192  # entries of the table from linear light to sRGB
+BOUNCE_SCALE = 0.25  # of the fitted strengths `rubber_ground_light` and `ground_bounce`
+MIN_DESCENT = 0.02  # of a mirrored ray, per unit of length, so that it meets the ground at a finite distance
 
 
 def surface_normal(shape: str, point: Vector, half_size: float, appearance: SimpleNamespace) -> Vector:
@@ -38,7 +41,7 @@ def shade_rubber(
     """Linear light from a matt surface. normal: unit, (U, h, w) each; lamps: direction times strength."""
     facing = torch.stack([dot(normal, lamp).clamp_min(0) for lamp in lamps] + [0.5 + 0.5 * normal[2]])
     colours = light_colours(appearance)
-    from_ground = (0.25 * appearance.rubber_ground_light).expand(3, 1)  # lights a surface from below
+    from_ground = (BOUNCE_SCALE * appearance.rubber_ground_light).expand(3, 1)  # lights a surface from below
     from_sky = (1 - appearance.sun_share) * colours[:, 4:] - from_ground
     colours = torch.cat([colours[:, :4], from_sky], dim=1)
     gain = appearance.rubber_gain * colour[:, None]
@@ -63,11 +66,11 @@ def shade_metal(
     ground at world x, y.
     """
     x, y, z = reflected
-    length = point[2].clamp_min(0) / (-z).clamp_min(0.02)  # of the mirrored ray, down to the ground
+    length = point[2].clamp_min(0) / (-z).clamp_min(MIN_DESCENT)  # of the mirrored ray, down to the ground
     foot_x, foot_y = point[0] + x * length, point[1] + y * length
     # Squared distance from the object's centre, in units of the reach of its own shadow.
     squared = ((foot_x - centre[0]) ** 2 + (foot_y - centre[1]) ** 2) * (
-        1 / (0.2 * appearance.reflected_shadow_reach) ** 2
+        1 / (OBJECT_RADIUS * appearance.reflected_shadow_reach) ** 2
     )
     own_shadow = value_of_shape(appearance.reflected_shadow, shape)
     ground_strength = appearance.ground_reflection * (1 - own_shadow / (1 + squared * squared))

@@ -99,7 +99,7 @@ def bounding_rectangles(
 def pixels_between(
     low: Float[np.ndarray, "U 2"], high: Float[np.ndarray, "U 2"], *, height: int, width: int
 ) -> Int[np.ndarray, "U 4"]:
-    """Rectangles, as of `bounding_rectangles`, of the pixels whose centres (at .5) lie between (x, y) low and high."""
+    """Rectangles of the pixels whose centres (at .5) lie from low to high (x, y), as `bounding_rectangles` returns."""
     size = np.array([width, height])
     with np.errstate(invalid="ignore"):
         first = np.clip(np.nan_to_num(np.ceil(low - 0.5)), 0, size)

@@ -8,6 +8,7 @@ import contextlib
 import math
 
 import numpy as np
+from jaxtyping import Bool, Float
 from mujoco import MjData, mj_step  # pyright: ignore[reportAttributeAccessIssue]  # mujoco has no type stubs
 from scipy.spatial.transform import Rotation
 
@@ -22,7 +23,7 @@ from vidseg_utils.world.trajectory import Collision, Trajectory
 
 COARSE_STEPS, FINE_STEPS = 4, 28  # physics steps a video frame: while all objects glide, and while two are close
 CONTACT_MARGIN = 0.01  # world units; objects count as close when their widest circles are this far apart
-SAME_COLLISION_FRAMES = 8  # two contacts of a pair within so many frames are one collision: a spinning cube hits twice
+SAME_COLLISION_FRAMES = 8  # contacts of a pair within this many frames are one collision: a spinning cube hits twice
 # Rules that CLEVRER's videos keep
 MIN_UPRIGHT = math.cos(math.radians(20))  # cosine of the lean at which an object counts as tipped over
 MAX_LIFT = 0.1  # world units of a centre above OBJECT_RADIUS, at any time
@@ -34,11 +35,10 @@ class BrokenRuleError(Exception):
     """A simulation breaks a rule that CLEVRER's videos keep; the message says which."""
 
 
-def objects_in_view(shapes: tuple[str, ...], positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """Whether a part of each object is inside the picture, even if another object hides it.
-
-    positions: (T, N, 3); rotations: (T, N, 3, 3) as in Trajectory -> (T, N) bool
-    """
+def objects_in_view(
+    shapes: tuple[str, ...], positions: Float[np.ndarray, "T N 3"], rotations: Float[np.ndarray, "T N 3 3"]
+) -> Bool[np.ndarray, "T N"]:
+    """Whether a part of each object is inside the picture, even if another object hides it; poses as in Trajectory."""
     inside = np.zeros(positions.shape[:2], dtype=bool)
     for n, shape in enumerate(shapes):
         rotation = np.broadcast_to(np.eye(3), rotations[:, n].shape) if shape == "sphere" else rotations[:, n]
@@ -62,7 +62,7 @@ def simulate(scene: Scene, settings: PhysicsSettings | None = None) -> Trajector
 def simulate_video(seed: int, number: int, *, settings: PhysicsSettings | None = None) -> Trajectory:
     """Video `number` of the world `seed`: the first simulation of the video's random stream that breaks no rule.
 
-    Raises ValueError when the settings are such that hardly any simulation keeps the rules.
+    Raises ValueError if MAX_DRAWS simulations in a row break a rule.
     """
     settings = settings or PhysicsSettings()
     rng = np.random.default_rng(np.random.SeedSequence([seed, number]))
@@ -122,7 +122,7 @@ class _Simulation:
         first, second = self.pairs
         apart = self.poses[first, :2] - self.poses[second, :2]
         gap = np.sqrt(np.einsum("pd,pd->p", apart, apart)) - self.contact_distance
-        # Until two of them touch, all objects only slow down. So none can touch before this time has passed.
+        # Objects only slow down until two of them touch, so none can touch before this time has passed.
         safe_seconds = gap / (speed[first] + speed[second] + 1e-6)
         safe_frames = int(min(safe_seconds.min(initial=np.inf) / SECONDS_PER_FRAME, VIDEO_FRAMES))
         self.apart_until += max(safe_frames, 1)

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from vidseg_utils.classes import N_CLASSES, class_attributes
 from vidseg_utils.simulator.settings import SECONDS_PER_FRAME, GlideCurve, PhysicsSettings, glide_curve
@@ -31,8 +32,8 @@ AIM_OFFSET = 0.25  # world units by which a mover aims past its target's centre,
 BYSTANDER_AREA = ((-2.0, -1.7), (2.0, 1.7))  # lowest and highest (x, y), world units
 LEAVING_SHARE = 0.6  # of the videos: in these one object may leave the picture
 CONTACT_DISTANCE = 0.43  # world units between the centres of two discs of the plan that touch
-PARTING_FRAMES = 6  # after a bounce the plan does not look at that pair for so long
-REST_SPEED = 1e-6  # units a second; slower is at rest
+PARTING_FRAMES = 6  # video frames after a bounce in which the plan ignores contacts of that pair
+MIN_GLIDE_SPEED = 1e-6  # units a second; slower objects of the plan stay where they are
 MAX_DRAWS = 500  # of a whole scene, before its settings are called impossible
 MAX_PLACEMENT_TRIES = 20  # for one object, before the scene is discarded
 # Where an object at rest may lie in the picture, as shares of its width and height.
@@ -44,10 +45,10 @@ MAX_FINAL_Y = 1.1  # an object whose centre is this far down (a share of the pic
 class Scene:
     """N objects on the ground at frame 0, without spin."""
 
-    class_ids: np.ndarray  # (N,) uint8, 1..48, all different
-    positions: np.ndarray  # (N, 2) centres (x, y), world units
-    velocities: np.ndarray  # (N, 2) units a second; 0 for an object at rest
-    yaws: np.ndarray  # (N,) radians about the vertical
+    class_ids: UInt8[np.ndarray, "N"]  # 1..48, all different
+    positions: Float[np.ndarray, "N 2"]  # centres (x, y), world units
+    velocities: Float[np.ndarray, "N 2"]  # units a second; 0 for an object at rest
+    yaws: Float[np.ndarray, "N"]  # radians about the vertical
 
     @property
     def shapes(self) -> tuple[str, ...]:
@@ -58,7 +59,7 @@ class Scene:
 def sample_scene(rng: np.random.Generator, settings: PhysicsSettings | None = None) -> Scene:
     """Draw a start whose plan has two or three collisions and breaks no rule.
 
-    Raises ValueError when the settings are such that hardly any plan does, as with a very rough ground.
+    Raises ValueError if MAX_DRAWS plans in a row break a rule, for example on a very rough ground.
     """
     settings = settings or PhysicsSettings()
     count = int(rng.integers(OBJECT_COUNT[0], OBJECT_COUNT[1] + 1))
@@ -128,7 +129,7 @@ class _Plan:
         return meeting - direction * curve.distance(speed, frame), direction * speed
 
     def _is_allowed(self, position: np.ndarray, velocity: np.ndarray) -> bool:
-        """Whether an object may start so: apart from the others, and in the picture or moving as CLEVRER's do."""
+        """Whether an object may start here: apart from the others, and at rest in view or moving as CLEVRER's do."""
         gaps = [np.linalg.norm(position - other) for other, _ in self.starts]
         if gaps and min(gaps) < MIN_START_GAP:
             return False
@@ -175,7 +176,7 @@ class _Plan:
         """Set the path of object n from `frame` on: straight ahead."""
         speed = math.hypot(*velocity)
         self.paths[frame:, n] = position
-        if speed > REST_SPEED:
+        if speed > MIN_GLIDE_SPEED:
             curve = glide_curve(class_attributes(self.class_ids[n])[0], self.settings)
             distance = curve.distance(speed, np.arange(VIDEO_FRAMES - frame))
             self.paths[frame:, n] += distance[:, None] * (velocity / speed)

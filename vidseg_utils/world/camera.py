@@ -11,6 +11,7 @@ from vidseg_utils.task import HEIGHT, WIDTH
 
 CAMERA_POSITION = np.array([4.3301, 0.0, 2.5])
 FOCAL_LENGTH = 525 / 320  # in heights of the picture
+MIN_DEPTH = 0.5  # world units: points nearer to the camera, or behind it, count as out of view
 _MATRIX_480x320 = np.array(
     [
         [-207.8461, FOCAL_LENGTH * 320, -120.0, 1200.0],

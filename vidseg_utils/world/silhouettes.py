@@ -14,14 +14,17 @@ from jaxtyping import Bool, Float, Integer, UInt8
 
 from vidseg_utils.classes import shape_code
 from vidseg_utils.task import HEIGHT, WIDTH
-from vidseg_utils.world.camera import CAMERA_POSITION, FOCAL_LENGTH, camera_matrix, project
+from vidseg_utils.world.camera import CAMERA_POSITION, FOCAL_LENGTH, MIN_DEPTH, camera_matrix, project
 from vidseg_utils.world.solids import CUBE, CYLINDER, OBJECT_RADIUS, SPHERE, VISIBLE_HALF_SIZE
 
 _CAMERA_XY = CAMERA_POSITION[:2]
-# Lengths of a ray at an object's top and bottom: the camera's height above them, because a ray sinks by 1 a unit.
+# Lengths of a ray at an object's top and bottom. A ray of length s has descended by s, so they are heights below the
+# camera.
 _TOP, _BOTTOM = (CAMERA_POSITION[2] - OBJECT_RADIUS + sign * VISIBLE_HALF_SIZE for sign in (-1, 1))
-_CORNER_REACH = 1.6  # of OBJECT_RADIUS: no silhouette reaches further from its middle, at the depth of its near side
-_NEAR_SIDE = 0.35  # world units from an object's centre to its nearest point, at most, with some margin
+# No silhouette reaches further from its middle than this, in OBJECT_RADIUS, at the depth of the object's near side.
+_CORNER_REACH = 1.6
+_NEAR_SIDE = 0.35  # world units from an object's centre to its nearest point, at most, with a margin
+_MIN_NEAR_DEPTH = 0.3  # world units: keeps the size of a silhouette finite close to the camera
 
 
 @dataclass(frozen=True)
@@ -157,9 +160,9 @@ def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
     gaps.append(np.abs(passing) - half * (np.abs(across_x) + np.abs(across_y)))
     by_x.append(-side * across[:, 0])
     by_y.append(-side * across[:, 1])
-    width_by_yaw = half * (np.sign(across_x) * across_y - np.sign(across_y) * across_x)  # of the square, half of it
+    width_by_yaw = half * (np.sign(across_x) * across_y - np.sign(across_y) * across_x)  # of half the square's width
     by_yaw.append(-width_by_yaw)
-    # where the slope moves sideways, the segment turns: its distance from the centre changes, and the square's width
+    # A change of slope across the segment turns it, which changes its distance from the centre and the square's width.
     by_slope.append((side * _dot(offset, rays.slope) / norm**2 + width_by_yaw / norm)[:, None] * across)
 
     gaps = np.stack(gaps)
@@ -179,16 +182,16 @@ def _image_rays(height: int, width: int) -> PixelRays:
 def covered_pixels(
     shapes: Integer[np.ndarray, " N"], poses: Float[np.ndarray, "N 3"], *, height: int, width: int, stride: int = 1
 ) -> tuple[Integer[np.ndarray, " P"], Integer[np.ndarray, " P"]]:
-    """The pixels that each object would cover if it were alone, of every `stride`-th row and column.
+    """Find the pixels that each object would cover if it were alone, in every `stride`-th row and column.
 
     poses: x, y (world units) and yaw (radians)
-    returns: the object, and the pixel as row * width + column
+    returns: for each of P covered pixels the index of its object, and the pixel as row * width + column
     """
     if not len(shapes):
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     centre = project(np.column_stack([poses[:, :2], np.full(len(poses), OBJECT_RADIUS)]), height=height, width=width)
-    depth = np.where(centre[:, 2] > 0.5, centre[:, 2], np.inf)
-    reach = _CORNER_REACH * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth - _NEAR_SIDE, 0.3)
+    depth = np.where(centre[:, 2] > MIN_DEPTH, centre[:, 2], np.inf)
+    reach = _CORNER_REACH * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth - _NEAR_SIDE, _MIN_NEAR_DEPTH)
     low = np.floor(centre[:, :2] - reach[:, None])
     high = np.ceil(centre[:, :2] + reach[:, None])
     low = np.clip(low, 0, [width, height]).astype(int)
@@ -212,7 +215,7 @@ def draw_masks(
     height: int,
     width: int,
 ) -> UInt8[np.ndarray, "M height width"]:
-    """Masks of M images; a nearer object hides a farther one.
+    """Draw the masks of M images; a nearer object hides a farther one.
 
     poses: x, y (world units) and yaw (radians); present: which objects are drawn
     """

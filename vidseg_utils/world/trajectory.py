@@ -51,7 +51,8 @@ class Trajectory:
         """
         index = list(frames)
         if index and not 0 <= min(index) <= max(index) < len(self.positions):
-            raise ValueError(f"the trajectory has {len(self.positions)} frames; frame {max(index)} is not among them")
+            wrong = next(frame for frame in index if not 0 <= frame < len(self.positions))
+            raise ValueError(f"the trajectory has {len(self.positions)} frames; frame {wrong} is not among them")
         return Trajectory(
             self.class_ids,
             positions=self.positions[index],

@@ -1,6 +1,7 @@
 """Locks between processes: one process at a time adds videos to a data set, or writes the arrays of a folder."""
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,7 @@ from pathlib import Path
 from vidseg_utils.file_lock import lock_file
 
 DATASET_LOCK = ".writing.lock"
-# Notebooks that start together each check, one after another, whether their data exist.
-DATASET_TIMEOUT_SECONDS = 10.0
+DATASET_TIMEOUT_SECONDS = math.inf  # notebooks that start together wait for the one that generates their data
 LEFTOVERS = (".video_*.tmp", "video_*/.*.????????.tmp.*")  # in a split: temporary names of `paths.atomic_write`
 
 

@@ -89,7 +89,7 @@ def _start_worker(threads: int) -> None:
 def _end(pool: ProcessPoolExecutor) -> None:
     """End the workers of a pool at once, which is harmless if they have finished; each kernel ends with its worker."""
     for process in list((pool._processes or {}).values()):
-        process.terminate()
+        process.kill()  # nbclient catches the gentler SIGTERM, and the worker would go on with the next run
     pool.shutdown(cancel_futures=True)
 
 

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+MAX_JSON_BYTES = 1 << 25  # reading takes twenty times as much memory; the annotation of a video has 0.4 MB
+
 
 def home() -> Path:
     """$VIDSEG_HOME if it is set; else the checkout that holds the package; else (for an installed package) ~/vidseg."""
@@ -80,6 +82,8 @@ def write_json(path: Path | str, value: object, *, indent: int | None = 2) -> No
 def read_json(path: Path | str) -> dict:
     """Read a JSON object. Raises ValueError that names the file if it is not one, FileNotFoundError without file."""
     path = Path(path)
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes; a JSON file of this package has at most 32 MB")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -15,6 +15,7 @@ from PIL import Image
 from vidseg_utils.data.faults import Fault, read_bytes
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_PIXELS = 1 << 23  # of an image of unknown size; a street scene has 2 million
 _COLOUR_TYPES = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGB with alpha"}
 
 
@@ -41,10 +42,12 @@ def read_png(path: Path, *, height: int, width: int, greyscale: bool = False) ->
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's header. Raises Fault for a damaged file."""
+    """(height, width) from the file's header. Raises Fault for a damaged file and for more than MAX_PIXELS."""
     content = read_bytes(path, missing="missing image", unreadable="unreadable image")
     _check_chunks(content, path)
     width, height = struct.unpack(">II", content[16:24])
+    if not 0 < height * width <= MAX_PIXELS:
+        raise Fault("wrong image size", path, f"{height}x{width} (height x width); more than {MAX_PIXELS} pixels")
     return height, width
 
 
@@ -65,6 +68,8 @@ def _check_chunks(content: bytes, path: Path) -> None:
             raise Fault("unreadable image", path, f"bad checksum at byte {offset}")
         if not names and (name, length) != (b"IHDR", 13):
             raise Fault("unreadable image", path, "no PNG header")
+        if names and name == b"IHDR":  # decoders take the size from the last one, which nobody has checked
+            raise Fault("unreadable image", path, f"a second header at byte {offset}")
         names.append(name)
         offset = end + 4
 

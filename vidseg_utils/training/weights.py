@@ -13,6 +13,9 @@ from vidseg_utils.models import build_model
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.training.run_folder import CONFIG, WEIGHTS, read_config
 
+HARMLESS_BYTES = 1 << 28  # a model of this size is built, and then compared with its file tensor by tensor
+MAX_SETTING = 10_000  # of a model, such as a number of channels or layers; the largest that is used is 512
+
 
 def write_weights(path: Path, model: nn.Module) -> None:
     """Write the weights (and BatchNorm statistics) of `model` atomically."""
@@ -70,11 +73,32 @@ def load_model(run: Path | str, device: str | torch.device = "cpu") -> nn.Module
         reason = "" if isinstance(error, KeyError) else f" ({error})"
         raise ValueError(f"{run / CONFIG} does not say which model the run holds{reason}; train it again") from None
     try:
+        _check_size(name, config, run / WEIGHTS)
         model = build_model(name, **config)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{run / CONFIG} describes a model that cannot be built: {error}") from None
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{run / CONFIG} describes a model that cannot be built: {reason}; train it again") from None
     read_weights(run / WEIGHTS, model)
     return model.to(device).eval()
+
+
+def _check_size(name: str, config: dict[str, Any], weights: Path) -> None:
+    """Raise ValueError if the described model is larger than its file of weights, before it takes any memory."""
+    if not weights.is_file():
+        return  # `read_weights` says so
+    if (largest := _largest_number(config)) > MAX_SETTING:
+        raise ValueError(f"a setting is {largest}; at most {MAX_SETTING} is possible")
+    with torch.device("meta"):
+        tensors = build_model(name, **config).state_dict().values()
+    model_bytes, file_bytes = sum(t.numel() * t.element_size() for t in tensors), weights.stat().st_size
+    if model_bytes > max(file_bytes, HARMLESS_BYTES):
+        raise ValueError(f"it needs {model_bytes} bytes of weights and {weights.name} has {file_bytes}")
+
+
+def _largest_number(config: Any) -> float:
+    """The largest whole number in nested lists and dicts; 0 if there is none."""
+    values = config.values() if isinstance(config, dict) else config if isinstance(config, list | tuple) else ()
+    return max([config if isinstance(config, int) else 0, *map(_largest_number, values)])
 
 
 def weights_hash(model: nn.Module) -> str:

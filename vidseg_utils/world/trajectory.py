@@ -16,6 +16,8 @@ from scipy.spatial.transform import Rotation
 from vidseg_utils.classes import N_CLASSES, class_attributes, class_id
 from vidseg_utils.paths import read_json, write_json
 
+MAX_FRAMES = 10_000  # of an annotation that is read; CLEVRER's have 128
+MAX_VALUE = 1e6  # of a coordinate, an angle or a speed; CLEVRER's scenes are 20 units wide
 DECIMALS = 4  # of every number in an annotation, as in CLEVRER's own files
 
 
@@ -94,6 +96,8 @@ def _from_json(value: dict) -> Trajectory:
     motion = value["motion_trajectory"]
     if not motion:
         raise ValueError("motion_trajectory is empty")
+    if len(motion) > MAX_FRAMES:
+        raise ValueError(f"{len(motion)} frames; at most {MAX_FRAMES} are read")
     poses = np.full((len(motion), len(properties), 4, 3), np.nan)
     in_view = np.zeros((len(motion), len(properties)), dtype=bool)
     for t, frame in enumerate(motion):
@@ -109,6 +113,9 @@ def _from_json(value: dict) -> Trajectory:
     if not np.isfinite(poses).all():
         t, n = np.argwhere(~np.isfinite(poses).all(axis=(2, 3)))[0]
         raise ValueError(f"object {n} has no finite pose in frame {t}")
+    if (too_large := np.abs(poses) > MAX_VALUE).any():
+        t, n = np.argwhere(too_large.any(axis=(2, 3)))[0]
+        raise ValueError(f"object {n} has a value beyond {MAX_VALUE:g} in frame {t}: {np.abs(poses[t, n]).max():g}")
     collisions = tuple(_collision_from_json(entry, index_of_id, frames=len(motion)) for entry in value["collision"])
     rotations = Rotation.from_euler("xyz", poses[:, :, 1].reshape(-1, 3)).as_matrix()
     return Trajectory(
@@ -127,8 +134,8 @@ def _collision_from_json(entry: dict, index_of_id: dict[int, int], *, frames: in
     location = np.array(entry["location"], dtype=float)
     if not 0 <= frame < frames or first == second:
         raise ValueError("a collision is not of two objects in one of the frames")
-    if location.shape != (3,) or not np.isfinite(location).all():
-        raise ValueError("a collision's location is not three finite numbers")
+    if location.shape != (3,) or not (np.abs(location) <= MAX_VALUE).all():
+        raise ValueError(f"a collision's location is not three numbers within {MAX_VALUE:g}")
     return Collision(frame, (first, second), tuple(location.tolist()))
 
 

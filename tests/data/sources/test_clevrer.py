@@ -48,7 +48,7 @@ def downloaded(tmp_path_factory):
     root = tmp_path_factory.mktemp("clevrer")
     _write_video(root / "videos" / "video_00000-01000" / "video_00000.mp4")
     for number, folder in ((3, "video_00000-01000"), (5, "video_00000-01000"), (7, "more")):
-        copy = root / "videos" / folder / f"video_{number:05d}.mp4"
+        copy = root / "videos" / folder / f"video_{number:05d}.{'MP4' if number == 3 else 'mp4'}"
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes((root / "videos" / "video_00000-01000" / "video_00000.mp4").read_bytes())
     (root / "annotations").mkdir()

@@ -27,7 +27,9 @@ from vidseg_utils.world import read_annotation
 
 IMPORTED_SPLITS = ("train", "val", "unlabeled")
 CACHE_KEY = "CLEVRER"
-_VIDEO, _ANNOTATION = re.compile(r"video_([0-9]{1,9})\.mp4"), re.compile(r"annotation_([0-9]{1,9})\.json")
+MAX_VIDEO_PIXELS = 1280 * 1920  # CLEVRER's videos have 320 * 480
+_VIDEO = re.compile(r"video_([0-9]{1,9})\.mp4", re.IGNORECASE)
+_ANNOTATION = re.compile(r"annotation_([0-9]{1,9})\.json", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -213,14 +215,21 @@ def decode_video(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
         if not container.streams.video:
             raise ValueError(f"{path.name} has no pictures")
-        for number, frame in enumerate(container.decode(video=0)):
+        stream = container.streams.video[0]
+        _check_video_size(stream.height, stream.width, path)
+        stream.codec_context.options = {"max_pixels": str(MAX_VIDEO_PIXELS)}  # the size may change within the video
+        for number, frame in enumerate(container.decode(stream)):
             if number in CLIP_VIDEO_FRAMES:
-                frames.append(frame.to_ndarray(format="rgb24"))
+                _check_video_size(frame.height, frame.width, path)
+                pixels = rearrange(frame.to_ndarray(format="rgb24"), "h w c -> 1 c h w")
+                frames.append(area_scale(pixels, height=HEIGHT, width=WIDTH)[0])
             if len(frames) == len(CLIP_VIDEO_FRAMES):
                 break
         else:
             raise ValueError(f"{path.name} has too few frames: {len(frames)} of {len(CLIP_VIDEO_FRAMES)} are there")
-    height, width, _ = frames[0].shape
-    if width * HEIGHT != height * WIDTH or width < WIDTH:
+    return np.stack(frames)
+
+
+def _check_video_size(height: int, width: int, path: Path) -> None:
+    if width * HEIGHT != height * WIDTH or width < WIDTH or height * width > MAX_VIDEO_PIXELS:
         raise ValueError(f"{path.name} is {height}x{width} (height x width); expected 320x480")
-    return area_scale(rearrange(frames, "t h w c -> t c h w"), height=HEIGHT, width=WIDTH)

@@ -22,7 +22,8 @@ from vidseg_utils.paths import atomic_write, write_json
 IMPORT_REPORT_FILE = "import_report.json"
 MAX_ENTRY_BYTES = 1 << 26  # our largest file is a mask of 0.8 MB
 MAX_TOTAL_BYTES = 100 << 30  # the full set is 14 GB
-MAX_ENTRIES = 2_000_000  # the full set has 0.4 million
+MAX_ENTRIES = 1_000_000  # the full set has 0.4 million
+MAX_DIRECTORY_BYTES = 1 << 26  # of the archive's list of entries, which takes ten times as much memory
 MAX_RATIO = 150  # unpacked over packed size of all entries; PNG files hardly shrink, a mask of background 1000 times
 SMALL_BYTES = 1 << 28  # below this total any ratio is harmless
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks other methods beyond the stated size
@@ -63,6 +64,8 @@ def import_archive(archive: Path | str, out: Path | str, *, progress: bool = Tru
     """
     out = Path(out)
     path = _locate(archive, out, progress=progress)
+    if (directory_bytes := _directory_bytes(path)) > MAX_DIRECTORY_BYTES:
+        raise ValueError(f"{path} is refused: its list of entries has {directory_bytes / 1e6:.0f} MB")
     try:
         opened = zipfile.ZipFile(path)
     except Exception as error:  # zipfile documents no exceptions for damaged files
@@ -102,6 +105,26 @@ def _locate(archive: Path | str, out: Path, *, progress: bool) -> Path:
         reason = " ".join(str(error).split())
         raise OSError(f"could not fetch {archive} from Google Drive (a second try resumes): {reason}") from None
     return path
+
+
+def _directory_bytes(path: Path) -> int:
+    """Size of the archive's list of entries, from the record at its end; 0 if there is none.
+
+    Format: APPNOTE.TXT of PKWARE, sections 4.3.14 to 4.3.16.
+    """
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(0, end - 22 - 65535 - 20))  # the record, a comment and the locator of the 64-bit record
+        tail = file.read()
+        record = tail.rfind(b"PK\x05\x06")
+        if record < 0 or len(tail) < record + 22:
+            return 0
+        size = int.from_bytes(tail[record + 12 : record + 16], "little")
+        locator = tail[record - 20 : record] if record >= 20 else b""
+        if locator.startswith(b"PK\x06\x07"):
+            file.seek(min(int.from_bytes(locator[8:16], "little"), end))
+            size = max(size, int.from_bytes(file.read(56)[40:48], "little"))
+    return min(size, end)
 
 
 def refuse_if_dangerous(entries: list[zipfile.ZipInfo], archive: Path) -> None:
@@ -162,7 +185,8 @@ def _unpack(opened: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, report
         report.damaged[info.filename] = f"compressed by method {info.compress_type}; only deflated entries are read"
         return
     try:
-        content = opened.read(info)  # at most MAX_ENTRY_BYTES; tests the checksum
+        with opened.open(info) as entry:  # `read` with a size unpacks no more, whatever the entry holds
+            content = entry.read(info.file_size + 1)  # tests the checksum; file_size is at most MAX_ENTRY_BYTES
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, OSError) as error:
         # RuntimeError: encrypted
         report.damaged[info.filename] = str(error) or type(error).__name__

@@ -1,9 +1,9 @@
 """One mask out of many possible worlds: for each object the pose with the largest expected overlap.
 
-The score adds up overlaps. So the best answer to an uncertain question is neither the mean of the possible poses (which
-may be impossible itself) nor all of them at once, but the pose whose silhouette overlaps the possible ones most. An
-object is left out if even that overlap is too small: a pixel that is right with probability p adds p to the
-intersection and 1 - p to the union, which raises a score of J only if p > J / (1 + J).
+The score adds up overlaps. The best answer is therefore the pose whose silhouette overlaps the possible ones most, not
+the mean pose, which may itself be impossible, and not all poses at once. An object is left out if even that overlap is
+too small: a pixel that is right with probability p adds p to the intersection and 1 - p to the union,
+which raises a score of J only if p > J / (1 + J).
 """
 
 import numpy as np
@@ -12,11 +12,9 @@ from jaxtyping import Bool, Float, Integer, UInt8
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
 from vidseg_utils.world.silhouettes import draw_masks
 
-MIN_EXPECTED_OVERLAP = 0.38  # of an object that is drawn: J / (1 + J) for a score J of about 0.6
-_WIDTH, _DEPTH = (
-    0.42,
-    0.85,
-)  # world units sideways and in depth: a silhouette that moves by it overlaps no more
+MIN_EXPECTED_OVERLAP = 0.38  # an object with less is not drawn: J / (1 + J) for a score J of about 0.6
+# World units, sideways and in depth, by which an object must move for its silhouette to overlap its old one no more.
+_SIDEWAYS_EXTENT, _DEPTH_EXTENT = 0.42, 0.85
 
 
 def decide_mask(
@@ -27,7 +25,7 @@ def decide_mask(
     width: int,
     min_overlap: float = MIN_EXPECTED_OVERLAP,
 ) -> UInt8[np.ndarray, "B height width"]:
-    """The best masks of B clips. class_id: 0 = no object; worlds: B x K of them, clip by clip."""
+    """Decide the masks of B clips. class_id: 0 = no object; worlds: K of each clip, clip by clip."""
     clips, slots = class_id.shape
     poses = worlds.poses.reshape(clips, -1, slots, 3)
     best_poses, drawn = decide_poses(poses, min_overlap=min_overlap)
@@ -38,7 +36,7 @@ def decide_mask(
 def decide_poses(
     poses: Float[np.ndarray, "B K N 3"], *, min_overlap: float = MIN_EXPECTED_OVERLAP
 ) -> tuple[Float[np.ndarray, "B N 3"], Bool[np.ndarray, "B N"]]:
-    """The best of the K sampled poses of each object, and whether to draw it."""
+    """Choose the best of the K sampled poses of each object, and whether to draw the object."""
     overlap = expected_overlap(poses)
     best = overlap.argmax(axis=1)  # (B, N)
     best_poses = np.take_along_axis(poses, best[:, None, :, None], axis=1)[:, 0]
@@ -47,8 +45,8 @@ def decide_poses(
 
 def expected_overlap(poses: Float[np.ndarray, "B K N 3"]) -> Float[np.ndarray, "B K N"]:
     """Mean share of each sampled pose's silhouette that the K sampled silhouettes of the same object cover."""
-    sideways = (poses[:, :, None, :, 1] - poses[:, None, :, :, 1]) / _WIDTH
-    in_depth = (poses[:, :, None, :, 0] - poses[:, None, :, :, 0]) / _DEPTH
+    sideways = (poses[:, :, None, :, 1] - poses[:, None, :, :, 1]) / _SIDEWAYS_EXTENT
+    in_depth = (poses[:, :, None, :, 0] - poses[:, None, :, :, 0]) / _DEPTH_EXTENT
     distance = np.minimum(np.hypot(sideways, in_depth), 1.0)  # (B, K, K, N)
     overlap = (np.arccos(distance) - distance * np.sqrt(1 - distance**2)) * (2 / np.pi)  # of two discs of diameter 1
     return overlap.mean(axis=2)

@@ -18,9 +18,10 @@ from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, adva
 from vidseg_utils.task import FRAME_STEP
 from vidseg_utils.world.solids import CUBE
 
-MAX_SURPRISE = 200.0  # squared Mahalanobis distance of a measurement from where on an unmodelled push has happened
+MAX_SURPRISE = 200.0  # squared Mahalanobis distance of a measurement; above it, something unmodelled pushed the object
 MIN_MOVING_SPEED = 1e-4  # units a frame, |x| + |y|: slower objects get no process noise
-DRAG_SHARE = 0.08  # of a velocity: smaller changes within a clip frame are drag, not a collision
+DRAG_SHARE = 0.08  # share of a velocity; a smaller change within a clip frame is drag, not a collision
+MIN_PUSH = 1e-3  # world units or radians: added to the standard deviation of a push, which is otherwise the innovation
 _MIN_INFORMATION, _MIN_WHITENING = 1e-6, 1e-9  # added to information matrices before they are inverted or factored
 
 
@@ -29,7 +30,7 @@ class FilterSettings:
     """Size of the ensemble and how noisy its measurements and its physics are."""
 
     members: int = 24  # worlds of the ensemble
-    measurement_scale: float = 1.3  # of the outlines' own sigmas, which do not know the segmenter's errors
+    measurement_scale: float = 1.3  # factor on the outlines' own sigmas, which do not include the segmenter's errors
     position_noise: float = 3e-4  # world units a clip frame, while moving
     spin_noise: float = 3e-4  # radians a video frame, added each clip frame, while moving
     collision_noise: float = 0.02  # share of the velocity change in a collision
@@ -38,7 +39,10 @@ class FilterSettings:
 def run_ensemble_filter(
     tracks: Tracks, constants: PhysicsConstants, settings: FilterSettings, *, seed: int = 0
 ) -> Worlds:
-    """The ensemble at the last frame: B x K worlds, clip by clip. Objects that were never measured are inactive."""
+    """Run the filter over all frames; returns the ensembles at the last one: K worlds of each clip, clip by clip.
+
+    Objects that were never measured are inactive.
+    """
     clips, frames, slots = tracks.seen.shape
     noise = EnsembleNoise(settings.members, seed)
     start = find_first_measurements(tracks, constants, measurement_scale=settings.measurement_scale)
@@ -49,7 +53,7 @@ def run_ensemble_filter(
             before = worlds.velocity.copy()
             advance(worlds, FRAME_STEP, constants)
             _add_process_noise(worlds, tracks, before, frame, settings, noise)
-        # an object's first two measurements have made its state already
+        # An object's first two measurements have already made its state.
         update = tracks.seen[:, frame] & (start.first != frame) & (start.second != frame)
         _correct(worlds, tracks, frame, update, settings, noise)
         start_objects(worlds, tracks, start, frame, constants=constants, noise=noise)
@@ -96,7 +100,7 @@ def _correct(
     measured = tracks.pose[clip, frame, slot].copy()  # (P, 3)
     cube = tracks.shape[clip, slot] == CUBE
     turn = measured[:, 2] - state[:, :, 2].mean(axis=1)
-    measured[:, 2] -= np.round(turn / (np.pi / 2)) * np.pi / 2  # of a square's four equal yaws the nearest
+    measured[:, 2] -= np.round(turn / (np.pi / 2)) * np.pi / 2  # the nearest of a square's four equal yaws
     information = tracks.information[clip, frame, slot] / settings.measurement_scale**2
     information[~cube, 2] = information[~cube, :, 2] = 0.0
     state[~cube, :, 2] = measured[~cube, None, 2]
@@ -124,8 +128,8 @@ def _surprise(state: np.ndarray, innovation: np.ndarray, information: np.ndarray
 
 
 def _push(state: np.ndarray, objects: np.ndarray, innovation: np.ndarray, drawn: np.ndarray) -> None:
-    """Spread the ensembles of those objects: something has pushed them, at an unknown moment since the last frame."""
-    push = (np.abs(innovation[:, None]) + 1e-3) * drawn[..., :3]
+    """Spread the ensembles of those objects: they were pushed at an unknown moment since the last frame."""
+    push = (np.abs(innovation[:, None]) + MIN_PUSH) * drawn[..., :3]
     since = 1.0 + (FRAME_STEP - 1.0) * ndtr(drawn[..., 3:])  # video frames, uniform
     state[objects, :, :3] += push
     state[objects, :, 3:] += push / since

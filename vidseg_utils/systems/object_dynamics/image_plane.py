@@ -1,7 +1,7 @@
 """A forecast without the camera: every object's last mask moves on through the image at the speed of its centroid.
 
-It has no position on the ground, so no speed in world units, no collisions and no outline: the difference to object
-dynamics is what the exact camera is worth.
+It knows neither positions on the ground nor speeds in world units, collisions or outlines. The difference between its
+score and that of object dynamics shows how much the exact camera helps.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Integer, UInt8
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.task import FUTURE_FRAMES
 
-SPEED_FRAMES = 4  # the last frames that show an object, from which its speed is taken
+SPEED_FRAMES = 4  # an object's speed is measured over the last frames that show it, this many
 
 
 def extrapolate_masks(
@@ -18,7 +18,7 @@ def extrapolate_masks(
 ) -> UInt8[np.ndarray, "B H W"]:
     """Masks `horizon_frames` after the last of `past` (class ids; others unknown).
 
-    Every class moves in a straight line. What is lower in the image is nearer and hides the rest.
+    Every object moves in a straight line. An object that reaches lower in the image is nearer and hides the others.
     """
     return np.stack([_extrapolate(clip, horizon_frames) for clip in past])
 

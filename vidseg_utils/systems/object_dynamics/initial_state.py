@@ -10,20 +10,20 @@ from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
 from vidseg_utils.task import FRAME_STEP
-from vidseg_utils.world.camera import project
+from vidseg_utils.world.camera import MIN_DEPTH, project
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, SPHERE
 
 RESTING_STEP, MAX_RESTING_STEP = 0.012, 0.15  # world units between the first two measurements: see `_is_resting`
-ENTERING_STEP = 0.1  # world units between the first two measurements of an object that comes in at full speed, at least
+ENTERING_STEP = 0.1  # world units: an object that comes in at full speed moves more between its first two measurements
 IMAGE_MARGIN = 0.02  # of the image's size: an object's centre closer to the border counts as outside
-MIN_SPEED = 1e-3  # units a frame, at which friction is still divided by the speed
-SPIN_SHARE = 0.5  # of a turn between two measurements that is believed: a cube's yaw is measured modulo 90 degrees
+MIN_SPEED = 1e-3  # units a frame: lower bound of a speed that friction is divided by
+SPIN_SHARE = 0.5  # share of a measured turn that counts, because a cube's yaw is only measured modulo 90 degrees
 
 
 class EnsembleNoise:
     """Standard normal numbers by frame, purpose and class id: a clip's forecast does not depend on its batch."""
 
-    PURPOSES = ("process", "first", "second", "push", "enter")  # the position is part of the seed
+    PURPOSES = ("process", "first", "second", "push", "enter")  # the index of a purpose is part of the seed
 
     def __init__(self, members: int, seed: int):
         self.members, self.seed = members, seed
@@ -31,7 +31,7 @@ class EnsembleNoise:
     def normal(
         self, frame: int, purpose: str, class_id: Integer[np.ndarray, "B N"], numbers: int
     ) -> Float[np.ndarray, "B K N numbers"]:
-        """For each of K members; their mean is 0."""
+        """Numbers for each of K members, whose mean over the members is 0. Raises ValueError for an unknown purpose."""
         rng = np.random.default_rng([self.seed, frame, self.PURPOSES.index(purpose)])
         table = rng.standard_normal((N_CLASSES, self.members, numbers))
         table -= table.mean(axis=1, keepdims=True)
@@ -51,7 +51,10 @@ class FirstMeasurements:
 def find_first_measurements(
     tracks: Tracks, constants: PhysicsConstants, *, measurement_scale: float
 ) -> FirstMeasurements:
-    """measurement_scale: of the standard deviations that the tracks' information matrices give"""
+    """Find the first two measurements of every object.
+
+    measurement_scale: factor on the standard deviations that the tracks' information matrices give
+    """
     frames = tracks.seen.shape[1]
     first = tracks.seen.argmax(axis=1)  # (B, N)
     later = tracks.seen & (np.arange(frames)[None, :, None] > first[:, None])
@@ -71,7 +74,8 @@ def _entering(tracks: Tracks, first: np.ndarray, second: np.ndarray, constants: 
     inward = -position / np.maximum(np.linalg.norm(position, axis=-1, keepdims=True), 1e-6)
     before = position - FRAME_STEP * speed[frame][:, None] * inward
     pixel = project(np.column_stack([before, np.full(len(before), OBJECT_RADIUS)]), height=1, width=1)
-    outside = ((pixel[:, :2] < IMAGE_MARGIN) | (pixel[:, :2] > 1 - IMAGE_MARGIN)).any(axis=1) | (pixel[:, 2] < 0.5)
+    outside = ((pixel[:, :2] < IMAGE_MARGIN) | (pixel[:, :2] > 1 - IMAGE_MARGIN)).any(axis=1)
+    outside |= pixel[:, 2] < MIN_DEPTH
     next_frame = np.maximum(second[clip, slot], 0)
     moved = np.linalg.norm(tracks.pose[clip, next_frame, slot, :2] - position, axis=-1) > ENTERING_STEP
     entering = np.zeros(first.shape, dtype=bool)
@@ -82,7 +86,7 @@ def _entering(tracks: Tracks, first: np.ndarray, second: np.ndarray, constants: 
 def remaining_start_speed(
     shape: Integer[np.ndarray, " P"], frames: int, constants: PhysicsConstants
 ) -> Float[np.ndarray, " P"]:
-    """What is left of the mean start speed after that many video frames without a collision, units a frame."""
+    """The mean start speed (units a frame) after that many video frames of friction and drag; at least MIN_SPEED."""
     speed = np.full(len(shape), constants.start_speed)
     friction = _friction(shape, constants)
     for _ in range(frames):
@@ -153,7 +157,7 @@ def _velocity_at_first(
 
 
 def _is_resting(move: np.ndarray) -> np.ndarray:
-    """(P,): whether a move (P, K, 2) is shorter than RESTING_STEP plus three of its sigmas, and MAX_RESTING_STEP."""
+    """(P,): whether a move (P, K, 2) is shorter than RESTING_STEP plus three sigmas, and than MAX_RESTING_STEP."""
     spread = np.sqrt(move.var(axis=1).sum(axis=-1))
     length = np.linalg.norm(move.mean(axis=1), axis=-1)
     return (length < RESTING_STEP + 3 * spread) & (length < MAX_RESTING_STEP)

@@ -1,6 +1,6 @@
-"""What limits the forecast: a ladder of experiments in which more and more of it is replaced by the truth.
+"""What limits the forecast: a ladder of experiments that replace one step after another by the truth.
 
-The rungs are forecasts with less or more knowledge. Errors of states and rollouts are in world units.
+Each rung is a forecast with more knowledge. Errors of states and rollouts are in world units.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,8 @@ from vidseg_utils.world.trajectory import Collision, Trajectory
 
 LAST_PAST_VIDEO_FRAME, TARGET_VIDEO_FRAME = CLIP_VIDEO_FRAMES[PAST_FRAMES - 1], CLIP_VIDEO_FRAMES[-1]
 HORIZON_VIDEO_FRAMES = TARGET_VIDEO_FRAME - LAST_PAST_VIDEO_FRAME
-Move = Callable[[Worlds, np.ndarray], None]  # moves worlds on by a clip frame, in place; class ids (M, N), 0 = none
+# Moves worlds on by a clip frame, in place. The array has the class ids (M, N) of their objects, 0 = none.
+Move = Callable[[Worlds, np.ndarray], None]
 
 
 def forecasts_from_masks(
@@ -34,7 +35,7 @@ def forecasts_from_masks(
     height: int | None = None,
     width: int | None = None,
 ) -> dict[str, UInt8[np.ndarray, "B h w"]]:
-    """Forecasts of the last frame from past masks in which an object has one class, by how the state is moved on.
+    """Forecast the last frame from past masks in which an object has one class, in three ways of moving the state on.
 
     height, width: of the forecasts; by default those of the masks
     """
@@ -138,7 +139,7 @@ def _measurement_errors(trajectories: Sequence[Trajectory], past: np.ndarray) ->
 def _track_errors(
     system: ObjectDynamics, trajectories: Sequence[Trajectory], past: np.ndarray
 ) -> tuple[list, list, list]:
-    """By shape, of the objects in view at the last past frame: errors of position and velocity, and who was tracked."""
+    """By shape, of the objects in view at the last past frame: errors of position and velocity, and whether tracked."""
     positions, velocities, tracked = ([[] for _ in SHAPES] for _ in range(3))
     tracks, worlds = system.estimate_worlds(past)
     mean, seconds = ensemble_mean(worlds, len(past)), seconds_per_frame(trajectories)
@@ -163,7 +164,7 @@ def rollout_errors(
     """Position errors (world units) of rollouts from the true state, after 1, 2, … 11 clip frames: 11 arrays.
 
     starts: the video frames from which each trajectory is rolled out
-    An array holds one error for each start and each object that is in view at the start and at the end.
+    Each array has one error for each start and each object that is in view at the start and at the end.
     """
     seconds, count = seconds_per_frame(trajectories), len(trajectories)
     ids = _padded_class_ids(trajectories)

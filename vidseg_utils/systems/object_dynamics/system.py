@@ -28,7 +28,7 @@ from vidseg_utils.training.run_folder import CONSTANTS, finish, is_finished
 from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.trajectory import Trajectory
 
-CLIPS_PER_BATCH = 32  # that are forecast together, by one process
+CLIPS_PER_BATCH = 32  # clips that one process forecasts together
 
 
 class ObjectDynamics(Forecaster):
@@ -47,7 +47,7 @@ class ObjectDynamics(Forecaster):
         seed: int = 0,
         processes: int = 1,
     ):
-        """processes: that forecast from masks; a script that asks for more than 1 needs `if __name__ == "__main__":`"""
+        """processes: how many forecast from masks; a script with more than 1 needs `if __name__ == "__main__":`"""
         super().__init__(segmenter=segmenter)
         self.constants = constants
         self.settings = settings or FilterSettings()
@@ -67,7 +67,7 @@ class ObjectDynamics(Forecaster):
         return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.seed)
 
     def count_parameters(self) -> int:
-        """How many trained numbers the system has, the fitted constants among them."""
+        """Number of trained parameters, including the fitted constants."""
         return super().count_parameters() + len(fields(self.constants))
 
     def segment(self, frames: Float[Tensor, "B T 3 H W"]) -> UInt8[Tensor, "B T 160 240"]:

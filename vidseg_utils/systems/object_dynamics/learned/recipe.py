@@ -15,8 +15,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from vidseg_utils.profiles import Sizes, by_profile
+from vidseg_utils.systems.object_dynamics.filter import MIN_MOVING_SPEED
 from vidseg_utils.systems.object_dynamics.learned.rollout import roll_out_objects
-from vidseg_utils.systems.object_dynamics.learned.windows import STATE, TrajectoryWindows, objects_at, training_windows
+from vidseg_utils.systems.object_dynamics.learned.windows import (
+    STATE_FIELDS,
+    TrajectoryWindows,
+    objects_at,
+    training_windows,
+)
 from vidseg_utils.systems.object_dynamics.system import load_training_trajectories
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
@@ -27,12 +33,11 @@ from vidseg_utils.world.solids import CUBE
 from vidseg_utils.world.trajectory import Trajectory
 
 NOISE = {"position": 1e-3, "velocity": 1e-4, "yaw": 2e-3, "spin": 5e-4}  # of the start, in units, radians and frames
-SCALE = {"position": 1e-2, "velocity": 2e-3, "yaw": 4e-2, "spin": 1e-2}  # errors from where on the loss flattens
+SCALE = {"position": 1e-2, "velocity": 2e-3, "yaw": 4e-2, "spin": 1e-2}  # the loss flattens at larger errors
 BATCH, LEARNING_RATE = 64, 3e-3
-HELD_OUT = 10  # one training video in so many chooses the best epoch
+HELD_OUT = 10  # every tenth training video is held out to choose the best epoch
 VAL_STARTS, VAL_FRAMES = (0, 30, 60), FUTURE_FRAMES * FRAME_STEP  # video frames
-MIN_MOVING_SPEED = 1e-4  # units a frame: slower objects start without noise of velocity and spin
-MAX_ERROR = 1.0  # world units, at which a validation error is clipped
+MAX_ERROR = 1.0  # world units: larger validation errors are clipped
 
 
 def rollout_loss(network: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
@@ -41,18 +46,18 @@ def rollout_loss(network: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, 
     active = start.active
     moving = active & (start.velocity.square().sum(-1) > MIN_MOVING_SPEED**2)
     noisy = {}
-    for name in STATE:
+    for name in STATE_FIELDS:
         value = getattr(start, name)
         with_noise = active if name in ("position", "yaw") else moving
         noise = NOISE[name] * torch.randn_like(value)
         noisy[name] = value + noise * (with_noise[..., None] if value.ndim == 3 else with_noise)
     moved = list(roll_out_objects(network, replace(start, **noisy), batch["yaw"].shape[1] - 1))
     total = torch.zeros((), device=active.device)
-    for name in STATE:
+    for name in STATE_FIELDS:
         error = torch.stack([getattr(after, name) for after in moved], dim=1) - batch[name][:, 1:]
         square = (error / SCALE[name]).square()
         square = square.sum(-1) if square.ndim == 4 else square  # (B, T, N)
-        counted = active & (start.shape == CUBE) if name in ("yaw", "spin") else active  # a disc's turn does not show
+        counted = active & (start.shape == CUBE) if name in ("yaw", "spin") else active  # a disc's turn is invisible
         total = total + (torch.log1p(square) * counted[:, None]).sum()
     return total / (active.sum() * len(moved))
 
@@ -78,7 +83,7 @@ class InteractionSizes(Sizes, group="interaction"):
 
 @dataclass
 class InteractionRecipe(Recipe):
-    """The interaction network, trained on trajectories; one in HELD_OUT of them chooses the best epoch."""
+    """The interaction network, trained on trajectories; every HELD_OUT-th of them chooses the best epoch."""
 
     _: KW_ONLY
     trajectories: Sequence[Trajectory] | None = None  # None: the annotations of the training split

@@ -1,4 +1,4 @@
-"""Roll the interaction network out: find the contacts within each frame, and let the network say what they do."""
+"""Roll the interaction network out: find the contacts within each frame, and let the network compute their impulses."""
 
 from collections.abc import Iterator
 
@@ -14,9 +14,9 @@ from vidseg_utils.systems.object_dynamics.physics.contact import BodyArrays, pai
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import WATCH_FRAMES, Worlds, may_touch
 from vidseg_utils.world.solids import OBJECT_RADIUS, VERTICAL_INERTIA, WIDEST_RADIUS
 
-CONTACT_GAP = 0.02  # world units: a pair that keeps a wider gap during a frame is no contact
-CONTACT_SEARCH_STEPS = 2  # of conservative advancement towards the moment of contact
-_SIZES = PhysicsConstants(half_side=OBJECT_RADIUS, radius=OBJECT_RADIUS)
+CONTACT_GAP = 0.02  # world units: a pair whose gap stays wider during a frame is no contact
+CONTACT_SEARCH_STEPS = 2  # steps of conservative advancement towards the moment of contact
+_CONTACT_SIZES = PhysicsConstants(half_side=OBJECT_RADIUS, radius=OBJECT_RADIUS)
 
 
 def objects_from_worlds(worlds: Worlds, class_ids: Integer[np.ndarray, "M N"]) -> Objects:
@@ -57,7 +57,7 @@ def roll_out_objects(network: nn.Module, objects: Objects, frames: int) -> Itera
 
 
 def nearby_pairs(objects: Objects, frames: int) -> tuple[Integer[np.ndarray, " P"], Integer[np.ndarray, " P"]]:
-    """The pairs of active objects that may touch within so many frames, as two indices into the M * N objects."""
+    """The pairs of active objects that may touch within that many frames, as two indices into the M * N objects."""
     slots = objects.active.shape[1]
     first, second = np.triu_indices(slots, 1)
     active = objects.active.cpu().numpy()
@@ -67,7 +67,7 @@ def nearby_pairs(objects: Objects, frames: int) -> tuple[Integer[np.ndarray, " P
 
 
 def _only_near(objects: Objects, a: np.ndarray, b: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs (a, b) that may touch within so many frames."""
+    """The pairs (a, b) that may touch within that many frames."""
     position, velocity = (_flat(values) for values in (objects.position, objects.velocity))
     reach = WIDEST_RADIUS[_flat(objects.shape)]
     near = np.flatnonzero(may_touch(position, velocity, a, b, reach[a] + reach[b], frames=frames))
@@ -88,13 +88,13 @@ def find_contacts(objects: Objects, pairs: tuple[Integer[np.ndarray, " P"], Inte
     kinds = shape[both]
 
     def geometry_at(time: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Each pair at its own time (count,), so each has two bodies of its own; `PairGeometry` and their positions."""
+        """`PairGeometry` of each pair at its own time (count,), and the positions of the two bodies of each pair."""
         body_time = np.tile(time, 2)
         moved = position[both] + body_time[:, None] * velocity[both]
         turned = yaw[both] + body_time * spin[both]
         bodies = BodyArrays(kinds, VERTICAL_INERTIA[kinds], moved, velocity[both], turned, spin[both])
         index = np.arange(count)
-        parts = pair_geometry(bodies, index, index + count, _SIZES)
+        parts = pair_geometry(bodies, index, index + count, _CONTACT_SIZES)
         return *(np.concatenate(column) for column in zip(*parts, strict=True)), moved
 
     time = np.zeros(count)  # of each pair's contact, in frames

@@ -16,13 +16,18 @@ from vidseg_utils.world.trajectory import Trajectory
 
 WINDOW_FRAMES = 16  # video frames of a training rollout
 MAX_LEAD = 10  # video frames before a collision at which its window begins, at most
-STATE = ("position", "velocity", "yaw", "spin")  # the fields of `Objects` that change in time
-FIXED = ("shape", "material", "inertia", "active")
-_PADDING = {"shape": SPHERE, "inertia": 1.0, "position": 99.0}  # of empty slots, far from everything; 0 for the rest
+STATE_FIELDS = ("position", "velocity", "yaw", "spin")  # the fields of `Objects` that change in time
+FIXED_FIELDS = ("shape", "material", "inertia", "active")
+# Values in empty slots, which are far from everything; other fields are 0.
+_PADDING = {
+    "shape": SPHERE,
+    "inertia": 1.0,
+    "position": 99.0,
+}
 
 
 class TrajectoryWindows(Dataset):
-    """Windows of trajectories: dicts of fixed fields (N, …) and states (length + 1, N, …) of the most objects N.
+    """Windows of trajectories: dicts of fixed fields (N, …) and states (length + 1, N, …), with N slots for objects.
 
     starts: for each window the index of its trajectory, and the first and last video frame at which it may begin; the
     frame is drawn at random (torch's generator)
@@ -41,8 +46,8 @@ class TrajectoryWindows(Dataset):
         number, earliest, latest = self.starts[index]
         start = earliest + int(torch.randint(latest - earliest + 1, ()))
         table = self.tables[number]
-        states = {name: table[name][start : start + self.length + 1] for name in STATE}
-        return {name: table[name][0] for name in FIXED} | states
+        states = {name: table[name][start : start + self.length + 1] for name in STATE_FIELDS}
+        return {name: table[name][0] for name in FIXED_FIELDS} | states
 
 
 def _table(trajectory: Trajectory, seconds: float, slots: int) -> dict[str, Tensor]:
@@ -59,7 +64,7 @@ def _table(trajectory: Trajectory, seconds: float, slots: int) -> dict[str, Tens
         padding = values.new_full((len(values), empty, *values.shape[2:]), _PADDING.get(name, 0))
         return torch.cat([values, padding], dim=1)
 
-    return {name: padded(name) for name in (*FIXED, *STATE)}
+    return {name: padded(name) for name in (*FIXED_FIELDS, *STATE_FIELDS)}
 
 
 def training_windows(trajectories: Sequence[Trajectory]) -> TrajectoryWindows:
@@ -76,4 +81,6 @@ def training_windows(trajectories: Sequence[Trajectory]) -> TrajectoryWindows:
 
 def objects_at(batch: dict[str, Shaped[Tensor, "..."]], frame: int) -> Objects:
     """The objects of a batch of windows at one of their frames."""
-    return Objects(**{name: batch[name] for name in FIXED}, **{name: batch[name][:, frame] for name in STATE})
+    return Objects(
+        **{name: batch[name] for name in FIXED_FIELDS}, **{name: batch[name][:, frame] for name in STATE_FIELDS}
+    )

@@ -10,11 +10,13 @@ from jaxtyping import Float, Integer, UInt8
 
 from vidseg_utils.world.silhouettes import PixelRays, mask_sample_points, pixel_rays
 
-MIN_REGION_SHARE = 1 / 4000  # of the image's pixels: a smaller region is no object
-MIN_REGION_PX = 6.0  # and at least so many pixels
-GROUND, UNKNOWN = -1, -2  # stand for a region where a pixel belongs to none
+# A region that is smaller than either of these is not an object.
+MIN_REGION_SHARE = 1 / 4000  # of the image's pixels
+MIN_REGION_PX = 6.0
+GROUND, UNKNOWN = -1, -2  # in place of a region's index, for pixels that belong to no region
 _LABELS = 256  # a label is a uint8
 _HASH = 2654435761  # Knuth's multiplicative hash: spreads edges evenly over [0, 1)
+_HASH_STEPS = 65536  # different numbers that it gives
 
 
 def min_region_area(height: int, width: int) -> float:
@@ -80,7 +82,7 @@ def find_boundary_edges(images: UInt8[np.ndarray, "M H W"], regions: LabelRegion
             neighbours.append(neighbour[known])
             us.append(edge_u[known])
             vs.append(edge_v[known])
-            randoms.append(((row * width + column)[known] * _HASH >> 8) % 65536 / 65536)
+            randoms.append(((row * width + column)[known] * _HASH >> 8) % _HASH_STEPS / _HASH_STEPS)
     rays = pixel_rays(np.concatenate(us), np.concatenate(vs), height=height, width=width)
     return BoundaryEdges(np.concatenate(owners), np.concatenate(neighbours), rays, np.concatenate(randoms))
 

@@ -21,12 +21,13 @@ from vidseg_utils.systems.object_dynamics.perception.components import (
 from vidseg_utils.systems.object_dynamics.perception.outlines import shape_residuals
 from vidseg_utils.systems.object_dynamics.perception.tracks import MAX_STEP
 
-MAX_LINK_COST = 1.5  # distance in MAX_STEPs, plus 1 for entirely different appearances: a link costs no more
-MAX_GAP, MAX_EXTRAPOLATION = 3, 2  # frames for which an unseen track's search radius, and its expected position, grow
+MAX_LINK_COST = 1.5  # of a link: its distance in MAX_STEPs, plus up to 1 for different appearances
+MAX_GAP = 3  # frames for which the search radius of an unseen track grows
+MAX_EXTRAPOLATION = 2  # frames for which the expected position of an unseen track moves on
 OLD_SHARE, NEW_SHARE = 0.7, 0.3  # weights of a track's appearance so far and of its newest component's
 VOTE_PRIOR = 0.02  # added to the votes for every class, so that one wrong component cannot exclude a class
-RESIDUAL_WEIGHT = 0.3  # log-probability that a pixel of residual at one boundary edge counts
-CLEAR_SHARE = 0.97  # share of a track's votes from which on its shape needs no geometry
+RESIDUAL_WEIGHT = 0.3  # log-probability that a shape loses for each pixel of residual at one boundary edge
+CLEAR_SHARE = 0.97  # a shape with this share of a track's votes needs no geometry
 
 
 def assign_track_classes(
@@ -50,7 +51,7 @@ def assign_track_classes(
 
 
 def link_components(components: Components) -> Integer[np.ndarray, " P"]:
-    """The track of each component: 0, 1, …
+    """Link the components of a clip into tracks; the result is each component's track: 0, 1, …
 
     Frame by frame, components are assigned to the extrapolated positions of the tracks.
     """
@@ -115,7 +116,7 @@ def assign_classes(
 ) -> Integer[np.ndarray, " P"]:
     """The class id of each component: the same along a track, a different one for each track.
 
-    residual: what speaks against each shape
+    residual: outline residual of each shape; more makes the shape less probable
     """
     weight = np.sqrt(np.minimum(components.area / components.full_area, 1.0))[:, None]
     log_votes = weight * np.log(components.votes[:, 1:] + VOTE_PRIOR)

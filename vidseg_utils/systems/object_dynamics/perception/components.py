@@ -13,13 +13,14 @@ from scipy.ndimage import find_objects, label
 
 from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES
 from vidseg_utils.systems.object_dynamics.perception.boundary_edges import min_region_area
-from vidseg_utils.world.camera import FOCAL_LENGTH, project, unproject
+from vidseg_utils.world.camera import FOCAL_LENGTH, MIN_DEPTH, project, unproject
 from vidseg_utils.world.solids import OBJECT_RADIUS
 
-N_APPEARANCES = len(MATERIALS) * len(COLOURS)  # materials with colours: (class_id - 1) % N_APPEARANCES
-FRAGMENT_SHARE = 0.3  # of a fully visible object's area: a smaller component may be a fragment of another one
-MAX_EXTENT = 0.64  # world units: no object looks wider or higher than that
-MAX_FRAGMENT_DISTANCE = 0.5  # world units between a fragment and the component of its appearance that it belongs to
+N_APPEARANCES = len(MATERIALS) * len(COLOURS)  # material and colour: (class_id - 1) % N_APPEARANCES
+FRAGMENT_SHARE = 0.3  # share of a fully visible object's area; a smaller component may be a fragment of another one
+MAX_EXTENT = 0.64  # world units: no object looks wider or higher
+EXTENT_MARGIN_PX = 2  # added to MAX_EXTENT in pixels
+MAX_FRAGMENT_DISTANCE = 0.5  # world units from a fragment to the component of its appearance that it is merged into
 _IN_FRAME = np.zeros((3, 3, 3), dtype=bool)
 _IN_FRAME[1] = True  # pixels that touch, diagonally too, within a frame
 
@@ -58,8 +59,11 @@ def find_components(masks: UInt8[np.ndarray, "T H W"], scores: Float[np.ndarray,
     for region, (frame, rows, columns) in enumerate(find_objects(regions)):
         bottom = unproject(np.array([(columns.start + columns.stop) / 2, rows.stop]), height=height, width=width)
         depth = project(np.array([*bottom, 0.0]))[2]
-        if max(rows.stop - rows.start, columns.stop - columns.start) > MAX_EXTENT * FOCAL_LENGTH * height / depth + 2:
-            # several objects of one appearance touch: their shapes tell them apart
+        if (
+            max(rows.stop - rows.start, columns.stop - columns.start)
+            > MAX_EXTENT * FOCAL_LENGTH * height / depth + EXTENT_MARGIN_PX
+        ):
+            # Several objects of one appearance touch. Their shapes tell them apart.
             box = regions[frame, rows, columns]
             inside = box == region + 1
             by_shape = _connected_regions(np.where(inside, masks[frame, rows, columns], 0))
@@ -105,15 +109,16 @@ def _measure(regions: np.ndarray, masks: np.ndarray, shown: np.ndarray, scores: 
     middle = np.stack([mean(column + 0.5), mean(row + 0.5)], axis=1)
     position = unproject(middle, z=OBJECT_RADIUS, height=height, width=width)
     depth = project(np.column_stack([position, np.full(len(kept), OBJECT_RADIUS)]))[:, 2]
-    full_area = (2 * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth, 0.5)) ** 2
+    full_area = (2 * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth, MIN_DEPTH)) ** 2
     return Components(mean(frame).astype(int), area[kept], full_area, position, votes, component[regions])
 
 
 def _merge_fragments(components: Components) -> np.ndarray:
-    """(P,) the component that each one belongs to: itself, unless it is a fragment.
+    """(P,) the component that each component is merged into: itself, unless it is a fragment.
 
-    A fragment is small, and no large component has its appearance, or one in the same frame has. It goes to a component
-    of its appearance close by, else to the one with which it shares the longest border.
+    A component is a fragment if it is small and either a large component in its frame has its appearance, or no large
+    component in the clip has. It is merged into a close component of its appearance, or else into the component with
+    which it shares the longest border.
     """
     target = np.arange(len(components.area))
     appearance = components.appearance.argmax(axis=1)

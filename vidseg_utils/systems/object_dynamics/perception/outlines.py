@@ -1,8 +1,8 @@
 """The pose of each object in each frame, measured on its outline.
 
-The observations are the boundary edges between a pixel of the object and one that is not. Edges against a nearer object
-are not on the object's own outline and are left out, so a half-hidden object is fitted to its visible half. The fit's
-curvature gives the information matrix of the measurement.
+The observations are the boundary edges of the object's pixels. Edges against a nearer object are left out, because they
+are not on the object's own outline. So a half-hidden object is fitted to its visible half. The curvature of the
+fit gives the information matrix of the measurement.
 """
 
 from dataclasses import dataclass, replace
@@ -22,10 +22,11 @@ from vidseg_utils.world.camera import unproject
 from vidseg_utils.world.silhouettes import covered_pixels, mask_sample_points
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
 
-COARSE_SHARE = 1 / 3  # of the edges that are used while the pose is only roughly known
-COARSE_ITERATIONS, FINE_ITERATIONS = 6, 3  # of Gauss-Newton
+COARSE_SHARE = 1 / 3  # share of the edges that are used while the pose is only roughly known
+COARSE_ITERATIONS, FINE_ITERATIONS = 6, 3  # Gauss-Newton steps
 COARSE_TURNS = (0.0, 0.5, 1.0)  # radians: yaws from which a cube's fit starts
-RETRY_TURNS = (0.0, 0.5)
+RETRY_TURNS = (0.0, 0.5)  # the same when a fit is tried again
+RETRY_SIDE_SHIFT = 0.3  # world units to either side of the nearest visible point, from where a fit is tried again
 RETRY_RESIDUAL_PX = 0.5  # a fit with a larger residual is tried again from other starts
 RETRY_GAIN_PX = 0.02  # by which a retry must be better
 DOUBTED_COST, DOUBTED_RESIDUAL_PX = 0.3, 0.7  # a measurement with these has about half its information
@@ -83,7 +84,7 @@ def measure_poses(masks: Integer[np.ndarray, "B T H W"]) -> Measurements:
         better = cost_again < cost - RETRY_GAIN_PX
         pose[uncertain[better]], cost[better] = again.pose[better], cost_again[better]
 
-    x = pose[:, 0]  # points to the camera: of two objects that touch in the image, that with the larger x is nearer
+    x = pose[:, 0]  # grows towards the camera: of two objects that touch in the image, the larger x is nearer
     unhidden = (edges.neighbour == GROUND) | (x[edges.region] > x[edges.neighbour] - DEPTH_MARGIN)
     fit = fit_poses(edges[np.flatnonzero(unhidden)], shape, pose, iterations=FINE_ITERATIONS)
     misplaced = np.zeros(len(shape))
@@ -119,9 +120,10 @@ def shape_residuals(
 
 
 def _starts(regions: LabelRegions, height: int, width: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Poses (R, 3) from which fits start, other starts for objects of which little shows, and who is at the border.
+    """Poses (R, 3) from which fits start, other starts for hardly visible objects, and which regions are at the border.
 
-    The first start is the middle of the visible pixels, taken to be at the height of the object's centre.
+    The first start is the middle of the visible pixels, taken to be at the height of the object's centre. The others
+    are a radius behind the lowest visible point, also to its left and right, and a radius in front of the highest.
     """
     count = len(regions)
     u, v = mask_sample_points(height, width)
@@ -136,7 +138,8 @@ def _starts(regions: LabelRegions, height: int, width: int) -> tuple[np.ndarray,
     np.minimum.at(highest, region, v[row])
     near = unproject(np.column_stack([middle[:, 0], lowest]), height=height, width=width)
     far = unproject(np.column_stack([middle[:, 0], highest]), z=2 * OBJECT_RADIUS, height=height, width=width)
-    shifts = ((near, -0.2, 0.0), (near, -0.2, -0.3), (near, -0.2, 0.3), (far, 0.2, 0.0))  # world units
+    behind, in_front, side = -OBJECT_RADIUS, OBJECT_RADIUS, RETRY_SIDE_SHIFT
+    shifts = ((near, behind, 0.0), (near, behind, -side), (near, behind, side), (far, in_front, 0.0))
     others = [np.pad(point + np.array([x, y]), ((0, 0), (0, 1))) for point, x, y in shifts]
     at_border = (row == 0) | (row == height - 1) | (column == 0) | (column == width - 1)
     return start, others, np.bincount(region[at_border], minlength=count) > 0

@@ -9,8 +9,8 @@ from vidseg_utils.systems.object_dynamics.perception.boundary_edges import Bound
 from vidseg_utils.world.silhouettes import PixelRays, signed_distance
 from vidseg_utils.world.solids import CUBE
 
-EDGE_NOISE_PX = 0.33  # of a boundary edge: it is at most half a pixel away from the outline
-OUTLIER_PX = 1.2  # from this distance on an edge pulls with constant force only
+EDGE_NOISE_PX = 0.33  # standard deviation of a boundary edge, which is at most half a pixel away from the outline
+OUTLIER_PX = 1.2  # an edge further away pulls with constant force (Huber)
 EARLY_OUTLIER = 4.0  # times OUTLIER_PX in the first half of the iterations, where edges are still far from the outline
 MAX_MOVE = 0.3  # world units or radians a Gauss-Newton step
 _PRIOR = np.array([1e-2, 1e-2, 1e-3])  # added to the Hessian's diagonal: (world units or radians) ** -2
@@ -34,9 +34,9 @@ def fit_poses(
     iterations: int,
     turns: tuple[float, ...] = (0.0,),
 ) -> PoseFit:
-    """Fit poses from `start`; of a cube's fits the one with the smallest residual.
+    """Fit poses from `start`. A cube is fitted once for each of `turns`; the fit with the smallest residual is kept.
 
-    turns: radians that are added to the yaw of a cube's start, a fit each
+    turns: radians that are added to the yaw of a cube's start
     """
     best = _descend(edges.rays, edges.region, shape, _turned(start, shape, turns[0]), iterations)
     cubes = np.flatnonzero(shape == CUBE)
@@ -60,7 +60,7 @@ def _turned(pose: np.ndarray, shape: np.ndarray, turn: float) -> np.ndarray:
 
 
 def _descend(rays: PixelRays, owner: np.ndarray, shape: np.ndarray, pose: np.ndarray, iterations: int) -> PoseFit:
-    """owner: (E,) the object of each ray."""
+    """Fit all objects from one start each. owner: (E,) the object of each ray."""
     count = len(pose)
     free = np.ones((count, 3))
     free[shape != CUBE, 2] = 0.0  # the yaw of a disc does not show
@@ -73,7 +73,7 @@ def _descend(rays: PixelRays, owner: np.ndarray, shape: np.ndarray, pose: np.nda
         hessian = hessian * free[:, :, None] * free[:, None, :]
         if iteration == iterations:
             break
-        damped = hessian + np.eye(3) * (_PRIOR + (1 - free) * 1.0)[:, :, None] * 1.0
+        damped = hessian + np.eye(3) * (_PRIOR + (1 - free))[:, :, None]
         move = -np.linalg.solve(damped, (gradient * free)[:, :, None])[:, :, 0]
         excess = np.maximum(np.abs(move) / MAX_MOVE, 1.0)
         pose = pose + move / excess.max(axis=1, keepdims=True)

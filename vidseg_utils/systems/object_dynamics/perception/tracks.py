@@ -13,7 +13,7 @@ from vidseg_utils.systems.object_dynamics.perception.outlines import Measurement
 from vidseg_utils.world.solids import SPHERE
 
 MAX_STEP = 0.6  # world units: no object moves further from one frame of a clip to the next
-MIN_FRAMES = 2  # that an object is measured in, unless it is first seen in the last frame
+MIN_FRAMES = 2  # frames in which an object must be measured, unless it is first seen in the last one
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Tracks:
 
 
 def build_tracks(measurements: Measurements, *, clips: int, frames: int) -> Tracks:
-    """Sort measurements by clip and class, without those that are no objects."""
+    """Sort measurements by clip and class, and leave out classes that are no object."""
     m = measurements
     seen = np.zeros((clips, frames, N_CLASSES), dtype=bool)
     seen[m.clip, m.frame, m.class_id] = True

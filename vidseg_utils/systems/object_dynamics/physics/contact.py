@@ -16,7 +16,7 @@ from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConsta
 from vidseg_utils.world.solids import CUBE
 
 SUBSTEPS = 6  # a video frame, for objects that are close to another
-CORNER_SOFTNESS = 0.01  # world units: corners within it of the deepest one carry part of the impulse
+CORNER_SOFTNESS = 0.01  # world units: corners that are this close to the deepest corner carry part of the impulse
 MIN_APPROACH = 1e-7  # units a frame: slower pairs exchange no impulse
 _CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 

@@ -1,8 +1,8 @@
 """The physics constants, fitted to the trajectories of the training videos; the simulator's settings are not read.
 
 Gliding and collisions are fitted separately: all objects for 20 frames from three moments, then every collision that
-has no other one near it in time, from 2 frames before it to 8 after. The least squares are robust, because some windows
-hold a second event.
+has no other collision near it in time, from 2 frames before it to 8 after. The least squares are robust, because some
+windows contain a second event.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +21,14 @@ from vidseg_utils.world.trajectory import Trajectory
 
 GLIDE_STARTS, GLIDE_FRAMES = (0, 40, 80), 20  # video frames
 FRAMES_BEFORE, FRAMES_AFTER = 2, 8  # video frames of a window around a collision
-MAX_GLIDE_VIDEOS, MAX_COLLISIONS = 400, 1500  # that are fitted; more do not change the result
+MAX_GLIDE_VIDEOS, MAX_COLLISIONS = 400, 1500  # used in a fit; more do not change the result
 POSITION_SCALE, COLLISION_POSITION_SCALE = 1e-3, 1e-2  # world units; residuals are in these
 VELOCITY_SCALE, SPIN_SCALE = 1e-3, 1e-2  # units and radians a frame
-MIN_MEASURED_SPEED = 0.5  # units a second, from which on a step says how long a frame lasts
-MIN_START_SPEED = 0.01  # units a frame, of an object that moves in the first frame
+MIN_MEASURED_SPEED = 0.5  # units a second; the steps of slower objects are too short to measure a frame's duration
+MIN_START_SPEED = 0.01  # units a frame, above which an object counts as moving in the first frame
+# Least squares over logarithms: relative step of a finite difference (1 % carries the slope over the jitter of single
+# contacts), expected change, and most evaluations.
+RELATIVE_STEP, LOG_CHANGE, MAX_EVALUATIONS = 1e-2, 0.1, 25
 GLIDING = ("sliding_friction", "rolling_friction", "linear_drag", "quadratic_drag")
 STARTING = ("start_speed", "start_speed_spread", "start_angle_spread")
 CONTACT = tuple(field.name for field in fields(PhysicsConstants) if field.name not in GLIDING + STARTING)
@@ -90,7 +93,7 @@ def fit_constants(trajectories: Sequence[Trajectory], *, progress: bool = True) 
 
 
 def _start_statistics(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float]:
-    """STARTING: speed of the objects that move at frame 0, and direction of those of them that are not yet in view."""
+    """STARTING: the speed of the objects that move at frame 0, and the direction of those that are not yet in view."""
     speeds, angles = [], []
     for trajectory in trajectories:
         position, velocity = trajectory.positions[0, :, :2], trajectory.velocities[0, :, :2] * seconds
@@ -188,6 +191,7 @@ def _fit(
             return residuals(with_logs(logs))
 
         logs = np.log([getattr(start, name) for name in names])
-        # steps of 1 % carry the slope over the jitter of single contacts
-        result = least_squares(trial, logs, loss="cauchy", diff_step=1e-2, x_scale=0.1, max_nfev=25)
+        result = least_squares(
+            trial, logs, loss="cauchy", diff_step=RELATIVE_STEP, x_scale=LOG_CHANGE, max_nfev=MAX_EVALUATIONS
+        )
     return with_logs(result.x)

@@ -15,7 +15,7 @@ from vidseg_utils.systems.object_dynamics.physics.contact import SUBSTEPS, BodyA
 from vidseg_utils.world.solids import CUBE, MEAN_CONTACT_RADIUS, SPHERE, VERTICAL_INERTIA
 
 RESTING_SPEED = 1e-5  # units a frame: slower objects do not move
-WATCH_FRAMES = 8  # for which a list of the pairs that may touch is valid
+WATCH_FRAMES = 8  # frames for which a list of the pairs that may touch is valid
 _FAR_AWAY = 99.0  # world units: where objects of empty slots are, 10 apart
 _MARGIN = 0.02  # world units, in the test whether two objects may touch
 _PUSHED_SPEED = 0.15  # units a frame: how much closer two objects come if a third one sets them moving
@@ -26,7 +26,7 @@ class Worlds:
     """M worlds of N objects on the ground; `advance` changes them in place."""
 
     shape: Integer[np.ndarray, "M N"]  # shape codes
-    active: Bool[np.ndarray, "M N"]  # the others neither move nor touch
+    active: Bool[np.ndarray, "M N"]  # False for empty slots, which neither move nor touch
     position: Float[np.ndarray, "M N 2"]  # world units
     velocity: Float[np.ndarray, "M N 2"]  # units a video frame
     yaw: Float[np.ndarray, "M N"]  # radians
@@ -85,7 +85,7 @@ def advance(worlds: Worlds, frames: int, constants: PhysicsConstants) -> None:
             position[paired] += velocity[paired] / SUBSTEPS
             yaw[paired] += spin[paired] / SUBSTEPS
             resolve_contacts(bodies, a, b, constants)
-    _slow_down(bodies, active, constants, share=0.5)  # a move lies between two half frames of drag
+    _slow_down(bodies, active, constants, share=0.5)  # drag acts for half a frame before and after each move
 
 
 def may_touch(
@@ -107,7 +107,7 @@ def may_touch(
 
 
 def _slow_down(bodies: BodyArrays, active: np.ndarray, constants: PhysicsConstants, *, share: float) -> None:
-    """Friction and drag of `share` of a frame. Friction with the ground acts against sliding and turning together."""
+    """Apply friction and drag for `share` of a frame. Ground friction acts against sliding and turning together."""
     velocity, spin, contact_radius = bodies.velocity, bodies.spin, MEAN_CONTACT_RADIUS[bodies.shape]
     speed = np.hypot(velocity[:, 0], velocity[:, 1])
     sphere = bodies.shape == SPHERE

@@ -21,7 +21,12 @@ class FrameScore:
         target: Float[Tensor, "B T C H W"],
         last_past: Float[Tensor, "B C H W"],
     ) -> None:
-        """Add the forecasts of B clips. Frames in [0, 1]; last_past: the last past frame."""
+        """Add the forecasts of B clips.
+
+        prediction, target: in [0, 1]; values of the prediction outside are clipped
+        last_past: the last past frame, in [0, 1]
+        Raises ValueError for different shapes.
+        """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
         prediction = prediction.float().clamp(0, 1)
@@ -47,7 +52,7 @@ class FrameScore:
         """One value per horizon (1 frame ahead first): `mse_per_pixel`, `mse_moving`, `psnr_db`, `ssim`.
 
         `mse_moving` counts only pixels that move and is NaN at a horizon where none does. The PSNR is computed from the
-        MSE over the whole split.
+        MSE over the whole split. Raises ValueError before the first update.
         """
         if not self._sums:
             raise ValueError("no frames were scored")

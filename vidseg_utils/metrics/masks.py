@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
 from vidseg_utils.task import PAST_FRAMES
 
-OBJECT_KINDS = ("still", "moving", "late")  # of an object in frame 21, compared with frames 0..10
+OBJECT_KINDS = ("still", "moving", "late")  # kinds of objects in frame 21, compared with frames 0..10
 STILL_IOU = 0.8  # an object is still if its masks in frames 10 and 21 have at least this IoU
 
 
@@ -61,7 +61,7 @@ def mean_accuracy(confusion: Int64[Tensor, "K K"]) -> float:
 
 
 def pixel_accuracy(confusion: Int64[Tensor, "K K"]) -> float:
-    """Share of all pixels that are right, in [0, 1]: what the recurrent U-Net's published table calls mAcc."""
+    """Share of all pixels that are right, in [0, 1]. The published table of the recurrent U-Net calls it mAcc."""
     return float(confusion.diagonal().sum() / confusion.sum())
 
 
@@ -86,7 +86,7 @@ def reference_masks(
     Copy-last, the baseline, is the true mask of the last past frame. Oracle, the upper bound, is the true mask of the
     last frame without the objects that no past frame shows.
     """
-    shown = torch.zeros(len(masks), 256, dtype=torch.bool, device=masks.device)  # by value of a uint8 mask
+    shown = torch.zeros(len(masks), IGNORE_INDEX + 1, dtype=torch.bool, device=masks.device)  # by value of the mask
     shown.scatter_(1, masks[:, :past_frames].flatten(1).long(), True)
     target = masks[:, -1]
     seen = shown.gather(1, target.flatten(1).long()).reshape(target.shape)
@@ -109,7 +109,10 @@ class MaskScore:
         *,
         past_frames: int = PAST_FRAMES,
     ) -> None:
-        """Add B clips. prediction: class ids of the last frame; masks: the truth of the whole clip."""
+        """Add B clips. prediction: class ids of the last frame; masks: the truth of the whole clip.
+
+        Raises ValueError for shapes that differ and for ids outside of the classes.
+        """
         prediction, masks = prediction.cpu(), masks.cpu()
         target = masks[:, -1]
         self.confusion += confusion_matrix(prediction, target, self.n_classes)
@@ -135,7 +138,7 @@ class MaskScore:
 
 
 def object_kinds(masks: Integer[Tensor, "T H W"], *, past_frames: int = PAST_FRAMES) -> Iterator[tuple[str, int]]:
-    """(kind, class id) of every object in the last frame of one clip's true masks; kinds see OBJECT_KINDS.
+    """Yields (kind, class id) of every object in the last frame of one clip's true masks; see OBJECT_KINDS.
 
     `late`: in no past frame; `still`: its masks in the last past and the last frame have an IoU of at least STILL_IOU;
     else `moving`.

@@ -45,6 +45,7 @@ class SequenceScore:
         """All in [0, 1]: `miou`, `mean_accuracy` (mean recall of the classes), `pixel_accuracy` (the published "mAcc").
 
         `flip_rate`: share of still pixels whose label changes from one frame to the next; 0 is steadiest.
+        Raises ValueError if no labelled pixel was scored.
         """
         total = self.confusion.sum(dim=0)
         if not total.any():

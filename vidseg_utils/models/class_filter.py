@@ -6,12 +6,12 @@ from torch import Tensor
 
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
 
-IMPOSSIBLE_LOGIT = -30.0  # of a class that cannot occur
-MIN_SEEN_SHARE = 2e-4  # of the past's pixels; a class with fewer is a segmentation error
+IMPOSSIBLE_LOGIT = -30.0  # logit of a class that cannot occur
+MIN_SEEN_SHARE = 2e-4  # share of the past's pixels; a class with less is a segmentation error
 
 
 def seen_classes(masks: Int[Tensor, "B T H W"]) -> Bool[Tensor, "B 49"]:
-    """Whether a clip shows a class by more than a few stray pixels. masks: class ids 0..48."""
+    """Whether each clip shows each class with at least MIN_SEEN_SHARE of its pixels. masks: class ids 0..48."""
     pixels = masks.flatten(1)  # (B, T*H*W)
     counts = torch.zeros(len(masks), N_CLASSES, device=masks.device)
     counts.scatter_add_(1, pixels, counts.new_ones(()).expand_as(pixels))
@@ -21,11 +21,12 @@ def seen_classes(masks: Int[Tensor, "B T H W"]) -> Bool[Tensor, "B 49"]:
 def index_objects(
     masks: Int[Tensor, "B T H W"],
 ) -> tuple[Int[Tensor, "B K"], Int[Tensor, " N"], Int[Tensor, " N"]]:
-    """List the objects of each clip: the clips' class ids, and for each of N objects its clip and its channel.
+    """List the N objects of all clips.
 
     masks: class ids 0..48
-    class ids: for each clip 0, then those of its objects in ascending order, then 255; the channel is an index in them
-    Where no clip shows an object, one without a pixel is listed, because networks do not accept an empty batch.
+    returns: the clips' class ids: 0, those of the objects in ascending order, then 255; each object's clip; each
+        object's channel, which is the index of its class among the clip's class ids
+    Where no clip shows an object, one object without pixels is listed, because networks do not accept an empty batch.
     """
     objects = seen_classes(masks)
     objects[:, BACKGROUND] = False

@@ -1,4 +1,4 @@
-"""DeepLabV3 on a ResNet-50, torchvision's: the second segmenter, from random weights (the course allows no others).
+"""Torchvision's DeepLabV3 on a ResNet-50: the second segmenter. It starts from random weights, as the course demands.
 
 Chen, Papandreou, Schroff, Adam: "Rethinking Atrous Convolution for Semantic Image Segmentation" (2017).
 """
@@ -12,7 +12,7 @@ from vidseg_utils.models.layers import check_images
 
 
 class DeepLabV3(nn.Module):
-    """Any height and width; 39,646,065 parameters with 49 classes."""
+    """A segmenter for pictures of any height and width; 39,646,065 parameters with 49 classes."""
 
     def __init__(self, n_classes: int = N_CLASSES) -> None:
         super().__init__()

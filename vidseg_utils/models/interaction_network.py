@@ -1,9 +1,10 @@
 """A learned law of motion for objects on the ground: a graph network of objects (nodes) and contacts (edges).
 
-An object glides by a network of its own speed. Two objects that touch exchange an impulse by a network of how they
-meet (interaction networks: Battaglia et al., 2016). Impulses are equal and opposite and act at the point of contact, so
-momentum and angular momentum are conserved for any weights. The network is equivariant: rotating, shifting or mirroring
-the scene, or reordering its objects, does the same to the result (as in Satorras et al., 2021).
+One network slows down a gliding object, given its own speed. Another one computes the impulse between two objects that
+touch, given how they meet (interaction networks: Battaglia et al., 2016). Impulses are equal and opposite and act at
+the point of contact, so momentum and angular momentum are conserved for any weights. The network is equivariant:
+rotating, shifting or mirroring the scene, or reordering its objects, does the same to the result (as in Satorras et
+al., 2021).
 """
 
 from dataclasses import dataclass, replace
@@ -17,9 +18,9 @@ from vidseg_utils.checks import check_positive
 from vidseg_utils.classes import MATERIALS, SHAPES
 
 USUAL_SPEED, USUAL_SPIN = 0.08, 0.1  # units and radians a frame; the inputs are divided by them
-RESTING_SPEED = 1e-5  # units a frame: slower objects stop
+STOPPING_SPEED = 1e-5  # units a frame: slower objects stop
 MAX_INPUT = 8.0  # inputs of the contact network are clamped to +- this
-_SPEED_LOSS, _SPIN_LOSS = 5e-4, 2e-3  # a frame, where the network says 1
+_SPEED_LOSS, _SPIN_LOSS = 5e-4, 2e-3  # units and radians a frame, each frame, where the network's output is 1
 _SOFT_PUSH = 0.005  # units a frame, of a contact whose objects no longer approach each other
 _USUAL_GAP = 0.02  # world units
 _LEVER_SCALE = 5.0  # 1 / world units: levers are up to 0.2 long
@@ -48,8 +49,8 @@ class Contacts:
     time: Float[Tensor, " P"]  # in [0, 1]: part of the frame after which they touch or are closest
     gap: Float[Tensor, " P"]  # between their sides at that time; negative if they overlap
     normal: Float[Tensor, "P 2"]  # from the first to the second
-    first_arm: Float[Tensor, "P 2"]  # from the first one's centre to the point of contact
-    second_arm: Float[Tensor, "P 2"]
+    first_arm: Float[Tensor, "P 2"]  # from the first object's centre to the point of contact
+    second_arm: Float[Tensor, "P 2"]  # the same of the second object
 
 
 class InteractionNetwork(nn.Module):
@@ -83,7 +84,7 @@ class InteractionNetwork(nn.Module):
         speed = objects.velocity.square().sum(-1).clamp_min(1e-14).sqrt()
         turning = objects.spin.abs()
         loss = self.glide(torch.cat([kind, speed[..., None] / USUAL_SPEED, turning[..., None] / USUAL_SPIN], dim=-1))
-        left = functional.relu(1 - _SPEED_LOSS * loss[..., 0] / speed) * (speed > RESTING_SPEED)
+        left = functional.relu(1 - _SPEED_LOSS * loss[..., 0] / speed) * (speed > STOPPING_SPEED)
         turn_left = functional.relu(1 - _SPIN_LOSS * loss[..., 1] / turning.clamp_min(1e-7))
         velocity = torch.where(objects.active[..., None], objects.velocity * left[..., None], objects.velocity)
         return velocity, torch.where(objects.active, objects.spin * turn_left, objects.spin)
@@ -102,7 +103,7 @@ class InteractionNetwork(nn.Module):
             return [_cross(arm, axis) for _, arm in sides]
 
         def inverse_mass(axis: Tensor) -> Tensor:
-            """(P,): inverse of the mass that a push along the axis has to move."""
+            """(P,): inverse of the effective mass of each pair along the axis."""
             first, second = (lever**2 / inertia[index] for lever, (index, _) in zip(levers(axis), sides, strict=True))
             return 2 + (first + second)
 

@@ -1,6 +1,6 @@
 """What several models share: the double convolution, the factored head, padding, folding of frames, and input checks.
 
-A model checks its input before any convolution sees it, and the message names the cure (style rule 14).
+A model checks its input before any convolution sees it, and the message names the cure.
 """
 
 import torch

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
 from vidseg_utils.models.class_filter import IMPOSSIBLE_LOGIT
 
-VELOCITY_FRAMES = 5  # the last frames that show an object, over which its velocity is measured
+VELOCITY_FRAMES = 5  # an object's velocity is measured over this many of the last frames that show it
 # A pixel is drawn as an object from this probability on. Drawing it raises a Jaccard index J if its class is more
 # probable than J / (1 + J), which is 0.2 to 0.3 here.
 OBJECT_PROBABILITY = 0.2
@@ -25,7 +25,7 @@ OBJECT_PROBABILITY = 0.2
 class LocationMaps(NamedTuple):
     """The forecast for N objects of B clips over T frames, on maps of h x w cells of `cell` x `cell` pixels."""
 
-    logits: Float[Tensor, "N T h*w+1"]  # of the cells, row by row, and last of not being visible
+    logits: Float[Tensor, "N T h*w+1"]  # the logits of the cells, row by row, then the logit of not being visible
     clip_index: Int[Tensor, " N"]  # the clip that shows the object
     channel: Int[Tensor, " N"]  # index of the object's class in its clip's class_ids
     class_ids: Int[Tensor, "B K"]  # 0, then the classes of the clip's objects, then 255
@@ -138,7 +138,7 @@ def pixel_probabilities(maps: LocationMaps) -> Float[Tensor, "N T H W"]:
     """
     height, width = maps.mask.shape[1:]
     probabilities = maps.logits.float().softmax(dim=-1)[..., :-1].unflatten(-1, maps.map_size)  # (N, T, h, w)
-    # large enough that a mask that leaves the picture does not come back on the other side
+    # The canvas is so large that a mask which leaves the picture does not come back on the other side.
     canvas = [full + maps.cell * n for full, n in zip((height, width), maps.map_size, strict=True)]
     shifts = probabilities.new_zeros(*probabilities.shape[:2], *canvas)  # by pixels; negative ones count from the end
     rows, columns = (
@@ -177,9 +177,9 @@ def move_masks(maps: LocationMaps) -> Int[Tensor, "B T H W"]:
 
 
 def maps_to_logits(maps: LocationMaps, *, last_frames: int | None = None) -> Float[Tensor, "B T 49 H W"]:
-    """Logits of the classes: the background's is 0, an object's is above 0 where its probability is large enough.
+    """Logits of the classes: 0 for the background, above 0 for an object with more than OBJECT_PROBABILITY.
 
-    That is above OBJECT_PROBABILITY. last_frames: only that many frames, the last ones.
+    last_frames: how many of the last frames to return; None: all
     """
     if last_frames is not None:
         maps = maps._replace(logits=maps.logits[:, -last_frames:])

@@ -28,8 +28,8 @@ from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.task import PAST_FRAMES
 
 REPRESENTATIONS = ("number", "objects", "one_hot")
-COPY_LAST_LOGIT = 4.0  # a residual one-hot model starts from this logit of the last mask's class, against 0
-WINDOW_SHARE = 0.8  # of the picture's height and width: the size of the map around an object
+COPY_LAST_LOGIT = 4.0  # logit of the last mask's class at which a residual one-hot model starts; other classes have 0
+WINDOW_SHARE = 0.8  # size of the map around an object, as a share of the picture's height and width
 
 
 class ClassEmbedding(nn.Module):
@@ -113,7 +113,7 @@ class MaskSimVP(nn.Module):
         """Forecast the masks of the next frames.
 
         masks: class ids; others (255 = unknown) count as background
-        last_frames: forecast only that many frames, the last ones of the T
+        last_frames: how many of the last of the T frames to forecast; None: all
         as_location_maps: with "objects", return the location maps instead of logits
         returns: logits, K = 49; with "number" the class ids as floats, K = 1
         Raises ValueError for another number of frames.

@@ -56,7 +56,7 @@ class ConvNeXtBlock(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N C h w"]:
-        """h and w must be at least 4, because the convolution reflects 3 pixels."""
+        """The block's output; h and w must be at least 4, because the convolution reflects 3 pixels."""
         return F.gelu(self.layers(x) + x)
 
 

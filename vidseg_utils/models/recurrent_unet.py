@@ -33,16 +33,16 @@ RECURRENT_BLOCKS: dict[str, tuple[Callable[..., nn.Module], ...]] = {  # name: (
     "convnext": (ConvNeXtStem, ConvNeXtDownLevel, ConvNeXtUpLevel),
 }
 RECURRENT_CELLS: dict[str, Callable[[int], Cell] | None] = {"none": None, "rnn": RNNCell, "gru": GRUCell}
-RECURRENT_SIZES = {
+RECURRENT_SIZES = {  # name: channels of each level
     "small_shallow": (16, 32, 64),
     "small_deep": (16, 32, 64, 128),
     "original": (64, 128, 256),
-}  # channels
+}
 MIN_MAP_SIZE = 4  # pixels a side at the deepest level, because a 7x7 convolution reflects 3 of them
 
 
 class RecurrentUNet(nn.Module):
-    """Segments every frame of a video from this frame and those before.
+    """Segments every frame of a video, given that frame and the frames before it.
 
     block: "vanilla", "resnet" or "convnext"
     size: "small_shallow", "small_deep" or "original"

@@ -126,7 +126,7 @@ class SimVP(nn.Module):
         """Forecast the next T frames, without an activation at the end.
 
         frames: frames in [0, 1], or one-hot masks
-        last_frames: decode only that many frames, the last ones (a loss on frame 21 alone needs no others)
+        last_frames: how many of the last frames to decode; None: all (a loss on frame 21 alone needs one)
         Raises ValueError for another number of frames or channels, or a size that is not divisible.
         """
         self._check(frames)

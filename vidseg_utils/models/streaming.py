@@ -13,7 +13,7 @@ def prepare_for_streaming(model: RecurrentUNet) -> RecurrentUNet:
     """A copy for inference: BatchNorm folded into the convolution before it, channels last, no gradients.
 
     Call it like `model`, with one frame (or a few) at a time, under `torch.inference_mode()`:
-    `logits, state = stream(frame[:, None], state)`. Its logits differ only by rounding.
+    `logits, state = stream(frame[:, None], state)`. Its logits differ from those of `model` only by rounding.
     """
     stream = copy.deepcopy(model).eval().requires_grad_(False)
     for layers in stream.modules():

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-KERNEL_SIZES = (3, 5, 7, 11)  # of the inception block's branches
-LARGE_KERNEL, DILATION = 21, 3  # of the attention: 21 x 21, as a 5x5 and a dilated 7x7 convolution
+KERNEL_SIZES = (3, 5, 7, 11)  # pixels, of the branches of an inception block
+LARGE_KERNEL, DILATION = 21, 3  # pixels: the attention sees 21x21, by a 5x5 and a dilated 7x7 convolution
 MLP_RATIO = 8  # hidden channels of the attention block's feed-forward network, per input channel
 LAYER_SCALE = 1e-2  # initial factor of what an attention block adds to its input
 

@@ -19,7 +19,7 @@ from vidseg_utils.world.solids import OBJECT_RADIUS
 
 SRGB_TABLE_SIZE = 8192  # entries of the table from linear light to sRGB
 BOUNCE_SCALE = 0.25  # of the fitted strengths `rubber_ground_light` and `ground_bounce`
-MIN_DESCENT = 0.02  # of a mirrored ray, per unit of length, so that it meets the ground at a finite distance
+MIN_DESCENT = 0.02  # of a mirrored ray, per unit of length: it meets the ground at a finite distance
 
 
 def surface_normal(shape: str, point: Vector, half_size: float, appearance: SimpleNamespace) -> Vector:

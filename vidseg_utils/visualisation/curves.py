@@ -54,7 +54,7 @@ def _use_integer_ticks(ax: Axes) -> None:
 
 
 def plot_horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylabel: str) -> Axes:
-    """Draw one curve a system over the predicted frames; names that begin with "copy" are dashed grey references."""
+    """Draw one curve for each system over the predicted frames; systems named "copy…" are grey and dashed."""
     colours = iter(CYCLE)
     for name, values in scores.items():
         frames = PAST_FRAMES + np.arange(len(values))
@@ -69,7 +69,7 @@ def plot_horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylab
 
 
 def plot_score_bars(ax: Axes, scores: Mapping[str, float], *, references: Mapping[str, float] | None = None) -> Axes:
-    """Draw each system's Jaccard as a horizontal bar, best at the top; a dashed line for each reference score."""
+    """Draw each system's Jaccard as a horizontal bar, best at the top, and each reference score as a dashed line."""
     names = sorted(scores, key=lambda name: scores[name])
     bars = ax.barh(names, [scores[name] for name in names], color=CYCLE[0], height=0.6)
     ax.bar_label(bars, fmt="%.3f", padding=3, bbox=_WHITE, zorder=5)
@@ -83,7 +83,7 @@ def plot_score_bars(ax: Axes, scores: Mapping[str, float], *, references: Mappin
 
 
 def plot_class_bars(ax: Axes, values: Sequence[float] | np.ndarray, *, ylabel: str = "IoU", mean: bool = True) -> Axes:
-    """Draw one bar an object class in its own colour, in blocks of the same shape and material.
+    """Draw one bar for each object class, in the class's colour, in blocks of the same shape and material.
 
     values: (49,) such as IoU or a count, background first (not drawn); NaN = absent, marked with a small cross
     mean: draw the mean over the classes that are present
@@ -92,7 +92,7 @@ def plot_class_bars(ax: Axes, values: Sequence[float] | np.ndarray, *, ylabel: s
     if values.shape != (N_CLASSES,):
         raise ValueError(f"values have shape {values.shape}; expected ({N_CLASSES},)")
     ids, objects = np.arange(1, N_CLASSES), values[1:]
-    positions = ids - 1 + (ids - 1) // CLASSES_PER_BLOCK * 1.0  # a gap of one bar after each block
+    positions = ids - 1.0 + (ids - 1) // CLASSES_PER_BLOCK  # a gap of one bar after each block
     present = np.isfinite(objects)
     ax.bar(positions[present], objects[present], width=0.9, color=[class_colour(i) for i in ids[present]])
     if not present.all():

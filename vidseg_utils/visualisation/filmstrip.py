@@ -19,6 +19,7 @@ def clip_to_rgb(frames: Clip | None = None, masks: Clip | None = None) -> np.nda
     """A clip as pictures: its frames, its masks, or the masks laid over the frames if both are given.
 
     frames: (T, 3, H, W) uint8, or float in [0, 1]; masks: (T, H, W) class ids; returns: (T, H, W, 3) uint8
+    Raises ValueError if neither is given.
     """
     if frames is not None and masks is not None:
         return np.stack([overlay_mask(frame, mask) for frame, mask in zip(frames, masks, strict=True)])
@@ -35,9 +36,10 @@ def plot_filmstrip(
     """Draw clips as rows of pictures: `columns` frames evenly spread over the clip, the first and the last included.
 
     rows: name -> (T, H, W, 3) uint8, as `clip_to_rgb` returns; all of one length
-    first_frame: frame number of the clip's first picture; the titles of future frames (from 11 on) are orange
+    first_frame: frame number of the clip's first picture; the titles of future frames (from 11 on) are red
     width: of the figure, inches
     returns: its axes (rows, columns)
+    Raises ValueError for rows of different lengths, or without frames.
     """
     lengths = {name: len(clip) for name, clip in rows.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
@@ -57,7 +59,10 @@ def plot_filmstrip(
 
 
 def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *, frames_per_second: float = 6) -> Path:
-    """Write (T, H, W, 3) uint8 pictures atomically as .gif (looping, 128 colours) or .mp4; returns the path."""
+    """Write (T, H, W, 3) uint8 pictures atomically as .gif (looping, 128 colours) or .mp4; returns the path.
+
+    Raises ValueError for pictures of another type or shape, or another suffix.
+    """
     path, pictures = Path(path), np.asarray(pictures)
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
         raise ValueError(f"pictures are {pictures.dtype} {pictures.shape}; expected uint8 (T, H, W, 3) with T >= 1")
@@ -83,7 +88,7 @@ def _write_gif(path: Path, pictures: np.ndarray, frames_per_second: float) -> No
 
 
 def _write_mp4(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:
-    # H.264 needs an even height and width
+    # H.264 needs an even height and width.
     even = np.pad(pictures, ((0, 0), (0, pictures.shape[1] % 2), (0, pictures.shape[2] % 2), (0, 0)), mode="edge")
     imageio.imwrite(path, even, plugin="pyav", codec="libx264", fps=frames_per_second)
 

@@ -113,7 +113,7 @@ def show_overlay(
 
 
 def add_class_legend(ax: Axes, *masks: Array) -> Legend | None:
-    """Add a legend of the classes in the masks, largest area first, at most twelve; None if they hold no object."""
+    """Add a legend of the classes in the masks, largest first, at most MAX_LEGEND_CLASSES; None without objects."""
     counts = np.zeros(N_CLASSES, dtype=np.int64)
     for mask in masks:
         mask = check_mask(mask)
@@ -149,7 +149,10 @@ def classify_errors(prediction: Array, target: Array) -> np.ndarray:
 def plot_error_map(
     ax: Axes, prediction: Array, target: Array, *, title: str | None = None, legend: bool = True
 ) -> Axes:
-    """Draw which pixels of a predicted mask are right and how the others are wrong. prediction, target: (H, W)."""
+    """Draw which pixels of a predicted mask are right and how the others are wrong, in the colours of ERROR_KINDS.
+
+    prediction, target: (H, W) class ids; legend: name each kind with its share of the pixels
+    """
     kinds = classify_errors(prediction, target)
     colours = np.array([to_rgb(colour) for colour in ERROR_KINDS.values()])
     show_rgb(ax, colours[kinds], title=title)

@@ -1,21 +1,22 @@
-"""The ground seen from above: what the camera sees in white, objects as footprints, their paths as lines."""
+"""The ground seen from above: the field of view in white, objects as footprints, their paths as lines."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Polygon
 
-from vidseg_utils.classes import SHAPES, class_name, shape_code
+from vidseg_utils.classes import class_name, shape_code
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.visualisation.style import GRAY, class_colour
-from vidseg_utils.world import CAMERA_POSITION, OBJECT_RADIUS, Trajectory, unproject
+from vidseg_utils.world import CAMERA_POSITION, CUBE, OBJECT_RADIUS, Trajectory, unproject
 
 _PICTURE_CORNERS = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])  # x, y in picture widths and heights
 _CUBE_CORNERS = OBJECT_RADIUS * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])  # at yaw 0, world units
-_CUBE = SHAPES.index("cube")
 
 
 def plot_ground(ax: Axes, *, half_width: float | None = None, title: str | None = None) -> Axes:
-    """Set up axes of the ground from above, with the field of view and the camera; world y to the right, world x down.
+    """Set up axes of the ground from above: a white field of view on grey, and a triangle for the camera.
+
+    World y grows to the right, world x grows downwards, towards the viewer.
 
     half_width: show the square from -half_width to +half_width, in world units; None: show all that is drawn
     """
@@ -36,14 +37,14 @@ def plot_ground(ax: Axes, *, half_width: float | None = None, title: str | None 
 
 
 def plot_footprints(ax: Axes, class_ids: np.ndarray, poses: np.ndarray, *, opacity: float = 1.0) -> Axes:
-    """Draw the footprints of N objects.
+    """Draw the footprints of N objects in the colours of their classes: squares for cubes, else circles.
 
     class_ids: (N,), 0 = no object; poses: (N, 3) x, y in world units and yaw in radians
     """
     for class_id, (x, y, yaw) in zip(class_ids.tolist(), poses, strict=True):
         if not class_id:
             continue
-        if shape_code(class_id) == _CUBE:
+        if shape_code(class_id) == CUBE:
             rotation = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
             footprint = Polygon(((x, y) + _CUBE_CORNERS @ rotation.T)[:, ::-1])
         else:
@@ -59,6 +60,7 @@ def plot_paths(
     """Draw the paths of N objects, each in its class's colour or all in `colour`.
 
     class_ids: (N,), 0 = no object; positions: (T, N, 2) x, y in world units
+    style: matplotlib's format of a line; by default a dot for each of the T positions, joined by a line
     """
     for n, class_id in enumerate(class_ids.tolist()):
         if class_id:

@@ -1,6 +1,8 @@
 """Proves that a sweep file gives the runs it names, skips finished ones, and that a failure stops no other run."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -168,7 +170,10 @@ time.sleep(60)
 
 
 @pytest.mark.slow
-def test_the_kernels_and_workers_of_a_killed_sweep_end_and_start_nothing_more(tmp_path, make_notebook, home):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_the_kernels_and_workers_of_a_killed_sweep_end_and_start_nothing_more(
+    tmp_path, make_notebook, home, sent, code
+):
     home.mkdir()
     path = tmp_path / "slow.yaml"
     path.write_text(f"notebook: {make_notebook('09_slow', SLOW)}\ngrid: {{EPOCHS: [1, 2, 3]}}\n")
@@ -183,10 +188,14 @@ def test_the_kernels_and_workers_of_a_killed_sweep_end_and_start_nothing_more(tm
         "--jobs",
         "2",
     ]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as sweep:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as sweep:
         started = [home / "started_1", home / "started_2"]
         wait_until(lambda: all(file.is_file() and file.read_text() for file in started), seconds=60)
-        sweep.kill()
+        if sent == signal.SIGINT:
+            os.killpg(sweep.pid, sent)  # Ctrl-C reaches the whole group
+        else:
+            sweep.kill()
+        assert sweep.wait(timeout=20) == code
     processes = [int(pid) for file in started for pid in file.read_text().split()]
     wait_until(lambda: not any(map(is_alive, processes)), seconds=10)
     assert not (home / "started_3").exists()

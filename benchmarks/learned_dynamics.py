@@ -17,7 +17,7 @@ from object_dynamics import OTHER_WORLD, REAL_STARTS, SHARED, draw_clip, simulat
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.ladder import LAST_PAST_VIDEO_FRAME, Move, rollout_errors
+from vidseg_utils.systems.object_dynamics.error_sources import LAST_PAST_VIDEO_FRAME, Move, rollout_errors
 from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance

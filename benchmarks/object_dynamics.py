@@ -25,14 +25,14 @@ from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
-from vidseg_utils.systems.object_dynamics.ladder import (
+from vidseg_utils.systems.object_dynamics.error_sources import (
     LAST_PAST_VIDEO_FRAME,
     forecasts_from_masks,
     forecasts_from_truth,
     rollout_errors,
     state_error_table,
 )
+from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants, yaw_from_rotations

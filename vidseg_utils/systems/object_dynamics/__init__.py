@@ -2,19 +2,19 @@
 
 Past masks become components, components become tracks of one class each, outlines give poses (`perception`). An
 ensemble of worlds follows the tracks (`filter`), moves on by fitted rigid-body physics (`physics`), and one mask is
-decided (`decision`). `system` puts all of it together. `ladder` replaces one stage after another by the truth, and
-`image_plane` does without the camera. `learned` moves the objects by a trained network in place of the physics.
+decided (`decision`). `system` puts all of it together. `error_sources` replaces one stage after another by the truth,
+and `image_plane` does without the camera. `learned` moves the objects by a trained network in place of the physics.
 """
 
 from vidseg_utils.systems.object_dynamics.decision import decide_mask, decide_poses
-from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
-from vidseg_utils.systems.object_dynamics.ladder import (
+from vidseg_utils.systems.object_dynamics.error_sources import (
     find_clear_collision,
     forecasts_from_masks,
     forecasts_from_truth,
     rollout_errors,
     state_error_table,
 )
+from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories

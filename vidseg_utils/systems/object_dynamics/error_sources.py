@@ -1,6 +1,6 @@
-"""What limits the forecast: a ladder of experiments that replace one step after another by the truth.
+"""What limits the forecast: experiments that replace one step after another by the truth, and errors of the state.
 
-Each rung is a forecast with more knowledge. Errors of states and rollouts are in world units.
+Each experiment forecasts with more knowledge than the one before. Errors are in world units.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -6,14 +6,14 @@ import torch
 
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.filter import FilterSettings
-from vidseg_utils.systems.object_dynamics.ladder import (
+from vidseg_utils.systems.object_dynamics.error_sources import (
     find_clear_collision,
     forecasts_from_masks,
     forecasts_from_truth,
     rollout_errors,
     state_error_table,
 )
+from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.task import CLIP_VIDEO_FRAMES

@@ -30,7 +30,7 @@ class FromFrames(Forecaster):
         raise AssertionError("not called")
 
     def forecast_frames(self, frames):
-        answer = (frames[:, -1].mean(dim=(1, 2, 3)) * 255).round()
+        answer = (frames[:, -1].mean(dim=(1, 2, 3)) * 255).round().long()
         return answer[:, None, None].expand(-1, *frames.shape[-2:])
 
 

@@ -45,7 +45,7 @@ class Stamped(Forecaster):
         if len(frames) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.sizes.append(len(frames))
-        answer = (frames[:, -1].mean(dim=(1, 2, 3)) * 255).round()
+        answer = (frames[:, -1].mean(dim=(1, 2, 3)) * 255).round().long()
         return answer[:, None, None].expand(-1, *frames.shape[-2:])
 
 

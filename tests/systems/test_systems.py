@@ -67,7 +67,7 @@ def test_only_a_forecaster_of_masks_without_a_segmenter_needs_masks():
         train = load = classmethod(lambda cls, workspace: cls())
 
         def forecast_frames(self, frames):
-            return torch.zeros_like(frames[:, -1, 0])
+            return torch.zeros_like(frames[:, -1, 0], dtype=torch.uint8)
 
     assert not FromFrames().needs_masks
     assert FromFrames().predict(past_frames()).shape == (2, 16, 24)

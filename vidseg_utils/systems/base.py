@@ -1,12 +1,13 @@
 """`Forecaster`, the base class of all systems: from past frames, or their masks, to the mask of the last frame."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import PAST_FRAMES
 
@@ -43,7 +44,7 @@ class Forecaster(ABC):
         past: (B, 11, 3, H, W) frames, float in [0, 1]; or, if `accepts_masks`, (B, 11, H, W) masks of integer type
         size: height and width of the result, by default those of `past`
         returns: (B, H, W) uint8 class ids, on the device of `past`
-        Raises ValueError for another shape or type.
+        Raises ValueError for another shape or type, of `past` or of what the system forecasts.
         """
         if past.ndim == 5 and past.is_floating_point():
             if past.shape[1:3] != (PAST_FRAMES, 3):
@@ -60,8 +61,28 @@ class Forecaster(ABC):
                 f"expected float frames (B, {PAST_FRAMES}, 3, H, W) or integer masks (B, {PAST_FRAMES}, H, W); "
                 f"got {past.dtype} {tuple(past.shape)}"
             )
+        self._check_forecast(mask, "forecast_frames" if past.ndim == 5 else "forecast_masks", n_clips=len(past))
         mask = mask.to(past.device, torch.uint8)
         return F.interpolate(mask[:, None], size=size or past.shape[-2:], mode="nearest-exact")[:, 0]
+
+    def _check_forecast(self, mask: Any, method: str, *, n_clips: int) -> None:
+        """Raise ValueError, with the cure, unless a forecast is (B, h, w) class ids of integer type."""
+        expected = (
+            f"{type(self).__name__}.{method} must return class ids, an integer tensor (B, h, w) with B = {n_clips}"
+        )
+        if not isinstance(mask, Tensor):
+            raise ValueError(f"{expected}; it returned a {type(mask).__name__}")
+        got = f"{expected}; it returned {mask.dtype} {tuple(mask.shape)}"
+        if mask.ndim == 4 and mask.shape[1] == N_CLASSES:
+            raise ValueError(f"{got}, which looks like logits: return logits.argmax(dim=1)")
+        if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
+            raise ValueError(f"{got}: convert whole numbers with .long(), and logits with .argmax(dim=1)")
+        if mask.ndim != 3 or len(mask) != n_clips or 0 in mask.shape[1:]:
+            raise ValueError(f"{got}: return one mask per clip, that of the last frame, such as masks[:, -1]")
+        lowest, highest = (int(value) for value in mask.aminmax()) if mask.numel() else (0, 0)
+        if lowest < 0 or highest >= N_CLASSES:
+            wrong = lowest if lowest < 0 else highest
+            raise ValueError(f"{expected}; it returned id {wrong}, and ids run from 0 to {N_CLASSES - 1}")
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W) or larger. By default: segment, then forecast masks."""

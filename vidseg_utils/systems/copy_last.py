@@ -4,6 +4,7 @@ from typing import Self
 
 from torch import Tensor
 
+from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
@@ -25,8 +26,9 @@ class CopyLast(Forecaster):
         return cls()
 
     def forecast_masks(self, masks: Tensor) -> Tensor:
-        """masks: (B, 11, H, W) -> (B, H, W), the last of them."""
-        return masks[:, -1]
+        """masks: (B, 11, H, W) -> (B, H, W), the last of them; pixels without a label count as background."""
+        last = masks[:, -1]
+        return last.where(last < N_CLASSES, BACKGROUND)
 
 
 class UnetCopyLast(CopyLast):

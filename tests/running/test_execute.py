@@ -127,14 +127,12 @@ def test_what_killed_runs_left_is_removed_at_the_next_start(home, make_notebook,
     names = ["vidseg-kernel-killed", "vidseg-kernel-running", "vidseg-kernel-new"]
     for name in names:
         (tmp_path / name).mkdir()
-    for name in names[:2]:
-        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / names[0] / "lock").touch()
     folder = home / "runs" / "n-smoke"
     folder.mkdir(parents=True)
     for name in (".executed.0123abcd.tmp.ipynb", ".parameters.0123abcd.tmp.json", ".weights.0123abcd.tmp.safetensors"):
         (folder / name).touch()
     with lock_file(tmp_path / "vidseg-kernel-running" / "lock", purpose="it"):
-        os.utime(tmp_path / "vidseg-kernel-running", (0, 0))
         execute_notebook(make_notebook("n"), profile="smoke", progress=False)
     assert sorted(path.name for path in tmp_path.glob("vidseg-kernel-*")) == sorted(names[1:])
     assert [path.name for path in folder.glob(".*.tmp.*")] == [".weights.0123abcd.tmp.safetensors"]

@@ -33,8 +33,7 @@ def execute_sweep(
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; give 1 or more")
     runs = plan_sweep(path, profile=profile)
-    unfinished = [run for run in runs if not run.is_finished()]
-    failures = []
+    unfinished, failures = _unfinished_runs(runs)
     with tqdm(
         total=len(runs), initial=len(runs) - len(unfinished), desc=Path(path).stem, unit="run", disable=not progress
     ) as bar:
@@ -45,6 +44,17 @@ def execute_sweep(
         more = f" (and {len(failures) - 1} more runs failed)" if len(failures) > 1 else ""
         raise NotebookFailed(f"{Path(path).name}: {failures[0]}{more}")
     return [run.folder for run in runs]
+
+
+def _unfinished_runs(runs: Sequence[SweepRun]) -> tuple[list[SweepRun], list[str]]:
+    """The runs to execute, and an error for each run whose folder cannot be used; these do not stop the others."""
+    unfinished, failures = [], []
+    for run in runs:
+        try:
+            unfinished += [] if run.is_finished() else [run]
+        except ValueError as error:
+            failures.append(f"{run.name}: {error}")
+    return unfinished, failures
 
 
 def _execute(run: SweepRun) -> str | None:
@@ -66,7 +76,7 @@ def _execute_locally(runs: Sequence[SweepRun], *, jobs: int, slurm: Mapping) -> 
     pending = list(runs)
     while pending:
         pool = ProcessPoolExecutor(
-            jobs, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+            min(jobs, len(pending)), mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
         )
         futures = {pool.submit(_execute, run): run for run in pending}
         try:

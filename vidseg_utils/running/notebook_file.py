@@ -98,10 +98,16 @@ def checked_parameters(path: Path | str, values: Mapping[str, object]) -> dict[s
 
     Raises ValueError for an unknown name, with the choices, and for a value of the wrong type.
     """
-    known = known_parameters(path)
+    return checked_values(known_parameters(path), values, notebook=Path(path).stem)
+
+
+def checked_values(
+    known: Mapping[str, tuple[type | None, object]], values: Mapping[str, object], *, notebook: str
+) -> dict[str, object]:
+    """As `checked_parameters`, for many sets of values. known: from `known_parameters`; notebook: its name."""
     checked = {}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"{Path(path).stem} has no parameter {name!r}; choose from {sorted(known)}")
-        checked[name] = as_type(value, known[name][0], f"{Path(path).stem}: parameter {name}")
+            raise ValueError(f"{notebook} has no parameter {name!r}; choose from {sorted(known)}")
+        checked[name] = as_type(value, known[name][0], f"{notebook}: parameter {name}")
     return checked

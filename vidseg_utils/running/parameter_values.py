@@ -9,7 +9,7 @@ import math
 
 import yaml
 
-MAX_YAML_BYTES = 1_000_000
+MAX_YAML_BYTES = 100_000
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from vidseg_utils.paths import notebook_run_folder, read_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.running.execute import PARAMETERS
-from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks, identity
+from vidseg_utils.running.notebook_file import checked_values, find_notebooks, identity, known_parameters
 from vidseg_utils.running.parameter_values import MAX_YAML_BYTES, read_yaml, with_plain_scalars
 
 _KEYS = ("question", "notebook", "parameters", "grid", "runs", "slurm")
@@ -98,10 +98,10 @@ def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[SweepRun]:
         (notebook,) = find_notebooks([str(sweep["notebook"])])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    runs = []
+    known, runs = known_parameters(notebook), []
     for varied in _combinations(sweep, path):
         try:
-            values = checked_parameters(notebook, sweep["parameters"] | varied)
+            values = checked_values(known, sweep["parameters"] | varied, notebook=notebook.stem)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         parts = [f"{key}={_short_text(values[key])}" for key in varied]
@@ -113,7 +113,7 @@ def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[SweepRun]:
 
 def _short_text(value: object) -> str:
     """A value in the name of a folder: as it is, or shortened and with a hash if it is long or has other characters."""
-    text = str(value).replace(" ", "")
+    text = value if isinstance(value, str) else str(value).replace(" ", "")
     if len(text) <= MAX_VALUE_CHARACTERS and re.fullmatch(r"[\w.,;+=@%^~\[\]-]*", text, re.ASCII):
         return text
     readable = re.sub(r"[^\w.,+=@-]+", "_", text, flags=re.ASCII)[:MAX_VALUE_CHARACTERS].strip("_")

@@ -43,11 +43,17 @@ NOTE_EFFECTS = {  # every kind of note -> what happens; a data set with notes on
 
 
 class Fault(ValueError):
-    """One thing wrong with one file or folder: `kind` (a key of FAULT_EFFECTS), `path`, and a `detail`."""
+    """One thing wrong with one file or folder: `kind` (a key of FAULT_EFFECTS), `path`, and a `detail`.
 
-    def __init__(self, kind: str, path: Path, detail: str):
+    message: what torch gives instead for a fault in a loader process: a traceback that ends with the fault's text
+    """
+
+    message = "of a worker process"  # torch builds exceptions with this attribute from `message` alone
+
+    def __init__(self, kind: str = "unreadable image", path: Path | str = "", detail: str = "", *, message: str = ""):
         assert kind in FAULT_EFFECTS, kind
-        super().__init__(f"{path}: {kind} ({detail})")
+        text = message.strip().rpartition("\n")[2].partition(f"{Fault.__name__}: ")[2]
+        super().__init__(text or f"{path}: {kind} ({detail})")
         self.kind, self.path, self.detail = kind, Path(path), detail
 
     def __reduce__(self):

@@ -86,7 +86,7 @@ def data_import_clevrer(
 
 @data_app.command("import-archive", epilog="Example: vidseg data import-archive dataset.zip --out data/course")
 def data_import_archive(
-    archive: Annotated[str, typer.Argument(help="A zip file, or the id of one on Google Drive.")],
+    archive: Annotated[str, typer.Argument(help="A zip file, or the id of one on Google Drive, or a link to it.")],
     out: Annotated[Path, typer.Option(help="Data set to write.")],
 ) -> None:
     """Unpack the archive of the course's data. Damaged files are reported and left out. Resumes."""

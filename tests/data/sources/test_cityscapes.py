@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
+from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.sources.cityscapes import CLASS_NAMES, CLASS_OF_ID, CityscapesSequences
 
 HEIGHT, WIDTH = 32, 64
@@ -101,3 +103,20 @@ def test_missing_folders_are_named(root, tmp_path):
         CityscapesSequences(root, "val")
     with pytest.raises(FileNotFoundError, match="is missing"):
         CityscapesSequences(tmp_path, "train")
+
+
+def test_a_damaged_frame_is_one_line_from_a_loader_process_too(root):
+    path = next((root / "leftImg8bit_sequence" / "train").glob("*/*_000019_leftImg8bit.png"))
+    path.write_bytes(path.read_bytes()[:100])
+    sequences = CityscapesSequences(root, "train", 3)
+    for workers in (0, 1):
+        with pytest.raises(Fault) as error:
+            list(DataLoader(sequences, num_workers=workers, multiprocessing_context="fork" if workers else None))
+        assert str(error.value) == f"{path}: unreadable image (cut off after 100 bytes)"
+
+
+def test_labels_of_another_kind_are_named(root):
+    for path in (root / "gtFine" / "train").glob("*/*_labelIds.png"):
+        path.rename(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    with pytest.raises(ValueError, match=r"holds labels of another kind, such as labelTrainIds; .*_labelIds\.png"):
+        CityscapesSequences(root, "train")

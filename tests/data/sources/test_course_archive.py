@@ -215,3 +215,35 @@ def test_a_drive_id_is_fetched_and_resumed(zipped, monkeypatch):
         import_archive(drive_id, out, progress=False)
     assert import_archive(drive_id, out, progress=False).unpacked == 34
     assert calls == [(drive_id, True)] * 2
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://drive.google.com/file/d/{}/view?usp=sharing",
+        "https://drive.google.com/open?id={}",
+        "https://drive.google.com/uc?export=download&id={}&confirm=t",
+        "https://drive.usercontent.google.com/download?id={}&export=download",
+    ],
+)
+def test_a_share_link_is_as_good_as_the_id(zipped, monkeypatch, link):
+    import gdown
+
+    path, out = zipped
+    drive_id = "1aB-c_9876543210zyxwvutsrqponm"
+
+    def download(*, id, output, quiet, resume):  # noqa: A002
+        assert id == drive_id
+        Path(output).write_bytes(path.read_bytes())
+        return output
+
+    monkeypatch.setattr(gdown, "download", download)
+    assert import_archive(link.format(drive_id), out, progress=False).unpacked == 34
+
+
+def test_another_link_is_refused_with_what_is_needed(tmp_path):
+    link = "https://drive.google.com/drive/folders/1aB-c_9876543210zyxwvutsrqponm"
+    with pytest.raises(
+        FileNotFoundError, match=r"nor a link to one, such as .*/file/d/ID/view; a link to a folder is none"
+    ):
+        import_archive(link, tmp_path, progress=False)

@@ -103,6 +103,11 @@ def _list_snippets(root: Path, split: str) -> list[_Snippet]:
     for folder in (labels, pictures):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is missing; gtFine and leftImg8bit_sequence stand side by side")
+    if not any(labels.glob("*/*_gtFine_labelIds.png")):
+        found = "labels of another kind, such as labelTrainIds" if any(labels.glob("*/*.png")) else "no labels"
+        raise ValueError(
+            f"{labels} holds {found}; it needs CITY/CITY_SEQ_FRAME_gtFine_labelIds.png, see gtFine_trainvaltest.zip"
+        )
     snippets = []
     for label in sorted(labels.glob("*/*_gtFine_labelIds.png")):
         match = _LABEL.fullmatch(label.name)

@@ -32,6 +32,7 @@ _COURSE_FILE = re.compile(
     rf"(?:.*/)?({'|'.join(SPLITS)})/(video_[0-9]{{1,9}})/(image_[0-9]{{1,9}}\.png|{re.escape(MASK_FILE)}|{re.escape(ANNOTATION_FILE)})"
 )
 _DRIVE_ID = re.compile(r"[A-Za-z0-9_-]{20,}")
+_DRIVE_LINK = re.compile(r"https?://drive\.(?:usercontent\.)?google\.com/\S*?(?:/d/|[?&]id=)([A-Za-z0-9_-]{20,})\S*")
 
 
 @dataclass
@@ -57,7 +58,7 @@ class ArchiveReport:
 
 
 def import_archive(archive: Path | str, out: Path | str, *, progress: bool = True) -> ArchiveReport:
-    """Unpack a zip file (or the Google Drive id of one) into the course layout under `out`; a second call resumes.
+    """Unpack a zip file, or one on Google Drive (its id or link), into the course layout under `out`. It resumes.
 
     Raises FileNotFoundError for a missing file, ValueError for an archive that is refused or is none, OSError for a
     full disk. The report is also written to OUT/import_report.json. A downloaded archive stays as OUT/.ID.zip.
@@ -92,8 +93,13 @@ def _locate(archive: Path | str, out: Path, *, progress: bool) -> Path:
     path = Path(archive)
     if path.is_file():
         return path
+    if link := _DRIVE_LINK.fullmatch(str(archive).strip()):
+        archive = link[1]
     if not isinstance(archive, str) or not _DRIVE_ID.fullmatch(archive):
-        raise FileNotFoundError(f"no file {archive}, and that is not the id of a file on Google Drive either")
+        raise FileNotFoundError(
+            f"no file {archive}, and that is not the id of a file on Google Drive, nor a link to one, such as "
+            "https://drive.google.com/file/d/ID/view; a link to a folder is none"
+        )
     import gdown
 
     path = out / f".{archive}.zip"

@@ -67,6 +67,9 @@ def class_name(class_id: int) -> str:
     return f"{colour} {material} {shape}"
 
 
+CLASS_NAMES = tuple(class_name(class_id) for class_id in range(N_CLASSES))
+
+
 def _palette() -> np.ndarray:
     """The real object colours, with a lightness that depends on shape and material: metal is lighter than rubber."""
     palette: list[tuple[int, ...]] = [(0, 0, 0)]

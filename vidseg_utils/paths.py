@@ -40,10 +40,16 @@ def notebook_run_folder(notebook: str, profile: str, name: str = "auto") -> Path
     name: of the run folder; "auto": NOTEBOOK-PROFILE, such as 02_unet_segmentation-cpu
     Raises ValueError for a name that is not a plain folder name.
     """
-    default = f"{notebook}-{profile}"
-    if name != "auto" and (not name or Path(name).name != name or name.startswith(".")):
-        raise ValueError(f"run {name!r} is not a plain folder name; give one such as {default!r}")
-    return runs_dir() / (default if name == "auto" else name)
+    return runs_dir() / (f"{notebook}-{profile}" if name == "auto" else check_run_name(name))
+
+
+def check_run_name(name: str) -> str:
+    """`name` if a run folder can have it. Raises ValueError otherwise."""
+    if not name or not name.isprintable() or name.startswith(".") or "/" in name or "\\" in name:
+        raise ValueError(
+            f"run {name!r} is not a plain folder name; give one such as 'unet-2', without slashes or a leading dot"
+        )
+    return name
 
 
 def figures_dir() -> Path:

@@ -31,6 +31,11 @@ def vidseg(monkeypatch, capsys, tmp_path):
         (("train", "unet_copy_last", "--profile", "tpu"), "unknown profile 'tpu'; choose from"),
         (("evaluate", "copy_last", "--root", "nowhere"), "nowhere"),
         (("evaluate", "simvp_unet", "--profile", "smoke"), "vidseg train simvp_unet --profile smoke"),
+        (
+            ("evaluate", "copy_last", "--run", "../../x", "--profile", "smoke"),
+            "run '../../x' is not a plain folder name",
+        ),
+        (("evaluate", "copy_last", "--run", "/x", "--profile", "smoke"), "run '/x' is not a plain folder name"),
         (("data", "check", "nowhere"), "nowhere"),
         (("train", "unet_copy_last", "--device", "cuda:99"), "no device 'cuda:99' here; choose from ['cpu'"),
         (("evaluate", "copy_last", "--device", "gpu"), "no device 'gpu' here; choose from ['cpu'"),

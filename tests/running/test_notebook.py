@@ -44,9 +44,9 @@ def test_another_data_set_and_run_folder_can_be_named(home, tmp_path):
     assert session.run_folder == home / "runs" / "trial" and session.workspace.root == tmp_path / "other"
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden"])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/a", "a\\b", ".hidden", "a\nb"])
 def test_a_run_that_is_not_a_folder_name_is_refused(home, name):
-    with pytest.raises(ValueError, match="is not a plain folder name; give one such as 'n-smoke'"):
+    with pytest.raises(ValueError, match="is not a plain folder name; give one such as"):
         notebook_run_folder("n", "smoke", name)
 
 

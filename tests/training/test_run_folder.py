@@ -71,10 +71,52 @@ def test_a_setting_that_an_old_config_lacks_counts_with_its_default(tmp_path):
         claim(tmp_path, {"fit": {"seed": 0, "new": 6}}, defaults={"fit": {"seed": 9, "new": 5}})
 
 
+HERE = {"id": "0123456789ab", "text": "generated with seed 0: 6 train, 3 val"}
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        (
+            {"id": "ba9876543210", "text": "generated with seed 1: 6 train, 3 val"},
+            r"was trained on other data \(generated with seed 0: 6 train, 3 val, id 0123456789ab\); "
+            r"the data now are generated with seed 1: 6 train, 3 val, id ba9876543210$",
+        ),
+        (
+            {"id": "ba9876543210", "text": "generated with seed 0: 9 train, 3 val"},
+            r"was trained on the same data at other sizes: it has grown or shrunk since \(",
+        ),
+    ],
+)
+def test_other_data_are_refused_with_both_names(tmp_path, now, message):
+    claim(tmp_path, {"trained_on": HERE}, defaults={})
+    claim(tmp_path, {"trained_on": dict(HERE)}, defaults={})
+    with pytest.raises(ValueError, match=message):
+        claim(tmp_path, {"trained_on": now}, defaults={})
+
+
+def test_a_run_that_does_not_name_its_data_is_refused_by_training(tmp_path):
+    claim(tmp_path, {"fit": {}}, defaults={})
+    with pytest.raises(ValueError, match=r"was made by an earlier version, which did not note its training data"):
+        claim(tmp_path, {"fit": {}, "trained_on": HERE}, defaults={})
+
+
+def test_a_training_for_other_classes_is_refused(tmp_path):
+    claim(tmp_path, {"classes": ["background", "cat"]}, defaults={})
+    with pytest.raises(ValueError, match=r"for other classes: class 1 is 'cat' there and 'dog' here"):
+        claim(tmp_path, {"classes": ["background", "dog"]}, defaults={})
+
+
+def test_a_training_refuses_the_folder_of_an_evaluation(tmp_path):
+    (tmp_path / "config.json").write_text('{"system": "copy_last"}')
+    with pytest.raises(ValueError, match=r"holds the evaluation of a system; choose another"):
+        claim(tmp_path, {"fit": {}}, defaults={})
+
+
 def test_a_run_is_finished_only_with_its_weights(tmp_path):
     claim(tmp_path, {"fit": {}}, defaults={})
     (tmp_path / "last").mkdir()
-    finish(tmp_path)
+    finish(tmp_path, sha256="00")
     assert not (tmp_path / "last").exists()
     assert not is_finished(tmp_path)
     (tmp_path / "weights.safetensors").touch()

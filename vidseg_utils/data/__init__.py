@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vidseg_utils.data.cache import SplitCache, has_videos, open_split, writable_folder
     from vidseg_utils.data.check import check_root
     from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate
+    from vidseg_utils.data.identity import dataset_identity
     from vidseg_utils.data.labels import check_labels
     from vidseg_utils.data.layout import HIDDEN_TRUTH, list_videos, read_frames, read_masks, write_video
     from vidseg_utils.data.resize import area_scale, nearest_scale
@@ -35,6 +36,7 @@ __all__ = [
     "check_labels",
     "check_root",
     "collate",
+    "dataset_identity",
     "generate",
     "has_videos",
     "import_archive",
@@ -53,6 +55,7 @@ _MODULES = {
     "cache": ("SplitCache", "has_videos", "open_split", "writable_folder"),
     "check": ("check_root",),
     "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate"),
+    "identity": ("dataset_identity",),
     "labels": ("check_labels",),
     "layout": ("HIDDEN_TRUTH", "list_videos", "read_frames", "read_masks", "write_video"),
     "resize": ("area_scale", "nearest_scale"),

@@ -1,7 +1,12 @@
 """Evaluate systems on a split, write and score submissions, compare answers, and rank all runs."""
 
 from vidseg_utils.evaluation.comparison import error_rate_per_pixel, object_agreement, recall_by_collisions
-from vidseg_utils.evaluation.evaluate import Evaluation, evaluate_system
+from vidseg_utils.evaluation.evaluate import (
+    Evaluation,
+    check_evaluation_folder,
+    describe_evaluation,
+    evaluate_system,
+)
 from vidseg_utils.evaluation.leaderboard import (
     BEST_PUBLISHED_JACCARD,
     PUBLISHED_RECURRENT,
@@ -16,6 +21,8 @@ __all__ = [
     "BEST_PUBLISHED_JACCARD",
     "PUBLISHED_RECURRENT",
     "Evaluation",
+    "check_evaluation_folder",
+    "describe_evaluation",
     "error_rate_per_pixel",
     "evaluate_system",
     "leaderboard_table",

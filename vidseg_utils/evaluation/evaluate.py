@@ -1,8 +1,10 @@
 """Evaluate any system the same way: forecast each clip of a split, score the forecasts, save masks and metrics."""
 
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.data import ClipDataset, SplitCache, check_labels, to_float
+from vidseg_utils.data import ClipDataset, SplitCache, check_labels, dataset_identity, to_float
 from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import Forecaster, Workspace
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
+from vidseg_utils.training import is_trained
+from vidseg_utils.training.run_folder import read_config
 
 
 @dataclass(frozen=True)
@@ -27,23 +31,52 @@ class Evaluation:
     metrics: dict[str, float]
     predictions: np.ndarray  # (N, H, W) uint8 class ids of the last frame
     numbers: np.ndarray  # (N,) numbers of the videos
+    trained_on: dict[str, dict[str, str]] = field(default_factory=dict)  # see `Forecaster.trained_on`
 
     def save(self, run: Path, *, system: str, workspace: Workspace, split: str, true_masks: bool) -> None:
         """Write config.json, predictions.npz and metrics.json into the folder `run`.
 
-        metrics.json is written last: a folder that has it is complete.
+        metrics.json is written last: a folder that has it is complete. Raises what `check_evaluation_folder` raises.
         """
-        config = {
-            "system": system,
-            "profile": workspace.profile.name,
-            "split": split,
-            "input": "true masks" if true_masks else "frames",
-            "size": [workspace.profile.height, workspace.profile.width],
-        }
-        write_json(run / "config.json", config)
+        description = describe_evaluation(system, workspace, split=split, true_masks=true_masks)
+        check_evaluation_folder(run, description)
+        (run / "metrics.json").unlink(missing_ok=True)
+        write_json(run / "config.json", {**description, "trained_on": self.trained_on})
         with atomic_write(run / "predictions.npz") as temporary:
             np.savez_compressed(temporary, numbers=self.numbers, masks=self.predictions)
         write_json(run / "metrics.json", self.metrics)
+
+
+def describe_evaluation(system: str, workspace: Workspace, *, split: str, true_masks: bool) -> dict[str, Any]:
+    """What config.json says of an evaluation; "scored_on" is the identity of the workspace's data."""
+    return {
+        "system": system,
+        "profile": workspace.profile.name,
+        "split": split,
+        "input": "true masks" if true_masks else "frames",
+        "size": [workspace.profile.height, workspace.profile.width],
+        "scored_on": dataset_identity(workspace.root),
+    }
+
+
+def check_evaluation_folder(run: Path, description: dict[str, Any]) -> None:
+    """Raise ValueError, with the cure, if the folder `run` holds anything but an earlier evaluation of the same kind.
+
+    description: from `describe_evaluation`
+    """
+    config, cure = read_config(run), "choose another name with --run, or another folder of runs (--runs)"
+    if "system" not in config:
+        if config or is_trained(run) or (run / "metrics.json").is_file():
+            holds = "a training" if config or is_trained(run) else "the metrics of a notebook"
+            raise ValueError(f"run folder {run} holds {holds}, which an evaluation would overwrite; {cure}")
+        return
+    differing = [key for key, value in description.items() if config.get(key) != value]
+    if differing:
+        was, now = (json.dumps(values.get(differing[0])) for values in (config, description))
+        raise ValueError(
+            f"run folder {run} holds another evaluation ({differing[0]}: {was} in the folder, {now} now); {cure}, or "
+            "delete it"
+        )
 
 
 @torch.inference_mode()
@@ -103,7 +136,7 @@ def evaluate_system(
     }
     if scores_segmentation and segmentation.any():  # frames 0..10 may have no label
         metrics["segmentation_jaccard"] = jaccard_from_confusion(segmentation)
-    return Evaluation(metrics, np.concatenate(predictions), np.asarray(split.numbers))
+    return Evaluation(metrics, np.concatenate(predictions), np.asarray(split.numbers), system.trained_on())
 
 
 def _gflops(system: Forecaster, past: Tensor) -> float:

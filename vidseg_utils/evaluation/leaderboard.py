@@ -1,5 +1,6 @@
 """Tables of all evaluated systems, read from the run folders, with the published scores."""
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,20 +65,39 @@ def read_runs(runs: Path | str) -> list[dict]:
 def read_leaderboard(runs: Path | str) -> list[dict]:
     """The rows of `read_runs` that evaluate a system, best Jaccard first; `published` is the published score or None.
 
-    Raises ValueError for a run folder of an earlier version, whose metrics had other names.
+    Raises ValueError for a run folder of an earlier version, which has other metrics or does not name its data.
     """
     rows = [row for row in read_runs(runs) if "system" in row and "jaccard" in row]
     for row in rows:
-        if "copy_last_jaccard" not in row:
+        if "copy_last_jaccard" not in row or "scored_on" not in row:
             raise ValueError(f"run {row['run']} was made by an earlier version; delete it and evaluate again")
     rows = [{**row, "published": PUBLISHED_JACCARD.get(row["system"])} for row in rows]
     return sorted(rows, key=lambda row: -row["jaccard"])
 
 
 def leaderboard_table(rows: list[dict]) -> str:
-    """Markdown: the upper bound and the baseline of each profile, then its systems, best first."""
+    """Markdown: for each data set a table with the upper bound and the baseline of each profile, then its systems.
+
+    rows: best first. Scores on different data, or at different frame sizes, cannot be compared.
+    """
+    data_sets = {row["scored_on"]["id"]: row["scored_on"]["text"] for row in rows}
+    tables = []
+    for data_id, text in sorted(data_sets.items(), key=lambda item: (item[1], item[0])):
+        title = f"Scored on data {data_id} ({text}):"
+        tables.append(f"{title}\n\n{_table([row for row in rows if row['scored_on']['id'] == data_id])}")
+    return "\n\n".join(tables)
+
+
+def _table(rows: list[dict]) -> str:
+    """The table of one data set."""
     columns = ("profile", "system", "input", "Jaccard", "objects", "moving", "still", "late", "s/video", "parameters")
     lines = ["| " + " | ".join((*columns, "published")) + " |", "|" + "---|" * (len(columns) + 1)]
+    sizes = {(row["profile"], *row["size"]) for row in rows}
+    several = [profile for profile, count in Counter(profile for profile, *_ in sizes).items() if count > 1]
+    rows = [
+        {**row, "profile": "{} {}x{}".format(row["profile"], *row["size"])} if row["profile"] in several else row
+        for row in rows
+    ]
     for profile in sorted({row["profile"] for row in rows}):
         profile_rows = [row for row in rows if row["profile"] == profile]
         for split in sorted({row["split"] for row in profile_rows}):

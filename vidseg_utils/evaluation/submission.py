@@ -25,7 +25,6 @@ from vidseg_utils.metrics import MaskScore, reference_masks
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
-from vidseg_utils.training.weights import weights_hash
 
 _MASKS_FILE = "masks.npy"
 # Memory that a clip takes for each pixel of a frame in the largest published network, measured
@@ -55,8 +54,7 @@ def predict_split(
         batches = _forecast_batches(system, split, device=device, batch_size=batch_size, progress=progress)
         return torch.from_numpy(np.concatenate(list(batches)))
     source = {
-        "system": system.name,
-        "weights": [weights_hash(network) for network in system.modules()],
+        **system.identity(),
         "split": split.meta["id"],
         "videos": len(split),
     }

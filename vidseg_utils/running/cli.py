@@ -46,13 +46,14 @@ SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg sy
 def list_systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
     """List the systems and whether their parts are trained."""
     from vidseg_utils.systems import SYSTEMS, Workspace
-    from vidseg_utils.training import is_trained
+    from vidseg_utils.training import is_finished, is_interrupted
 
     workspace = Workspace.for_profile(profile, runs=runs)
     for name, system in SYSTEMS.items():
+        runs_of_parts = {part: workspace.run_folder(part) for part in system.run_names}
         parts = [
-            f"{part} ({'trained' if is_trained(workspace.run_folder(part)) else 'not trained'})"
-            for part in system.run_names
+            f"{part} ({'trained' if is_finished(run) else 'not finished' if is_interrupted(run) else 'not trained'})"
+            for part, run in runs_of_parts.items()
         ]
         summary = (system.__doc__ or "").strip().splitlines()[0]
         typer.echo(f"{name:24} {', '.join(parts) or 'nothing to train':44} {summary}")
@@ -96,19 +97,19 @@ def evaluate_on_split(
     device: DeviceOption = None,
 ) -> None:
     """Score a trained system on a labelled split. Metrics and predictions are written to a run folder."""
-    from vidseg_utils.evaluation import evaluate_system
+    from vidseg_utils.evaluation import check_evaluation_folder, describe_evaluation, evaluate_system
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
     forecaster = _build(system, workspace, reconstructor=reconstructor)
     true_masks = true_masks or forecaster.needs_masks  # such as copy_last
-    result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
     suffix = "" if reconstructor else "_no_reconstructor"
     suffix += "_true_masks" if true_masks and not forecaster.needs_masks else ""
     suffix += "" if split == "val" else f"_{split}"
-    # so that a score on another data set does not replace the one on the profile's own
-    suffix += "" if root is None else f"_{workspace.root.resolve().name}"
-    folder = workspace.run_folder(run or system + suffix)
+    folder = workspace.evaluation_folder(system + suffix) if run is None else workspace.run_folder(run)
+    # before the work, so that nothing is lost
+    check_evaluation_folder(folder, describe_evaluation(forecaster.name, workspace, split=split, true_masks=true_masks))
+    result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
     result.save(folder, system=forecaster.name, workspace=workspace, split=split, true_masks=true_masks)
     _print_metrics(result.metrics)
     typer.echo(f"written to {folder}")

@@ -16,6 +16,7 @@ from accelerate.utils import set_seed
 from vidseg_utils.paths import notebook_run_folder, read_json, write_json
 from vidseg_utils.profiles import Profile, get_profile
 from vidseg_utils.systems import Workspace
+from vidseg_utils.training import is_evaluation
 from vidseg_utils.visualisation import figure_png, use_style
 
 DRIVE = Path("/content/drive/MyDrive/vidseg")  # $VIDSEG_HOME in Colab if the user wants to keep files on Google Drive
@@ -62,6 +63,8 @@ def setup(
     chosen = get_profile(profile, {name: value for name, value in (sizes or {}).items() if value is not None})
     workspace = Workspace.for_profile(chosen, root=None if data_root == "auto" else data_root)
     folder = notebook_run_folder(notebook, chosen.name, run)
+    if is_evaluation(folder):
+        raise ValueError(f"run folder {folder} holds the evaluation of a system; choose another name for RUN")
     folder.mkdir(parents=True, exist_ok=True)
     set_seed(chosen.seed)
     use_style()

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.training.run_folder import training_data
+from vidseg_utils.training.weights import weights_hash
 
 
 class Forecaster(ABC):
@@ -122,6 +124,15 @@ class Forecaster(ABC):
     def count_parameters(self) -> int:
         """Number of trained parameters of all networks."""
         return sum(parameter.numel() for network in self.modules() for parameter in network.parameters())
+
+    def identity(self) -> dict[str, Any]:
+        """What the forecasts depend on, in JSON types: the name and the weights, and in subclasses their settings."""
+        return {"system": self.name, "weights": [weights_hash(network) for network in self.modules()]}
+
+    def trained_on(self) -> dict[str, dict[str, str]]:
+        """Name of each run that the networks come from -> identity of its training data."""
+        parts = [part for network in self.modules() for part in network.modules()]
+        return {run: data for part in parts for run, data in training_data(part).items()}
 
     def modules(self) -> list[nn.Module]:
         """The networks of the system, each once."""

@@ -2,6 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from vidseg_utils.classes import CLASS_NAMES
+from vidseg_utils.data import dataset_identity
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.loop import fit
 from vidseg_utils.training.retraining import is_asked_to_train_anew
-from vidseg_utils.training.run_folder import is_finished
+from vidseg_utils.training.run_folder import TRAINED_ON, is_finished
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,14 @@ class Recipe(ABC):
     @abstractmethod
     def data(self) -> tuple[Dataset, Dataset]:
         """The training data, and the validation data, which choose the best epoch."""
+
+    def data_identity(self) -> dict[str, str]:
+        """The identity of the data set of `data`."""
+        return dataset_identity(self.workspace.root)
+
+    def class_names(self) -> Sequence[str]:
+        """The names of the classes in the data, class 0 first."""
+        return CLASS_NAMES
 
     @abstractmethod
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
@@ -107,6 +118,8 @@ class Recipe(ABC):
             "profile": profile.name,
             "size": [profile.height, profile.width],
             "task": self.task,
+            TRAINED_ON: self.data_identity(),
+            "classes": list(self.class_names()),
             **self.settings(),
         }
         history = fit(

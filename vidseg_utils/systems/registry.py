@@ -14,7 +14,7 @@ from vidseg_utils.systems.recurrent_unet.system import RecurrentCopyLast, Recurr
 from vidseg_utils.systems.semi_supervised.system import SemiSupervisedSimVP
 from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.run_folder import is_trained
+from vidseg_utils.training.run_folder import is_finished, is_interrupted
 
 SYSTEMS: dict[str, type[Forecaster]] = {
     system.name: system
@@ -54,9 +54,10 @@ def build_system(name: str, *, workspace: Workspace | None = None, profile: str 
     workspace = workspace or Workspace.for_profile(profile)
     for run_name in cls.run_names:
         run = workspace.run_folder(run_name)
-        if not is_trained(run):
+        if not is_finished(run):
+            state = "is not finished" if is_interrupted(run) else "is not trained yet"
             raise ValueError(
-                f"{name} needs the run {run}, which is not trained yet; "
+                f"{name} needs the run {run}, which {state}; "
                 f"train it with `vidseg train {name} --profile {workspace.profile.name}`"
             )
     return cls.load(workspace)

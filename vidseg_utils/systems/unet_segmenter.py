@@ -17,8 +17,8 @@ from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.task import CLIP_FRAMES
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import build_loss
-from vidseg_utils.training.run_folder import WEIGHTS, is_finished, read_config
-from vidseg_utils.training.weights import read_weights
+from vidseg_utils.training.run_folder import is_finished, read_config
+from vidseg_utils.training.weights import load_weights
 
 VAL_FRAME_STEP = 11  # frames 0 and 11 of each validation video choose the best epoch: adjacent frames are similar
 
@@ -114,7 +114,7 @@ class SegmenterRecipe(Recipe):
     def initialise_weights(self, network: nn.Module) -> None:
         """Load the weights of the run `start_from`."""
         if self.start_from:
-            read_weights(self.workspace.runs / self.start_from / WEIGHTS, network)
+            load_weights(self.workspace.runs / self.start_from, network)
 
     def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
         """See `Recipe.train`; options that are not given explicitly are taken from a finished run."""

@@ -1,5 +1,6 @@
 """`Workspace`: the profile, the data set, the folder of runs and the device of trainings and evaluations."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from vidseg_utils.data import SplitCache, has_videos, open_split
+from vidseg_utils.classes import CLASS_NAMES
+from vidseg_utils.data import SplitCache, dataset_identity, has_videos, open_split
 from vidseg_utils.device import find_device
-from vidseg_utils.paths import data_dir, runs_dir
+from vidseg_utils.paths import check_run_name, data_dir, runs_dir
 from vidseg_utils.profiles import Profile, check_replaced, get_profile
 from vidseg_utils.training.weights import load_model
 
@@ -55,11 +57,24 @@ class Workspace:
 
     def run_folder(self, name: str) -> Path:
         """The run folder of that name and this profile, such as runs/unet-cpu."""
-        return self.runs / f"{name}-{self.profile.name}"
+        return self.runs / f"{check_run_name(name)}-{self.profile.name}"
 
-    def load_network(self, run_name: str) -> nn.Module:
-        """The trained network of a run, in eval mode, on the workspace's device. Raises what `load_model` raises."""
-        return load_model(self.run_folder(run_name), device=self.device)
+    def evaluation_folder(self, name: str) -> Path:
+        """The run folder of an evaluation on `root`. Its name tells other data than the profile's own."""
+        if self.root.resolve() == (data_dir() / self.profile.name).resolve():
+            return self.run_folder(name)
+        root_name = re.sub(r"[^\w.=+-]", "_", self.root.resolve().name)
+        return self.run_folder(f"{name}_{root_name}-{dataset_identity(self.root)['id']}")
+
+    def load_network(self, run: str | Path) -> nn.Module:
+        """The trained network of a run, in eval mode, on the workspace's device.
+
+        run: the name that `run_folder` takes, or a folder
+        Raises what `load_model` raises, also for a network of another frame size or of other classes.
+        """
+        folder = run if isinstance(run, Path) else self.run_folder(run)
+        size = (self.profile.height, self.profile.width)
+        return load_model(folder, device=self.device, size=size, classes=CLASS_NAMES)
 
     def split(self, name: str) -> SplitCache:
         """A split of the data at the profile's working size, from its memory-mapped cache."""

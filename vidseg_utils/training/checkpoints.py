@@ -1,7 +1,7 @@
 """Checkpoints of a training: the best weights (safetensors) and the state after the last complete epoch.
 
-`RUN/last/epoch_N/` is written under another name and renamed. Only then is the previous one removed, so a valid state
-remains whenever the process is killed.
+`RUN/last/epoch_N/` is written under another name and renamed. Only then are the best weights copied from it and the
+previous one removed, so a valid state remains whenever the process is killed. Checksums detect damage between the two.
 """
 
 import pickle
@@ -14,7 +14,7 @@ from torch import nn
 
 from vidseg_utils.paths import atomic_write, read_json, write_json
 from vidseg_utils.training.fit_config import FitConfig
-from vidseg_utils.training.run_folder import LAST, WEIGHTS, write_history
+from vidseg_utils.training.run_folder import LAST, WEIGHTS, file_sha256, write_history
 from vidseg_utils.training.weights import read_weights, write_weights
 
 STATE, PROGRESS = "state.pt", "progress.json"
@@ -29,9 +29,10 @@ class Checkpoints:
     def __init__(self, run: Path, model: nn.Module, config: FitConfig, *, stateful: dict[str, Any]):
         self.run, self.model, self.config, self.stateful = run, model, config, stateful
         self.history: list[dict[str, Any]] = []
+        self.best_sha256 = ""  # checksum of the best weights
 
-    def resume(self) -> None:
-        """Restore the state after the last complete epoch, if there is one.
+    def resume(self, *, write: bool) -> None:
+        """Restore the state after the last complete epoch, if there is one, and the best weights if `write`.
 
         Raises ValueError naming the damaged file, and the cure.
         """
@@ -40,16 +41,30 @@ class Checkpoints:
             return
         folder, cure = folders[-1], f"delete {self.run / LAST} to train anew"
         read_weights(folder / WEIGHTS, self.model, cure=cure)
-        path = folder / STATE
+        path = folder / PROGRESS
         try:
+            progress = read_json(path)
+            self.history, self.best_sha256 = progress["history"], progress["best_sha256"]
+            for name, sha256 in progress["sha256"].items():
+                path = folder / name
+                if file_sha256(path) != sha256:
+                    raise ValueError(f"its checksum is not the one in {PROGRESS}")
+            path = folder / STATE
             states = torch.load(path, map_location="cpu", weights_only=True)
             for name in self.stateful.keys() & states.keys():  # only fp16 has a gradient scaler, and GPUs may change
                 self.stateful[name].load_state_dict(states[name])
             path = folder / PROGRESS
-            self.history = read_json(path)["history"]
+            last_is_best = self.is_best()
         except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(f"{path} is damaged ({reason}); {cure}") from None
+        if not write:
+            return
+        best = self.run / WEIGHTS
+        if last_is_best:  # the process may have been killed before it copied them
+            self._copy_best(folder)
+        if not best.is_file() or file_sha256(best) != self.best_sha256:
+            raise ValueError(f"{best} is missing or damaged; delete the run folder {self.run} and train again")
 
     def is_best(self) -> bool:
         """Whether the last epoch is better than every earlier one."""
@@ -61,16 +76,24 @@ class Checkpoints:
         self.history.append(epoch)
         if not write:
             return
-        # In this order: if the process is killed in between, the epoch is repeated and gives the same files.
-        if self.is_best():
-            write_weights(self.run / WEIGHTS, self.model)
         folder = self.run / LAST / f"epoch_{len(self.history):05d}"
         with atomic_write(folder) as temporary:
             temporary.mkdir(parents=True)
             write_weights(temporary / WEIGHTS, self.model)
             torch.save({name: item.state_dict() for name, item in self.stateful.items()}, temporary / STATE)
-            write_json(temporary / PROGRESS, {"history": self.history})
+            sha256 = {name: file_sha256(temporary / name) for name in (WEIGHTS, STATE)}
+            if self.is_best():
+                self.best_sha256 = sha256[WEIGHTS]
+            progress = {"history": self.history, "sha256": sha256, "best_sha256": self.best_sha256}
+            write_json(temporary / PROGRESS, progress)
+        if self.is_best():  # `resume` does this again if the process is killed here
+            self._copy_best(folder)
         write_history(self.run, self.history)
         for other in folder.parent.iterdir():
             if other != folder:
                 shutil.rmtree(other)
+
+    def _copy_best(self, folder: Path) -> None:
+        """Copy the weights of an epoch's folder to the run folder."""
+        with atomic_write(self.run / WEIGHTS) as temporary:
+            shutil.copyfile(folder / WEIGHTS, temporary)

@@ -26,8 +26,8 @@ from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
 from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
 from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
-from vidseg_utils.training.run_folder import WEIGHTS, finish, is_finished, read_history, write_history
-from vidseg_utils.training.weights import read_weights
+from vidseg_utils.training.run_folder import finish, is_finished, read_history, write_history
+from vidseg_utils.training.weights import load_weights
 
 Step = Callable[[nn.Module, Any], torch.Tensor]  # (model, batch) -> scalar loss
 Validate = Callable[[nn.Module, DataLoader, torch.device], dict[str, float]]
@@ -109,13 +109,13 @@ def fit(
     step: (model, batch on the device) -> scalar loss
     validate: (model, loader, device) -> metrics; the loader's batches are not yet on the device
     description: written to config.json beside the settings of the fit; `load_model` builds the model from its entry
-        {"model": {"name", "config"}}
+        {"model": {"name", "config"}}; "trained_on" is the identity of the training data
     device: of the training; None: a GPU if there is one. With several processes each has its own, see below.
     on_epoch: called at the start of each epoch with its number, from 1
     returns: the history, one dict per epoch. `model` then holds the weights of the best epoch, on the device of the
         training.
     With several processes (`accelerate launch`) each trains on its share, and the first validates for all.
-    Raises ValueError if the folder belongs to other settings, for empty data, and for a loss or a
+    Raises ValueError if the folder belongs to other data or settings, for empty data, and for a loss or a
     monitored metric that is not finite.
     """
     run = Path(run)
@@ -137,14 +137,14 @@ def fit(
             order = torch.Generator()
             loaders = build_loaders(train_data, val_data, config, order=order, device=accelerator.device)
             try:
-                _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator, on_epoch)
+                best_sha256 = _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator, on_epoch)
             finally:
                 accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 vars(model).pop("forward", None)  # the autocast wrapper; the class's own method is left
             if accelerator.is_main_process:
-                finish(run)
+                finish(run, sha256=best_sha256)
             accelerator.wait_for_everyone()
-        read_weights(run / WEIGHTS, model)
+        load_weights(run, model)
         return read_history(run)
 
 
@@ -180,8 +180,11 @@ def _fit_epochs(
     run: Path,
     accelerator: Accelerator,
     on_epoch: Callable[[int], None] | None,
-) -> None:
-    """Train the epochs that the run folder does not hold yet, and write each one to it."""
+) -> str:
+    """Train the epochs that the run folder does not hold yet, and write each one to it.
+
+    returns: the checksum of the best weights
+    """
     prepared, optimiser, train_loader = accelerator.prepare(model, build_optimiser(model, config), train_loader)
     n_batches = len(train_loader)
     n_steps = config.epochs * math.ceil(n_batches / config.accumulation_steps)
@@ -191,7 +194,7 @@ def _fit_epochs(
         stateful["scaler"] = accelerator.scaler
 
     checkpoints = Checkpoints(run, model, config, stateful=stateful)
-    checkpoints.resume()
+    checkpoints.resume(write=accelerator.is_main_process)
     done = len(checkpoints.history)
     with tqdm(
         total=config.epochs * n_batches, initial=done * n_batches, disable=not accelerator.is_main_process
@@ -224,6 +227,7 @@ def _fit_epochs(
             progress.set_postfix_str(f"loss {train_loss:.4g}, {config.monitor} {value:.4g}")
     if accelerator.is_main_process:
         write_history(run, checkpoints.history)  # again, in case an earlier process was killed before it did
+    return checkpoints.best_sha256
 
 
 def _monitored_metric(metrics: dict[str, float], model: nn.Module, config: FitConfig, epoch: int) -> float:

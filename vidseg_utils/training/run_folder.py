@@ -4,18 +4,25 @@ Every file is written atomically, so the folder stays valid if its writer is kil
 """
 
 import contextlib
+import hashlib
+import itertools
 import json
+import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vidseg_utils.data.identity import has_grown
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, read_json, write_json
 
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
 CONSTANTS = "constants.json"  # instead of weights, where constants of a formula are fitted
+TRAINED_ON = "trained_on"  # key of config.json: the identity of the training data, see `data.dataset_identity`
 OWN_FILES = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -40,6 +47,16 @@ def is_finished(run: Path | str) -> bool:
     return read_config(Path(run)).get("finished") is True and is_trained(run)
 
 
+def is_evaluation(run: Path | str) -> bool:
+    """Whether the run folder holds the evaluation of a system."""
+    return "system" in read_config(Path(run))
+
+
+def is_interrupted(run: Path | str) -> bool:
+    """Whether a training of the run began and is not complete."""
+    return not is_finished(run) and (is_trained(run) or (Path(run) / LAST).is_dir())
+
+
 def is_trained(run: Path | str) -> bool:
     """Whether the run folder holds weights or fitted constants; the training may still be unfinished."""
     return any((Path(run) / name).is_file() for name in (WEIGHTS, CONSTANTS))
@@ -56,9 +73,19 @@ def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> N
     if not found:
         write_json(run / CONFIG, {**settings, "finished": False})
         return
-    old = {**_flat(json.loads(json.dumps(defaults))), **_flat(found)}
-    old.pop("finished", None)
-    new = _flat(settings)
+    if is_evaluation(run):
+        raise ValueError(f"run folder {run} holds the evaluation of a system; choose another name, or delete it")
+    checked = {"finished", "sha256"}
+    if TRAINED_ON in settings:
+        check_trained_on(run, settings[TRAINED_ON])
+        checked.add(TRAINED_ON)
+    if "classes" in settings and "classes" in found:
+        if other := describe_other_classes(run, settings["classes"]):
+            raise ValueError(other)
+        checked.add("classes")
+    old = _flat({key: value for key, value in found.items() if key not in checked})
+    old = {**_flat(json.loads(json.dumps(defaults))), **old}
+    new = _flat({key: value for key, value in settings.items() if key not in checked})
     differing = [
         f"{key}: {json.dumps(old[key]) if key in old else 'nothing'} in the folder, "
         f"{json.dumps(new[key]) if key in new else 'nothing'} now"
@@ -72,10 +99,71 @@ def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> N
         )
 
 
-def finish(run: Path) -> None:
-    """Mark the training as complete, and remove the state that only a resumed training needs."""
-    write_json(run / CONFIG, {**read_config(run), "finished": True})
+def check_trained_on(run: Path, asked: dict[str, str]) -> None:
+    """Raise ValueError if the training in the run folder does not note `asked` as the identity of its data."""
+    found = read_config(run).get(TRAINED_ON)
+    if not isinstance(found, dict) or not {"id", "text"} <= found.keys():
+        raise ValueError(f"run folder {run} was made by an earlier version, which did not note its training data")
+    if found["id"] != asked["id"]:
+        other = (
+            "the same data at other sizes: it has grown or shrunk since" if has_grown(found, asked) else "other data"
+        )
+        raise ValueError(
+            f"run folder {run} was trained on {other} ({found['text']}, id {found['id']}); "
+            f"the data now are {asked['text']}, id {asked['id']}"
+        )
+
+
+def describe_other_classes(run: Path, names: Sequence[str]) -> str:
+    """Where the classes of the run differ from `names`, class 0 first, in one sentence; "" if nowhere."""
+    found, names = read_config(run).get("classes"), list(names)
+    if found is None or found == names:
+        return ""
+    pairs = enumerate(itertools.zip_longest(found, names))
+    class_id, (theirs, ours) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+    return f"run folder {run} was trained for other classes: class {class_id} is {theirs!r} there and {ours!r} here"
+
+
+def finish(run: Path, *, sha256: str) -> None:
+    """Mark the training as complete, and remove the state that only a resumed training needs.
+
+    sha256: checksum of the weights or constants
+    """
+    write_json(run / CONFIG, {**read_config(run), "finished": True, "sha256": sha256})
     shutil.rmtree(run / LAST, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def trained_file(run: Path, name: str) -> Path:
+    """Path of the weights or constants `name` of a finished run.
+
+    Raises ValueError, with the cure, if the run is not finished or the file has another checksum than the run's.
+    """
+    path, config = run / name, read_config(run)
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: the run is not trained yet; train it first")
+    if config.get("finished") is not True:
+        raise ValueError(f"run folder {run} is not finished; train it with the same command as before, which resumes")
+    if "sha256" not in config:
+        logger.warning(f"{run} was made by an earlier version: its {name} has no checksum to compare")
+    elif file_sha256(path) != config["sha256"]:
+        raise ValueError(f"{path} is damaged: its checksum is not the one in {CONFIG}; delete the run and train again")
+    return path
+
+
+def note_run(trained: object, run: Path) -> None:
+    """Note in a network, or in fitted constants, the run that it comes from; `training_data` reads it."""
+    vars(trained)["_run"] = {run.name: read_config(run).get(TRAINED_ON, {"id": "unknown", "text": "unknown data"})}
+
+
+def training_data(trained: object) -> dict[str, dict[str, str]]:
+    """{name of the run folder: identity of its training data} of a network or of constants; {} if they have no run."""
+    return vars(trained).get("_run", {})
 
 
 def read_history(run: Path | str) -> list[dict[str, Any]]:

@@ -74,6 +74,7 @@ def test_a_system_without_its_constants_is_not_trained(workspace):
     here = workspace()
     here.run_folder("unet").mkdir(parents=True)
     (here.run_folder("unet") / "weights.safetensors").touch()
+    (here.run_folder("unet") / "config.json").write_text('{"finished": true}')
     with pytest.raises(ValueError, match=r"needs the run .*rigid_body_physics-smoke, which is not trained yet"):
         build_system("object_dynamics", workspace=here)
 

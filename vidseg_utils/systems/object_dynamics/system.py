@@ -1,7 +1,8 @@
 """Forecast objects: classify and measure them in the past masks, move them on by fitted physics, draw the mask."""
 
 from copy import copy
-from dataclasses import fields
+from dataclasses import asdict, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidseg_utils.data import dataset_identity
 from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.decision import decide_mask
@@ -24,8 +26,16 @@ from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
 from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
-from vidseg_utils.training.run_folder import CONSTANTS, finish, is_finished
-from vidseg_utils.training.weights import load_model
+from vidseg_utils.training.run_folder import (
+    CONSTANTS,
+    TRAINED_ON,
+    file_sha256,
+    finish,
+    is_finished,
+    note_run,
+    trained_file,
+    training_data,
+)
 from vidseg_utils.world.trajectory import Trajectory
 
 CLIPS_PER_BATCH = 32  # clips that one process forecasts together
@@ -63,12 +73,21 @@ class ObjectDynamics(Forecaster):
     @classmethod
     def load(cls, workspace: Workspace) -> "ObjectDynamics":
         """Load U-Net and the constants."""
-        segmenter = load_model(workspace.run_folder("unet"), device=workspace.device)
+        segmenter = workspace.load_network("unet")
         return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.seed)
 
     def count_parameters(self) -> int:
         """Number of trained parameters, including the fitted constants."""
         return super().count_parameters() + len(fields(self.constants))
+
+    def identity(self) -> dict[str, Any]:
+        """Also the fitted constants, the settings of the filter and its seed."""
+        own = {"constants": asdict(self.constants), "filter": asdict(self.settings), "seed": self.seed}
+        return {**super().identity(), **own}
+
+    def trained_on(self) -> dict[str, dict[str, str]]:
+        """Also the data to which the constants are fitted."""
+        return {**super().trained_on(), **training_data(self.constants)}
 
     def segment(self, frames: Float[Tensor, "B T 3 H W"]) -> UInt8[Tensor, "B T 160 240"]:
         """Class ids of frames of any size, in [0, 1]; an object has one class in the whole clip."""
@@ -148,14 +167,19 @@ def train_physics(workspace: Workspace, *, run: str = "rigid_body_physics", prog
     Raises ValueError, with the cure, where the training videos have no annotations.
     """
     folder = workspace.run_folder(run)
+    settings = {"task": "object dynamics", "profile": workspace.profile.name}
+    settings |= {TRAINED_ON: dataset_identity(workspace.root)}
     with locked_unless_finished(folder):
+        claim_or_replace(folder, settings, defaults={})
         if not is_finished(folder):
-            claim_or_replace(folder, {"task": "object dynamics", "profile": workspace.profile.name}, defaults={})
             fit_constants(load_training_trajectories(workspace), progress=progress).to_json(folder / CONSTANTS)
-            finish(folder)
+            finish(folder, sha256=file_sha256(folder / CONSTANTS))
     return load_constants(workspace, run=run)
 
 
 def load_constants(workspace: Workspace, *, run: str = "rigid_body_physics") -> PhysicsConstants:
     """The constants that `train_physics` left. Raises ValueError, with the cure, where they are missing or damaged."""
-    return PhysicsConstants.from_json(workspace.run_folder(run) / CONSTANTS)
+    folder = workspace.run_folder(run)
+    constants = PhysicsConstants.from_json(trained_file(folder, CONSTANTS))
+    note_run(constants, folder)
+    return constants

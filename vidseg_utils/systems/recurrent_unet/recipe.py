@@ -4,6 +4,7 @@ As published: sequences of 5 frames with the labelled frame at a random position
 for what its authors left as future work: frame skipping, temporal consistency, mixup, starting from a trained model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from vidseg_utils.data import (
     ClipSequences,
     build_augmentation,
     check_labels,
+    dataset_identity,
     to_float,
 )
+from vidseg_utils.data.sources.cityscapes import CLASS_NAMES as CITYSCAPES_CLASS_NAMES
 from vidseg_utils.metrics import SequenceScore
 from vidseg_utils.models import RecurrentUNet
 from vidseg_utils.profiles import Sizes, by_profile
@@ -142,6 +145,14 @@ class RecurrentUNetRecipe(Recipe):
         """The training sequences, `windows` times, and every VAL_SEQUENCE_STEP-th validation sequence."""
         train, val = self.sequences()
         return ConcatDataset([train] * self.windows), Subset(val, range(0, len(val), VAL_SEQUENCE_STEP))
+
+    def data_identity(self) -> dict[str, str]:
+        """The identity of the clips or of Cityscapes."""
+        return dataset_identity(self.cityscapes or self.workspace.root)
+
+    def class_names(self) -> Sequence[str]:
+        """The names of the classes of the clips or of Cityscapes."""
+        return CITYSCAPES_CLASS_NAMES if self.cityscapes else super().class_names()
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of the labelled frames, with mixup and temporal consistency if they are switched on.

@@ -27,7 +27,7 @@ from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 from vidseg_utils.training.loaders import seed_everything
-from vidseg_utils.training.weights import load_model, weights_hash
+from vidseg_utils.training.weights import weights_hash
 
 logger = logging.getLogger(__name__)
 STAGES = {
@@ -119,11 +119,11 @@ class Stages:
             check_labels(self.workspace.split(split), frames=[CLIP_FRAMES - 1])
         if stage == "segmentation":
             skipped = "self_supervision" in self.skip
-            start = None if skipped else load_model(self.folder("self_supervision"))
+            start = None if skipped else self.workspace.load_network(self.folder("self_supervision"))
             seed_everything(self.workspace.profile.seed)  # for the weights of the new decoder
             network = fresh_forecaster(self.workspace.profile, start=start)
         else:
-            network = load_model(self.forecaster_folder(before=stage))
+            network = self.workspace.load_network(self.forecaster_folder(before=stage))
         recipe = ForecasterRecipe(
             self.workspace,
             stage=stage,
@@ -171,7 +171,7 @@ class Stages:
 
     def load_segmenter(self) -> nn.Module:
         """The segmenter of stage 2."""
-        return load_model(self.folder("segmenter"), device=self.workspace.device)
+        return self.workspace.load_network(self.folder("segmenter"))
 
     def forecaster_folder(self, *, before: str | None = None) -> Path:
         """The run folder of the last forecaster stage that is not skipped. before: consider only earlier stages."""
@@ -187,7 +187,7 @@ class Stages:
         """
         device, past_masks = self.workspace.device, self.segmented_past(split)
         sizes = SimVPSizes.for_profile(self.workspace.profile)
-        network = load_model(run or self.forecaster_folder(), device=device)
+        network = self.workspace.load_network(run or self.forecaster_folder())
         loader = DataLoader(
             ClipDataset(self.workspace.split(split), masks=False),
             batch_size=sizes.batch_size,
@@ -205,7 +205,8 @@ class Stages:
     def learned_suppression(self) -> LearnedSuppression:
         """The tree fitted to forecasts of training videos; examples and text are saved in the stage's run folder."""
         folder = self.folder("suppression")
-        made_by = weights_hash(self.load_segmenter()) + weights_hash(load_model(self.forecaster_folder()))
+        forecaster = self.workspace.load_network(self.forecaster_folder())
+        made_by = weights_hash(self.load_segmenter()) + weights_hash(forecaster)
         examples = Examples.load(folder / "regions.npz", made_by=made_by)
         if examples is None:
             masks, known = self.forecast("train")

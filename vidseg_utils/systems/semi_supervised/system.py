@@ -1,7 +1,7 @@
 """The final system of the stages: segment the past, forecast a mask, suppress new objects in it."""
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from vidseg_utils.systems.semi_supervised.stages import STAGES, Stages
 from vidseg_utils.systems.simvp_unet import SimVPSizes
 from vidseg_utils.systems.suppression.rules import known_classes, suppress_new_objects
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.training.weights import load_model
 
 Suppression = Callable[[np.ndarray, np.ndarray], np.ndarray]  # masks (B, H, W), known (B, 49) -> masks
 
@@ -51,10 +50,14 @@ class SemiSupervisedSimVP(Forecaster):
     @classmethod
     def from_stages(cls, stages: Stages) -> Self:
         """The system of trained stages, some of which may be skipped."""
-        forecaster = load_model(stages.forecaster_folder(), device=stages.workspace.device)
+        forecaster = stages.workspace.load_network(stages.forecaster_folder())
         suppression = None if "suppression" in stages.skip else suppress_new_objects
         residual = SimVPSizes.for_profile(stages.workspace.profile).residual
         return cls(forecaster, stages.load_segmenter(), residual=residual, suppression=suppression)
+
+    def identity(self) -> dict[str, Any]:
+        """Also what is added to the logits, and the suppression."""
+        return {**super().identity(), "residual": self.residual, "suppresses": self.suppression is not None}
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, H, W)."""

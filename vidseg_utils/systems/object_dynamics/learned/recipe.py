@@ -4,6 +4,7 @@ The network rolls a window of a trajectory out from a slightly wrong start. The 
 truth, so the network learns not to drift.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from vidseg_utils.systems.object_dynamics.system import load_training_trajectori
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
 from vidseg_utils.training.fit_config import FitConfig
-from vidseg_utils.training.run_folder import is_finished, read_history
+from vidseg_utils.training.run_folder import TRAINED_ON, is_finished, read_config, read_history
 from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.solids import CUBE
 from vidseg_utils.world.trajectory import Trajectory
@@ -90,6 +91,9 @@ class InteractionRecipe(Recipe):
 
     task = "object dynamics, learned"
 
+    def __post_init__(self) -> None:
+        self._given = self.trajectories
+
     @property
     def run_name(self) -> str:
         """The network's run."""
@@ -111,6 +115,13 @@ class InteractionRecipe(Recipe):
         length = min(VAL_FRAMES, *(len(t.positions) - 1 for t in held_out))
         starts = [(n, f, f) for n, t in enumerate(held_out) for f in VAL_STARTS if f + length < len(t.positions)]
         return train, TrajectoryWindows(held_out, starts, length=length)
+
+    def data_identity(self) -> dict[str, str]:
+        """The identity of the data set, or of the trajectories that were given."""
+        if self._given is None:
+            return super().data_identity()
+        digest = hashlib.sha256(b"".join(trajectory.positions.tobytes() for trajectory in self._given))
+        return {"id": digest.hexdigest()[:12], "text": f"{len(self._given)} trajectories"}
 
     def _trajectories(self) -> Sequence[Trajectory]:
         if self.trajectories is None:
@@ -144,6 +155,8 @@ class InteractionRecipe(Recipe):
         return {"trajectories": len(self._trajectories())}
 
     def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
-        """See `Recipe.train`; a finished run is loaded without looking at the trajectories."""
+        """See `Recipe.train`; a finished run of the same data is loaded without looking at the trajectories."""
         run = run or self.workspace.run_folder(self.run_name)
-        return (load_model(run), read_history(run)) if is_finished(run) else super().train(run)
+        if is_finished(run) and read_config(run).get(TRAINED_ON) == self.data_identity():
+            return load_model(run), read_history(run)
+        return super().train(run)

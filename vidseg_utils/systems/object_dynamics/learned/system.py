@@ -1,6 +1,7 @@
 """Object dynamics with a learned law of motion, alone or beside the fitted physics."""
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -59,9 +60,13 @@ class LearnedObjectDynamics(ObjectDynamics):
         return cls(
             load_constants(workspace),
             load_model(workspace.run_folder("interaction_network")),
-            segmenter=load_model(workspace.run_folder("unet"), device=workspace.device),
+            segmenter=workspace.load_network("unet"),
             seed=workspace.profile.seed,
         )
+
+    def identity(self) -> dict[str, Any]:
+        """Also which worlds the network moves."""
+        return {**super().identity(), "dynamics": self.dynamics}
 
     def advance_to_last_frame(self, worlds: Worlds, tracks: Tracks) -> None:
         """Move the possible worlds on from the last past frame to the frame of the forecast, in place."""

@@ -11,9 +11,9 @@ from vidseg_utils.evaluation.submission import (
     clips_that_fit,
     predict_split,
     save_submission,
-    score_submission,
     write_submission,
 )
+from vidseg_utils.evaluation.submission_score import score_submission
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.systems.base import Forecaster
 

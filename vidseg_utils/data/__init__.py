@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vidseg_utils.data.cache import SplitCache, has_videos, open_split, writable_folder
     from vidseg_utils.data.check import check_root
     from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate
-    from vidseg_utils.data.identity import dataset_identity
+    from vidseg_utils.data.identity import dataset_identity, has_grown
     from vidseg_utils.data.labels import check_labels
     from vidseg_utils.data.layout import HIDDEN_TRUTH, list_videos, read_frames, read_masks, write_video
     from vidseg_utils.data.resize import area_scale, nearest_scale
@@ -38,6 +38,7 @@ __all__ = [
     "collate",
     "dataset_identity",
     "generate",
+    "has_grown",
     "has_videos",
     "import_archive",
     "import_clevrer",
@@ -55,7 +56,7 @@ _MODULES = {
     "cache": ("SplitCache", "has_videos", "open_split", "writable_folder"),
     "check": ("check_root",),
     "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate"),
-    "identity": ("dataset_identity",),
+    "identity": ("dataset_identity", "has_grown"),
     "labels": ("check_labels",),
     "layout": ("HIDDEN_TRUTH", "list_videos", "read_frames", "read_masks", "write_video"),
     "resize": ("area_scale", "nearest_scale"),

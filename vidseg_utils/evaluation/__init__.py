@@ -15,7 +15,13 @@ from vidseg_utils.evaluation.leaderboard import (
     read_runs,
     recurrent_table,
 )
-from vidseg_utils.evaluation.submission import predict_split, save_submission, score_submission, write_submission
+from vidseg_utils.evaluation.submission import (
+    missing_videos,
+    predict_split,
+    save_submission,
+    write_submission,
+)
+from vidseg_utils.evaluation.submission_score import score_submission
 
 __all__ = [
     "BEST_PUBLISHED_JACCARD",
@@ -26,6 +32,7 @@ __all__ = [
     "error_rate_per_pixel",
     "evaluate_system",
     "leaderboard_table",
+    "missing_videos",
     "object_agreement",
     "predict_split",
     "read_leaderboard",

@@ -1,14 +1,15 @@
-"""The submission that the course asked for: forecast in batches that fit the memory, checked, written and scored.
+"""The submission that the course asked for: forecast in batches that fit the memory, checked and written.
 
 Until all videos are forecast, the masks so far lie beside the submission, in a folder FILE.partial.
 """
 
+import hashlib
+import logging
 import os
-import pickle
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +17,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data import HIDDEN_TRUTH, SplitCache, to_float
-from vidseg_utils.data.layout import MASK_FILE
+from vidseg_utils.data import SplitCache, dataset_identity, to_float
 from vidseg_utils.data.locks import lock_folder, lock_path
-from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.resumable_arrays import ResumableArrays
-from vidseg_utils.metrics import MaskScore, reference_masks
-from vidseg_utils.paths import atomic_write
+from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import Forecaster
-from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
+from vidseg_utils.task import HEIGHT, PAST_FRAMES, WIDTH
 
+logger = logging.getLogger(__name__)
 _MASKS_FILE = "masks.npy"
 # Memory that a clip takes for each pixel of a frame in the largest published network, measured
 BYTES_PER_PIXEL = 24_000
@@ -127,25 +126,64 @@ def write_submission(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Tensor:
-    """Forecast a split and save it as `.pt`. After an interruption it resumes and ends with the same file."""
+    """Forecast a split and save it as `.pt`. After an interruption it resumes and ends with the same file.
+
+    FILE.pt.json beside it says which videos of which data the masks belong to. Videos that could not be read are
+    missing in the submission; they are listed there, and in one logged line.
+    """
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")
     with lock_folder(partial):
         masks = predict_split(system, split, device=device, partial=partial, progress=progress)
-        save_submission(path, masks, videos=len(split))
+        notes = {
+            "system": system.name,
+            "split": split.split,
+            "numbers": split.numbers.tolist(),
+            "missing": split.skipped,
+            "data": dataset_identity(split.root),
+        }
+        save_submission(path, masks, videos=len(split), notes=notes)
         shutil.rmtree(partial)
-        lock_path(partial).unlink()
+        lock_path(partial).unlink(missing_ok=True)
+    if split.skipped:
+        logger.warning(missing_videos(path, split))
     return masks
 
 
-def save_submission(path: Path | str, masks: Tensor, *, videos: int) -> None:
+def missing_videos(path: Path | str, split: SplitCache) -> str:
+    """One line that names the videos of the split that a submission lacks, and the cure."""
+    names = ", ".join(f"{name} ({reason})" for name, reason in list(split.skipped.items())[:3])
+    more = f" and {len(split.skipped) - 3} more" if len(split.skipped) > 3 else ""
+    return (
+        f"{path} is incomplete: it lacks {len(split.skipped)} of {len(split.skipped) + len(split)} videos of the split "
+        f"{split.split!r}, which cannot be read: {names}{more}; repair them and predict again"
+    )
+
+
+def save_submission(path: Path | str, masks: Tensor, *, videos: int, notes: dict[str, Any] | None = None) -> None:
     """Check a submission and write it as `.pt`. Raises ValueError saying what is wrong; then nothing is written.
 
     masks: (videos, 160, 240) uint8 class ids 0..48, videos in number order.
+    notes: which videos the masks belong to, for the file FILE.pt.json; it also gets a checksum of the masks, so that
+        notes of another submission are recognised
     """
     check_submission(masks, videos=videos)
+    if notes is None:
+        notes_path(path).unlink(missing_ok=True)  # of an earlier submission
+    else:
+        write_json(notes_path(path), {**notes, "sha256": masks_checksum(masks)})
     with atomic_write(path) as temporary:
         torch.save(masks.contiguous(), temporary)
+
+
+def notes_path(path: Path | str) -> Path:
+    """The file beside a submission that says which videos its masks belong to."""
+    return Path(path).with_name(f"{Path(path).name}.json")
+
+
+def masks_checksum(masks: Tensor) -> str:
+    """SHA-256 of the masks' values."""
+    return hashlib.sha256(masks.contiguous().numpy().tobytes()).hexdigest()
 
 
 def check_submission(masks: Tensor, *, videos: int) -> None:
@@ -156,47 +194,3 @@ def check_submission(masks: Tensor, *, videos: int) -> None:
         )
     if masks.numel() and int(masks.max()) >= N_CLASSES:
         raise ValueError(f"class ids run from 0 to {N_CLASSES - 1}; the submission holds {int(masks.max())}")
-
-
-def read_submission(path: Path | str, *, videos: int) -> Tensor:
-    """The tensor in a `.pt` file, checked. Raises FileNotFoundError, or ValueError naming the file and the fault."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no submission {path}; write one with `vidseg predict SYSTEM --out {path}`")
-    try:
-        masks = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a tensor saved by torch.save: {str(error).splitlines()[0][:120]}") from None
-    if not isinstance(masks, Tensor):
-        raise ValueError(f"{path} holds a {type(masks).__name__}, not a tensor")
-    try:
-        check_submission(masks, videos=videos)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return masks
-
-
-def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
-    """Judge a submission against the truth of the hidden videos, which generated data keep in ROOT/hidden_truth.
-
-    Returns the metrics of `MaskScore`, `copy_last_jaccard`, `oracle_jaccard` and `videos`. Raises ValueError for a set
-    without that truth, and what `read_submission` raises.
-    """
-    truth = Path(root) / HIDDEN_TRUTH
-    folders = {
-        int(folder.name[6:]): folder for folder in truth.glob("video_*") if re.fullmatch(r"\d+", folder.name[6:])
-    }
-    if not folders:
-        raise ValueError(f"{root} keeps no truth of its hidden videos (there is no {truth}); only generated data do")
-    masks = read_submission(path, videos=len(folders))
-    score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
-    for mask, number in zip(masks, sorted(folders), strict=True):
-        target = torch.from_numpy(read_mask_file(folders[number] / MASK_FILE, shape=(CLIP_FRAMES, HEIGHT, WIDTH)))[None]
-        copy_last, oracle = reference_masks(target)
-        for counts, answer in ((score, mask[None]), (copy_last_score, copy_last), (oracle_score, oracle)):
-            counts.update(answer.where(answer < N_CLASSES, 0), target)
-    return score.result() | {
-        "copy_last_jaccard": copy_last_score.result()["jaccard"],
-        "oracle_jaccard": oracle_score.result()["jaccard"],
-        "videos": len(folders),
-    }

@@ -128,13 +128,16 @@ def predict_hidden_masks(
     device: DeviceOption = None,
 ) -> None:
     """Forecast frame 21 of every video of a split. The masks are written as the course's submission. Resumes."""
-    from vidseg_utils.evaluation import write_submission
+    from vidseg_utils.evaluation import missing_videos, write_submission
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
     forecaster = _build(system, workspace, reconstructor=reconstructor)
-    masks = write_submission(out, forecaster, workspace.split(split), device=workspace.device)
-    typer.echo(f"{out}: {len(masks)} masks")
+    videos = workspace.split(split)
+    masks = write_submission(out, forecaster, videos, device=workspace.device)
+    typer.echo(f"{out}: {len(masks)} masks; their video numbers are in {out.name}.json")
+    if videos.skipped:
+        raise ValueError(missing_videos(out, videos))
 
 
 @app.command("score", epilog="Example: vidseg score masks.pt --root data/cpu")

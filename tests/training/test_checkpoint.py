@@ -149,12 +149,14 @@ def test_weights_for_another_frame_size_or_other_classes_are_refused(run):
 
 
 def test_a_finished_run_of_an_earlier_version_is_loaded_and_logged(run, caplog):
-    change_config(run, note="")
     config = json.loads((run / "config.json").read_text())
     del config["sha256"]
     (run / "config.json").write_text(json.dumps(config))
     load_model(run)
     assert "made by an earlier version: its weights.safetensors has no checksum" in caplog.text
+    change_config(run, trained_on={"id": "0", "text": "some data"})  # this version keeps a checksum
+    with pytest.raises(ValueError, match=r"is damaged: its checksum is not the one in config\.json"):
+        load_model(run)
 
 
 def test_a_run_folder_that_does_not_exist_is_named(tmp_path):

@@ -149,9 +149,9 @@ def trained_file(run: Path, name: str) -> Path:
         raise ValueError(f"{path} is missing: the run is not trained yet; train it first")
     if config.get("finished") is not True:
         raise ValueError(f"run folder {run} is not finished; train it with the same command as before, which resumes")
-    if "sha256" not in config:
+    if not {"sha256", TRAINED_ON} & config.keys():
         logger.warning(f"{run} was made by an earlier version: its {name} has no checksum to compare")
-    elif file_sha256(path) != config["sha256"]:
+    elif file_sha256(path) != config.get("sha256"):
         raise ValueError(f"{path} is damaged: its checksum is not the one in {CONFIG}; delete the run and train again")
     return path
 

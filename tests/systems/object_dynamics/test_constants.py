@@ -9,7 +9,7 @@ from vidseg_utils.systems import build_system
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.system import train_physics
-from vidseg_utils.training.run_folder import CONSTANTS, is_finished
+from vidseg_utils.training.run_folder import CONSTANTS, file_sha256, is_finished
 
 CONTENT = asdict(PhysicsConstants(rolling_friction=1 / 3, restitution_cube_sphere=0.1 + 0.2))
 
@@ -65,7 +65,7 @@ def test_a_finished_run_is_read_and_not_fitted_again(workspace):
     constants.to_json(run / CONSTANTS)
     assert not is_finished(run)
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"finished": True}))
+    (run / "config.json").write_text(json.dumps(config | {"finished": True, "sha256": file_sha256(run / CONSTANTS)}))
     assert is_finished(run)
     assert train_physics(here, progress=False) == constants
 

@@ -66,6 +66,7 @@ def _is_usable(folder: Path) -> bool:
 def _delete_if_left_behind(folder: Path) -> None:
     """Delete the folder unless a process holds its lock, or it is another user's."""
     with contextlib.suppress(OSError):
-        if (folder / "lock").exists() or time.time() - folder.stat().st_mtime > NEW_SECONDS:
+        own = not folder.is_symlink() and (os.name == "nt" or folder.stat().st_uid == os.getuid())
+        if own and ((folder / "lock").exists() or time.time() - folder.stat().st_mtime > NEW_SECONDS):
             with lock_file(folder / "lock", purpose=f"the folder {folder}", timeout_seconds=0):
                 shutil.rmtree(folder, ignore_errors=True)

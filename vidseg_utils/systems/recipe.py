@@ -134,4 +134,10 @@ class Recipe(ABC):
             device=self.workspace.device,
             on_epoch=self.on_epoch,
         )
+        if (now := self.data_identity()) != description[TRAINED_ON]:
+            before = description[TRAINED_ON]["text"]
+            logger.warning(
+                f"{run.name}: {self.workspace.root} has changed during the training ({before}; now {now['text']}); "
+                "it was trained on the videos that it opened"
+            )
         return network.eval(), history

@@ -46,7 +46,7 @@ def with_right_checksums(content: bytes) -> bytes:
 
 
 STRANGE = (None, True, -1, 0, 3, 10**400, 1e308, float("nan"), float("inf"), "", "red", "cube", "\ud800", [], {}, [[]],
-           [1, 2], [None] * 3, [1e999] * 3, {"objects": []}, "9" * 5000)  # fmt: skip
+           [1, 2], [None] * 3, [1e999] * 3, {"objects": []}, "9" * 5000, 3000, 400_000)  # fmt: skip
 
 
 def mutate_value(value: object, rng: random.Random) -> object:

@@ -144,6 +144,13 @@ def test_the_results_page_names_every_benchmark():
     assert all(f"`{path.stem}`" in text for path in (ROOT / "benchmarks").glob("*.py"))
 
 
+def test_every_test_that_the_reliability_page_names_exists():
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", read("docs/reliability.md"))
+    assert len(named) > 20
+    for path, test in named:
+        assert f"\ndef {test}(" in read(f"tests/{path}"), f"{path}::{test}"
+
+
 def test_the_citation_names_the_project_and_clevrer():
     citation = yaml.safe_load(read("CITATION.cff"))
     project = tomllib.loads(read("pyproject.toml"))["project"]

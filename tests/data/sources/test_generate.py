@@ -3,6 +3,7 @@ foreign data and a disk that cannot be written are refused in one line."""
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -139,6 +140,15 @@ def test_another_seed_physics_or_store_in_the_same_folder_is_refused(tmp_path, c
     with pytest.raises(ValueError, match="store png, not cache"):
         _quiet(tmp_path, train=1, store="cache")
     assert _files(tmp_path) == before
+
+
+@pytest.mark.parametrize("sizes", [[1], {"train": "1"}, {"train": None}, {"test": 1}, 3])
+def test_damaged_sizes_are_refused_in_one_line(tmp_path, cheap, sizes):
+    _quiet(tmp_path, train=1)
+    path = tmp_path / "generated.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sizes": sizes}))
+    with pytest.raises(ValueError, match=r"generated\.json is damaged: its sizes are"):
+        _quiet(tmp_path, train=1)
 
 
 def test_videos_that_were_not_generated_here_stay_unchanged(small_root, cheap):

@@ -8,6 +8,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def load_cache(root: Path, split: str, folder: Path, *, source: str = "", id_: s
         if meta["id"] not in (latest["id"], *latest.get("extends", {})):  # replaced in the meantime
             return None
         return SplitCache(root, split, folder, meta, arrays[FRAMES_FILE], arrays.get(MASKS_FILE))
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, TokenError):  # numpy parses the header
         return None
 
 

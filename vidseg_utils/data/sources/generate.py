@@ -120,7 +120,7 @@ def _check_and_record(root: Path, sizes: dict[str, int], identity: dict) -> dict
                 raise ValueError(
                     f"{root} was generated with {key} {recorded.get(key)}, not {value}; use another folder"
                 )
-        old_sizes |= recorded.get("sizes", {})
+        old_sizes |= _recorded_sizes(root, recorded)
     elif splits := [split for split in SPLITS if file_names(root / split)]:
         raise ValueError(f"{root / splits[0]} holds videos that were not generated here; use another folder")
     sizes = {split: max(sizes[split], old_sizes[split]) for split in SPLITS}
@@ -135,6 +135,14 @@ def _check_and_record(root: Path, sizes: dict[str, int], identity: dict) -> dict
         root / GENERATED_FILE, {**identity, "package_version": __version__, "sizes": sizes, "first_numbers": starts}
     )
     return starts
+
+
+def _recorded_sizes(root: Path, recorded: dict) -> dict[str, int]:
+    """The sizes in GENERATED_FILE. Raises ValueError that names the file if they are damaged."""
+    sizes = recorded.get("sizes", {})
+    if not isinstance(sizes, dict) or not all(key in SPLITS and type(n) is int and n >= 0 for key, n in sizes.items()):
+        raise ValueError(f"{root / GENERATED_FILE} is damaged: its sizes are {str(sizes)[:80]}; use another folder")
+    return sizes
 
 
 def first_numbers(sizes: dict[str, int]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The cache equals the files, is rebuilt when they change, never appears unfinished, and survives a full disk."""
 
 import errno
+import json
 import logging
 import os
 import pickle
@@ -152,7 +153,7 @@ def test_the_rest_of_a_killed_build_is_removed(root):
     assert _leftovers(root) == ["train_160x240"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "header", "meta"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "header", "meta", "number"])
 def test_a_damaged_cache_is_rebuilt(root, damage):
     folder = open_split(root, "train", progress=False).folder
     if damage == "cut":
@@ -164,6 +165,9 @@ def test_a_damaged_cache_is_rebuilt(root, damage):
         with (folder / "frames.npy").open("r+b") as file:
             file.seek(12)
             file.write(b"((")
+    elif damage == "number":
+        path = folder / "meta.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "numbers": [1, 2, 400]}))
     else:
         (folder / "meta.json").write_text('{"version": 1}')
     np.testing.assert_array_equal(open_split(root, "train", progress=False).frames[2], make_frames(10))

@@ -9,7 +9,7 @@ from vidseg_utils.data import open_split
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard
 from vidseg_utils.metrics import jaccard
-from vidseg_utils.paths import write_json
+from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.base import Forecaster
@@ -93,3 +93,17 @@ def test_a_damaged_run_is_named(tmp_path):
     (tmp_path / "broken" / "metrics.json").write_text("{")
     with pytest.raises(ValueError, match=r"broken.metrics\.json"):
         read_leaderboard(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [("config", "profile", 3), ("config", "scored_on", {}), ("metrics", "jaccard", 1.5), ("metrics", "parameters", [])],
+)
+def test_a_damaged_entry_of_a_run_is_named(root, tmp_path, file, key, value):
+    runs, workspace = tmp_path / "runs", Workspace.for_profile(get_profile("smoke"), root=root)
+    result = evaluate_system(FromFrames(), open_split(root, "val"), progress=False)
+    result.save(runs / "a-smoke", system="from_frames", workspace=workspace, split="val", true_masks=False)
+    path = runs / "a-smoke" / f"{file}.json"
+    write_json(path, {**read_json(path), key: value})
+    with pytest.raises(ValueError, match=rf"run a-smoke are damaged \({key} "):
+        read_leaderboard(runs)

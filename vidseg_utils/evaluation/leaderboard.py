@@ -1,5 +1,6 @@
 """Tables of all evaluated systems, read from the run folders, with the published scores."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -71,8 +72,33 @@ def read_leaderboard(runs: Path | str) -> list[dict]:
     for row in rows:
         if "copy_last_jaccard" not in row or "scored_on" not in row:
             raise ValueError(f"run {row['run']} was made by an earlier version; delete it and evaluate again")
+        if fault := _fault(row):
+            raise ValueError(f"the metrics of run {row['run']} are damaged ({fault}); delete it and evaluate again")
     rows = [{**row, "published": PUBLISHED_JACCARD.get(row["system"])} for row in rows]
     return sorted(rows, key=lambda row: -row["jaccard"])
+
+
+def _fault(row: dict) -> str:
+    """What is wrong with an entry of a row; "" if nothing is."""
+    for key in ("system", "profile", "split", "input"):
+        if not isinstance(row.get(key), str):
+            return f"{key} is no text"
+    scores = ("jaccard", "copy_last_jaccard", "oracle_jaccard")
+    optional = ("objects_miou", "recall_moving", "recall_still", "recall_late", "seconds_per_video", "parameters")
+    for key in (*scores, *(key for key in optional if row.get(key) is not None)):
+        value = row.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+            return f"{key} is no number"
+        if key in scores and value > 1:
+            return f"{key} is larger than 1"
+    if type(row.get("parameters", 0)) is not int:
+        return "parameters is no whole number"
+    data, size = row["scored_on"], row.get("size")
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), str) for key in ("id", "text")):
+        return "scored_on does not name the data"
+    if not isinstance(size, list) or [type(pixels) for pixels in size] != [int, int]:
+        return "size is not height and width"
+    return ""
 
 
 def leaderboard_table(rows: list[dict]) -> str:

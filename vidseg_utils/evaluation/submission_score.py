@@ -61,8 +61,9 @@ def _submitted_numbers(path: Path, masks: Tensor, root: Path) -> list[int] | Non
         return None
     notes = read_json(notes_path(path))
     try:
-        numbers, data, checksum = [int(n) for n in notes["numbers"]], dict(notes["data"]), notes["sha256"]
-    except (KeyError, TypeError, ValueError):
+        numbers, checksum = [int(n) for n in notes["numbers"]], notes["sha256"]
+        data = {key: str(notes["data"][key]) for key in ("id", "text")}
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(f"{notes_path(path)} is damaged; predict again") from None
     if checksum != masks_checksum(masks) or len(numbers) != len(masks):
         raise ValueError(f"{notes_path(path)} belongs to other masks than {path.name}; predict again")
@@ -89,6 +90,8 @@ def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
         raise ValueError(f"{root} keeps no truth of its hidden videos (there is no {truth}); only generated data do")
     path, root = Path(path), Path(root)
     notes = read_json(notes_path(path)) if notes_path(path).is_file() else {}
+    if not isinstance(notes.get("numbers", []), list):
+        raise ValueError(f"{notes_path(path)} is damaged; predict again")
     masks = read_submission(path, videos=len(notes.get("numbers", folders)))
     numbers = _submitted_numbers(path, masks, root) or sorted(folders)
     if unknown := sorted(set(numbers) - set(folders)):

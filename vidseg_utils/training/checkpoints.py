@@ -17,6 +17,8 @@ from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.run_folder import LAST, WEIGHTS, file_sha256, write_history
 from vidseg_utils.training.weights import read_weights, write_weights
 
+# what reading a damaged state raises
+DAMAGE = (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError)
 STATE, PROGRESS = "state.pt", "progress.json"
 
 
@@ -55,7 +57,7 @@ class Checkpoints:
                 self.stateful[name].load_state_dict(states[name])
             path = folder / PROGRESS
             last_is_best = self.is_best()
-        except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        except DAMAGE as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(f"{path} is damaged ({reason}); {cure}") from None
         if not write:

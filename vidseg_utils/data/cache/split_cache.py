@@ -20,6 +20,7 @@ from vidseg_utils.world import Trajectory, read_annotation
 CACHES = ".cache"  # folder of the caches inside a data set
 META_FILE, FRAMES_FILE, MASKS_FILE, ANNOTATIONS = "meta.json", "frames.npy", "masks.npy", "annotations"
 CHECKED_FILE = "checked.json"  # the state of the source files when they were last compared with the cache
+MAX_NUMBER = 10**9  # a video number has at most nine digits
 VERSION = 1  # of the format; caches of another version are rebuilt
 FILLED_DIRECTLY = "filled directly: "  # prefix of the source of a cache that was not made from image folders
 
@@ -73,7 +74,7 @@ def load_cache(root: Path, split: str, folder: Path, *, source: str = "", id_: s
     """
     try:
         meta = read_json(folder / META_FILE)
-        if meta["version"] != VERSION or not meta["source"].startswith(source):
+        if meta["version"] != VERSION or not meta["source"].startswith(source) or not _is_sound(meta):
             return None
         if id_ not in (None, meta["id"]):
             n_videos = meta["extends"][id_]
@@ -89,8 +90,19 @@ def load_cache(root: Path, split: str, folder: Path, *, source: str = "", id_: s
         if meta["id"] not in (latest["id"], *latest.get("extends", {})):  # replaced in the meantime
             return None
         return SplitCache(root, split, folder, meta, arrays[FRAMES_FILE], arrays.get(MASKS_FILE))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, TokenError):  # numpy parses the header
-        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, SyntaxError, TokenError):
+        return None  # the last two come from numpy, which parses the header of an array as Python
+
+
+def _is_sound(meta: dict) -> bool:
+    """Whether numbers, names and reasons have their types, and each name has its number."""
+    numbers, names, skipped = meta["numbers"], meta["names"], meta["skipped"]
+    return (
+        all(type(number) is int and 0 <= number < MAX_NUMBER for number in numbers)
+        and [int(name.removeprefix("video_")) for name in names] == numbers
+        and numbers == sorted(set(numbers))
+        and all(isinstance(reason, str) for reason in skipped.values())
+    )
 
 
 def video_shapes(split: str, *, height: int, width: int) -> dict[str, tuple[int, ...]]:

@@ -216,6 +216,8 @@ def decode_video(path: Path) -> np.ndarray:
         if not container.streams.video:
             raise ValueError(f"{path.name} has no pictures")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise ValueError(f"{path.name} has pictures in an unknown format")
         _check_video_size(stream.height, stream.width, path)
         stream.codec_context.options = {"max_pixels": str(MAX_VIDEO_PIXELS)}  # the size may change within the video
         for number, frame in enumerate(container.decode(stream)):

@@ -4,6 +4,7 @@ changes."""
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -122,19 +123,26 @@ def test_a_notebook_can_have_another_run_folder_and_be_told_to_train_anew(home, 
     assert "VIDSEG_AGAIN" not in os.environ
 
 
-def test_what_killed_runs_left_is_removed_at_the_next_start(home, make_notebook, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+@pytest.fixture
+def short_folder():
+    """A temporary folder whose path is short enough for sockets, which that of `tmp_path` may not be."""
+    with tempfile.TemporaryDirectory(prefix="vs", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_what_killed_runs_left_is_removed_at_the_next_start(home, make_notebook, short_folder, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(short_folder))
     names = ["vidseg-kernel-killed", "vidseg-kernel-running", "vidseg-kernel-new"]
     for name in names:
-        (tmp_path / name).mkdir()
-    (tmp_path / names[0] / "lock").touch()
+        (short_folder / name).mkdir()
+    (short_folder / names[0] / "lock").touch()
     folder = home / "runs" / "n-smoke"
     folder.mkdir(parents=True)
     for name in (".executed.0123abcd.tmp.ipynb", ".parameters.0123abcd.tmp.json", ".weights.0123abcd.tmp.safetensors"):
         (folder / name).touch()
-    with lock_file(tmp_path / "vidseg-kernel-running" / "lock", purpose="it"):
+    with lock_file(short_folder / "vidseg-kernel-running" / "lock", purpose="it"):
         execute_notebook(make_notebook("n"), profile="smoke", progress=False)
-    assert sorted(path.name for path in tmp_path.glob("vidseg-kernel-*")) == sorted(names[1:])
+    assert sorted(path.name for path in short_folder.glob("vidseg-kernel-*")) == sorted(names[1:])
     assert [path.name for path in folder.glob(".*.tmp.*")] == [".weights.0123abcd.tmp.safetensors"]
 
 

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.data import DataLoader
 
-from vidseg_utils.data import collate, to_float
+from vidseg_utils.data import collate, dataset_identity, to_float
 from vidseg_utils.evaluation import evaluate_system, predict_split
 from vidseg_utils.models import build_model
 from vidseg_utils.renderer.batch import render_video
@@ -24,7 +24,7 @@ from vidseg_utils.systems.object_dynamics.learned.recipe import rollout_loss
 from vidseg_utils.systems.object_dynamics.learned.windows import training_windows
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.training.run_folder import CONSTANTS, WEIGHTS, claim, finish
+from vidseg_utils.training.run_folder import CONSTANTS, TRAINED_ON, WEIGHTS, claim, file_sha256, finish, write_history
 from vidseg_utils.training.weights import save_model, write_weights
 
 aten = torch.ops.aten
@@ -106,8 +106,9 @@ def simulated_gpu():
         yield
 
 
-def one_step(model, train_data, val_data, *, step, validate, config, run, description, on_epoch=None):
+def one_step(model, train_data, val_data, *, step, validate, config, run, description, device, on_epoch=None):
     """A short `fit`: the loss of one batch and one validation, on the GPU, without a backward pass."""
+    assert device.type == GPU
     model.to(GPU)
     batch = next(iter(DataLoader(train_data, batch_size=2, collate_fn=collate)))
     loss = step(model.train(), {name: values.to(GPU) for name, values in batch.items()})
@@ -117,7 +118,7 @@ def one_step(model, train_data, val_data, *, step, validate, config, run, descri
     assert config.monitor in metrics
     claim(run, description, defaults={})
     write_weights(run / WEIGHTS, model)
-    finish(run)
+    finish(run, sha256=file_sha256(run / WEIGHTS))
     return []
 
 
@@ -155,11 +156,16 @@ def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
 
 def save_object_dynamics(here):
     """Write run folders of the fitted physics and of an interaction network, without fitting them."""
-    PhysicsConstants().to_json(here.run_folder("rigid_body_physics") / CONSTANTS)
-    finish(here.run_folder("rigid_body_physics"))
+    identity = {TRAINED_ON: dataset_identity(here.root)}
+    physics = here.run_folder("rigid_body_physics")
+    claim(physics, {"task": "object dynamics", "profile": here.profile.name} | identity, defaults={})
+    PhysicsConstants().to_json(physics / CONSTANTS)
+    finish(physics, sha256=file_sha256(physics / CONSTANTS))
     network = here.run_folder("interaction_network")
+    claim(network, identity, defaults={})
     save_model(network, build_model("interaction_network"), name="interaction_network", config={})
-    finish(network)
+    write_history(network, [])
+    finish(network, sha256=file_sha256(network / WEIGHTS))
 
 
 def test_the_interaction_network_learns_on_a_gpu():

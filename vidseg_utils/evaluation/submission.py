@@ -172,8 +172,9 @@ def save_submission(path: Path | str, masks: Tensor, *, videos: int, notes: dict
         notes_path(path).unlink(missing_ok=True)  # of an earlier submission
     else:
         write_json(notes_path(path), {**notes, "sha256": masks_checksum(masks)})
-    with atomic_write(path) as temporary:
-        torch.save(masks.contiguous(), temporary)
+    # through a file object, because torch writes the name of a path into the file
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        torch.save(masks.contiguous(), file)
 
 
 def notes_path(path: Path | str) -> Path:

@@ -38,7 +38,7 @@ from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConsta
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants, yaw_from_rotations
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP, HEIGHT, PAST_FRAMES, WIDTH
-from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.trajectory import Trajectory, read_annotation
 
 OTHER_WORLD = PhysicsSettings(

@@ -5,14 +5,8 @@ import pytest
 
 from vidseg_utils.renderer.masks import cast_masks
 from vidseg_utils.task import HEIGHT, WIDTH
-from vidseg_utils.world.silhouettes import (
-    covered_pixels,
-    draw_masks,
-    mask_sample_points,
-    pixel_rays,
-    signed_distance,
-    world_distance,
-)
+from vidseg_utils.world.mask_drawing import covered_pixels, draw_masks
+from vidseg_utils.world.silhouettes import mask_sample_points, pixel_rays, signed_distance, world_distance
 from vidseg_utils.world.solids import CUBE, CYLINDER, SPHERE
 
 SHAPES = pytest.mark.parametrize("shape", [CUBE, SPHERE, CYLINDER], ids=["cube", "sphere", "cylinder"])

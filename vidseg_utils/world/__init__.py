@@ -1,7 +1,7 @@
 """The world behind the pictures: the camera, the three solids and their silhouettes, and how objects move in time."""
 
 from vidseg_utils.world.camera import CAMERA_POSITION, FOCAL_LENGTH, camera_matrix, project, unproject
-from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.solids import CUBE, CYLINDER, OBJECT_RADIUS, SPHERE, VISIBLE_HALF_SIZE
 from vidseg_utils.world.trajectory import Collision, Trajectory, read_annotation, write_annotation
 

@@ -3,28 +3,23 @@
 Seen from above, the ray of a pixel is a line segment: from the point where it enters the layer of the objects
 (z = 0.4) to the point where it meets the ground. A cylinder or cube covers the pixel if that segment crosses its
 footprint; a sphere does if the ray passes its centre within its radius. `signed_distance` says by how much, with
-derivatives, so that fitting poses and drawing masks share one formula.
+derivatives, so that fitting poses and drawing masks (`mask_drawing`) share one formula.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Float, Integer
 
-from vidseg_utils.classes import shape_code
 from vidseg_utils.task import HEIGHT, WIDTH
-from vidseg_utils.world.camera import CAMERA_POSITION, FOCAL_LENGTH, MIN_DEPTH, camera_matrix, project
+from vidseg_utils.world.camera import CAMERA_POSITION, camera_matrix
 from vidseg_utils.world.solids import CUBE, CYLINDER, OBJECT_RADIUS, SPHERE, VISIBLE_HALF_SIZE
 
 _CAMERA_XY = CAMERA_POSITION[:2]
 # Lengths of a ray at an object's top and bottom. A ray of length s has descended by s, so they are heights below the
 # camera.
 _TOP, _BOTTOM = (CAMERA_POSITION[2] - OBJECT_RADIUS + sign * VISIBLE_HALF_SIZE for sign in (-1, 1))
-# No silhouette reaches further from its middle than this, in OBJECT_RADIUS, at the depth of the object's near side.
-_CORNER_REACH = 1.6
-_NEAR_SIDE = 0.35  # world units from an object's centre to its nearest point, at most, with a margin
-_MIN_NEAR_DEPTH = 0.3  # world units: keeps the size of a silhouette finite close to the camera
 
 
 @dataclass(frozen=True)
@@ -170,62 +165,3 @@ def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
     slope_weight = np.stack(by_slope)[widest, index]
     by_pose = np.stack([np.stack(column)[widest, index] for column in (by_x, by_y, by_yaw)])
     return gaps[widest, index], _dot(slope_weight, rays.slope_u), _dot(slope_weight, rays.slope_v), by_pose
-
-
-@lru_cache(maxsize=8)
-def _image_rays(height: int, width: int) -> PixelRays:
-    u, v = mask_sample_points(height, width)
-    uu, vv = np.meshgrid(u, v)
-    return pixel_rays(uu.ravel(), vv.ravel(), height=height, width=width)
-
-
-def covered_pixels(
-    shapes: Integer[np.ndarray, " N"], poses: Float[np.ndarray, "N 3"], *, height: int, width: int, stride: int = 1
-) -> tuple[Integer[np.ndarray, " P"], Integer[np.ndarray, " P"]]:
-    """Find the pixels that each object would cover if it were alone, in every `stride`-th row and column.
-
-    poses: x, y (world units) and yaw (radians)
-    returns: for each of P covered pixels the index of its object, and the pixel as row * width + column
-    """
-    if not len(shapes):
-        return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
-    centre = project(np.column_stack([poses[:, :2], np.full(len(poses), OBJECT_RADIUS)]), height=height, width=width)
-    depth = np.where(centre[:, 2] > MIN_DEPTH, centre[:, 2], np.inf)
-    reach = _CORNER_REACH * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth - _NEAR_SIDE, _MIN_NEAR_DEPTH)
-    low = np.floor(centre[:, :2] - reach[:, None])
-    high = np.ceil(centre[:, :2] + reach[:, None])
-    low = np.clip(low, 0, [width, height]).astype(int)
-    high = np.clip(high, 0, [width, height]).astype(int)
-    columns, rows = np.maximum(-((low - high) // stride), 0).T  # rounded up
-    columns[~np.isfinite(depth)] = 0
-    counts = columns * rows
-    objects = np.repeat(np.arange(len(shapes)), counts)
-    position = np.arange(len(objects)) - np.repeat(np.cumsum(counts) - counts, counts)
-    row, column = np.divmod(position, columns[objects])
-    pixel = (row * stride + low[objects, 1]) * width + column * stride + low[objects, 0]
-    inside = signed_distance(_image_rays(height, width)[pixel], shapes[objects], poses[objects]).pixels < 0
-    return objects[inside], pixel[inside]
-
-
-def draw_masks(
-    class_ids: Integer[np.ndarray, "M N"],
-    poses: Float[np.ndarray, "M N 3"],
-    present: Bool[np.ndarray, "M N"],
-    *,
-    height: int,
-    width: int,
-) -> UInt8[np.ndarray, "M height width"]:
-    """Draw the masks of M images; a nearer object hides a farther one.
-
-    poses: x, y (world units) and yaw (radians); present: which objects are drawn
-    """
-    images, slots = np.nonzero(present)
-    drawn = poses[images, slots]
-    depth = project(np.column_stack([drawn[:, :2], np.full(len(drawn), OBJECT_RADIUS)]))[:, 2]
-    order = np.argsort(-depth, kind="stable")  # from far to near, so that near objects overwrite far ones
-    images, slots, drawn = images[order], slots[order], drawn[order]
-    ids = class_ids[images, slots]
-    objects, pixels = covered_pixels(shape_code(ids), drawn, height=height, width=width)
-    masks = np.zeros((len(class_ids), height * width), dtype=np.uint8)
-    masks[images[objects], pixels] = ids[objects]
-    return masks.reshape(-1, height, width)

@@ -17,7 +17,7 @@ from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
-from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
 CONSTANTS = PhysicsConstants()

@@ -20,7 +20,7 @@ from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConsta
 from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
 CONSTANTS = PhysicsConstants()

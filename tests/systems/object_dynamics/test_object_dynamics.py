@@ -19,7 +19,7 @@ from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConsta
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.object_dynamics.system import upsample_logits
-from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
 CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
-from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.mask_drawing import draw_masks
 
 MIN_EXPECTED_OVERLAP = 0.38  # an object with less is not drawn: J / (1 + J) for a score J of about 0.6
 # World units, sideways and in depth, by which an object must move for its silhouette to overlap its old one no more.

@@ -18,7 +18,7 @@ from vidseg_utils.systems.object_dynamics.physics.fitting import (
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP, FUTURE_FRAMES, PAST_FRAMES
-from vidseg_utils.world.silhouettes import draw_masks
+from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
 from vidseg_utils.world.trajectory import Collision, Trajectory
 

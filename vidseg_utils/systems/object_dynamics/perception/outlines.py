@@ -19,7 +19,8 @@ from vidseg_utils.systems.object_dynamics.perception.boundary_edges import (
 )
 from vidseg_utils.systems.object_dynamics.perception.pose_fit import fit_poses
 from vidseg_utils.world.camera import unproject
-from vidseg_utils.world.silhouettes import covered_pixels, mask_sample_points
+from vidseg_utils.world.mask_drawing import covered_pixels
+from vidseg_utils.world.silhouettes import mask_sample_points
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
 
 COARSE_SHARE = 1 / 3  # share of the edges that are used while the pose is only roughly known

@@ -1,6 +1,7 @@
 """The world behind the pictures: the camera, the three solids and their silhouettes, and how objects move in time."""
 
 from vidseg_utils.world.camera import CAMERA_POSITION, FOCAL_LENGTH, camera_matrix, project, unproject
+from vidseg_utils.world.label_offset import LabelOffset
 from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.solids import CUBE, CYLINDER, OBJECT_RADIUS, SPHERE, VISIBLE_HALF_SIZE
 from vidseg_utils.world.trajectory import Collision, Trajectory, read_annotation, write_annotation
@@ -14,6 +15,7 @@ __all__ = [
     "SPHERE",
     "VISIBLE_HALF_SIZE",
     "Collision",
+    "LabelOffset",
     "Trajectory",
     "camera_matrix",
     "draw_masks",

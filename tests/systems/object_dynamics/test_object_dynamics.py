@@ -1,6 +1,7 @@
 """Proves that object dynamics measures true states in masks, moves them as rigid bodies, and beats copy-last."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,13 +21,12 @@ from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.object_dynamics.system import upsample_logits
 from vidseg_utils.world.mask_drawing import draw_masks
+from vidseg_utils.world.solids import VERTICAL_INERTIA
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
 CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids
 CONSTANTS = PhysicsConstants()
-FRICTIONLESS = PhysicsConstants(
-    *(0.0,) * 6, 0.2, 0.2, 0.0, *(1.0,) * 6, start_speed=0.08, start_speed_spread=0.002, start_angle_spread=0.3
-)
+FRICTIONLESS = PhysicsConstants(*(0.0,) * 6, 0.2, 0.2, 0.0, *(1.0,) * 6, 0.0, 1e-7)  # and all collisions elastic
 
 
 def worlds(class_ids, positions, velocities, yaws=None):
@@ -113,6 +113,49 @@ def test_a_full_hit_between_equals_hands_the_velocity_on():
     np.testing.assert_allclose(world.position[0], [[0.6, 0.0], [1.6, 0.0]], atol=1e-9)
 
 
+@pytest.mark.parametrize(("speed", "restitution"), [(0.01, 0.0), (0.04, 0.3), (0.09, 0.6)])
+def test_restitution_rises_with_the_speed_of_approach(speed, restitution):
+    speeds = {"restitution_start_speed": 0.02, "restitution_full_speed": 0.06}
+    law = replace(FRICTIONLESS, restitution_sphere_sphere=0.6, **speeds)
+    world = worlds([SPHERE, SPHERE + 1], [[0.0, 0.0], [0.5, 0.0]], [[speed, 0.0], [0.0, 0.0]])
+    advance(world, 20, law)
+    assert world.velocity[0, 1, 0] - world.velocity[0, 0, 0] == pytest.approx(restitution * speed, abs=1e-9)
+
+
+def test_a_drawn_bounce_adds_to_the_law_of_its_pair_only():
+    law = replace(FRICTIONLESS, restitution_sphere_sphere=0.6)
+    pairs = [worlds([SPHERE, SPHERE + 1], [[0.0, 0.0], [0.5, 0.0]], [[0.08, 0.0], [0.0, 0.0]]) for _ in range(2)]
+    pairs[0].bounce[0, 0, 1] = pairs[0].bounce[0, 1, 0] = -0.25
+    pairs[1].bounce[0, 0, 0] = pairs[1].bounce[0, 1, 1] = -0.25  # an object meets no copy of itself
+    for pair in pairs:
+        advance(pair, 20, law)
+    parting = [(pair.velocity[0, 1, 0] - pair.velocity[0, 0, 0]) / 0.08 for pair in pairs]
+    assert parting == pytest.approx([0.35, 0.6], abs=1e-9)
+
+
+def test_masses_keep_momentum_and_energy():
+    world = worlds([CUBE, CYLINDER], [[0.0, 0.0], [0.9, 0.25]], [[0.05, 0.0], [-0.01, 0.0]], [0.4, 0.0])
+    world.mass[0] = 0.75, 1.3
+
+    def totals(world):
+        mass, inertia = world.mass[0], world.mass[0] * VERTICAL_INERTIA[world.shape[0]]
+        (x_speed, y_speed), spin = world.velocity[0].T, world.spin[0]
+        return mass @ x_speed, mass @ y_speed, mass @ (x_speed**2 + y_speed**2) + inertia @ spin**2
+
+    before = totals(world)
+    advance(world, 30, replace(FRICTIONLESS, contact_friction=0.0))
+    assert np.abs(world.spin).max() > 1e-3
+    assert totals(world) == pytest.approx(before, rel=1e-9, abs=1e-12)
+
+
+def test_a_light_object_bounces_off_a_heavy_one():
+    world = worlds([SPHERE, SPHERE + 1], [[0.0, 0.0], [1.0, 0.0]], [[0.05, 0.0], [0.0, 0.0]])
+    world.mass[0] = 0.5, 1.5
+    advance(world, 24, FRICTIONLESS)
+    np.testing.assert_allclose(world.velocity[0], [[-0.025, 0.0], [0.025, 0.0]], atol=1e-9)
+    np.testing.assert_allclose(world.position[0], [[0.3, 0.0], [1.3, 0.0]], atol=1e-9)  # 12 frames are left
+
+
 def test_a_collision_of_cubes_keeps_momentum_and_energy_and_turns_them():
     world = worlds([CUBE, CUBE], [[0.0, 0.0], [0.9, 0.25]], [[0.05, 0.0], [0.0, 0.0]], [0.4, 0.1])
     advance(world, 20, FRICTIONLESS)
@@ -145,7 +188,13 @@ def test_constants_are_found_again_from_trajectories_alone():
             Trajectory(np.array(ids), position, upright, velocity / 0.04, 0 * velocity, view, (collision,))
         )
     found = fit_constants(trajectories, progress=False)
-    assert found.restitution_sphere_sphere == pytest.approx(0.5, abs=0.05)
+    rising = [
+        law.restitution_sphere_sphere
+        * (0.07 - law.restitution_start_speed)
+        / (law.restitution_full_speed - law.restitution_start_speed)
+        for law in (found, truth)
+    ]
+    assert rising[0] == pytest.approx(rising[1], abs=0.05)
     assert found.sliding_friction == pytest.approx(4e-4, rel=0.3)
     assert found.start_speed == pytest.approx(0.08, abs=0.01)
 

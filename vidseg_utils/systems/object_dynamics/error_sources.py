@@ -4,6 +4,7 @@ Each experiment forecasts with more knowledge than the one before. Errors are in
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
@@ -24,6 +25,7 @@ from vidseg_utils.world.trajectory import Collision, Trajectory
 
 LAST_PAST_VIDEO_FRAME, TARGET_VIDEO_FRAME = CLIP_VIDEO_FRAMES[PAST_FRAMES - 1], CLIP_VIDEO_FRAMES[-1]
 HORIZON_VIDEO_FRAMES = TARGET_VIDEO_FRAME - LAST_PAST_VIDEO_FRAME
+FIXED = ("shape", "active")  # fields of `Worlds` that are equal in all members of an ensemble
 # Moves worlds on by a clip frame, in place. The array has the class ids (M, N) of their objects, 0 = none.
 Move = Callable[[Worlds, np.ndarray], None]
 
@@ -87,8 +89,8 @@ def ensemble_mean(worlds: Worlds, clips: int) -> Worlds:
     def by_clip(values: np.ndarray) -> np.ndarray:
         return values.reshape(clips, -1, *values.shape[1:])
 
-    moving = (by_clip(getattr(worlds, name)).mean(axis=1) for name in ("position", "velocity", "yaw", "spin"))
-    return Worlds(by_clip(worlds.shape)[:, 0], by_clip(worlds.active)[:, 0], *moving)
+    means = {f.name: by_clip(getattr(worlds, f.name)).mean(axis=1) for f in fields(Worlds) if f.name not in FIXED}
+    return Worlds(**{name: by_clip(getattr(worlds, name))[:, 0] for name in FIXED}, **means)
 
 
 def state_error_table(

@@ -92,7 +92,8 @@ def find_contacts(objects: Objects, pairs: tuple[Integer[np.ndarray, " P"], Inte
         body_time = np.tile(time, 2)
         moved = position[both] + body_time[:, None] * velocity[both]
         turned = yaw[both] + body_time * spin[both]
-        bodies = BodyArrays(kinds, VERTICAL_INERTIA[kinds], moved, velocity[both], turned, spin[both])
+        mass, bounce = np.ones(2 * count), np.zeros((2 * count, 1))
+        bodies = BodyArrays(kinds, mass, VERTICAL_INERTIA[kinds], moved, velocity[both], turned, spin[both], bounce)
         index = np.arange(count)
         parts = pair_geometry(bodies, index, index + count, _CONTACT_SIZES)
         return *(np.concatenate(column) for column in zip(*parts, strict=True)), moved

@@ -23,14 +23,16 @@ _CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 
 @dataclass(frozen=True)
 class BodyArrays:
-    """N bodies of mass 1 on the ground; `resolve_contacts` changes the arrays in place."""
+    """N bodies on the ground, S in a world; `resolve_contacts` changes the arrays in place."""
 
     shape: Integer[np.ndarray, " N"]  # shape codes
-    inertia: Float[np.ndarray, " N"]  # about the vertical
+    mass: Float[np.ndarray, " N"]  # of which the mean object has 1
+    inertia: Float[np.ndarray, " N"]  # about the vertical, mass times units squared
     position: Float[np.ndarray, "N 2"]  # world units
     velocity: Float[np.ndarray, "N 2"]  # units a video frame
     yaw: Float[np.ndarray, " N"]  # radians
     spin: Float[np.ndarray, " N"]  # radians a video frame
+    bounce: Float[np.ndarray, "N S"]  # deviation of the restitution with each body of the same world
 
 
 class PairGeometry(NamedTuple):
@@ -47,7 +49,8 @@ def resolve_contacts(
     bodies: BodyArrays, a: Integer[np.ndarray, " P"], b: Integer[np.ndarray, " P"], constants: PhysicsConstants
 ) -> None:
     """Exchange the impulses of those pairs (a, b) that overlap and approach each other."""
-    position, velocity, spin, inertia = bodies.position, bodies.velocity, bodies.spin, bodies.inertia
+    position, velocity, spin = bodies.position, bodies.velocity, bodies.spin
+    mass, inertia = bodies.mass, bodies.inertia
     for i, j, overlap, normal, point in pair_geometry(bodies, a, b, constants):
         touching = np.flatnonzero(overlap > 0)
         if not len(touching):
@@ -65,19 +68,29 @@ def resolve_contacts(
         tangent = np.stack([-normal[:, 1], normal[:, 0]], axis=1)
         lever_in, lever_jn = _cross(arm_i, normal), _cross(arm_j, normal)
         lever_it, lever_jt = _cross(arm_i, tangent), _cross(arm_j, tangent)
-        push = (
-            (1 + constants.restitution[bodies.shape[i], bodies.shape[j]])
-            * approach
-            / (2 + lever_in**2 / inertia[i] + lever_jn**2 / inertia[j])
-        )
-        slide = -(relative * tangent).sum(1) / (2 + lever_it**2 / inertia[i] + lever_jt**2 / inertia[j])
+        lightness = 1 / mass[i] + 1 / mass[j]
+        restitution = _restitution(bodies, i, j, approach, constants)
+        push = (1 + restitution) * approach / (lightness + lever_in**2 / inertia[i] + lever_jn**2 / inertia[j])
+        slide = -(relative * tangent).sum(1) / (lightness + lever_it**2 / inertia[i] + lever_jt**2 / inertia[j])
         slide = np.clip(slide, -constants.contact_friction * push, constants.contact_friction * push)
         impulse = push[:, None] * normal + slide[:, None] * tangent
         since = np.minimum(overlap / approach, 1.0 / SUBSTEPS)[:, None]  # frames since they touched
         for index, sign, arm in ((i, -1.0, arm_i), (j, 1.0, arm_j)):
-            np.add.at(velocity, index, sign * impulse)
-            np.add.at(position, index, sign * impulse * since)
+            change = sign * impulse / mass[index][:, None]
+            np.add.at(velocity, index, change)
+            np.add.at(position, index, change * since)
             np.add.at(spin, index, sign * _cross(arm, impulse) / inertia[index])
+
+
+def _restitution(
+    bodies: BodyArrays, i: np.ndarray, j: np.ndarray, approach: np.ndarray, constants: PhysicsConstants
+) -> np.ndarray:
+    """(P,): restitution of contacts at those speeds of approach (units a frame, along the normal)."""
+    start, full = constants.restitution_start_speed, constants.restitution_full_speed
+    share = np.clip((approach - start) / max(full - start, MIN_APPROACH), 0, 1)
+    mean = constants.restitution[bodies.shape[i], bodies.shape[j]] * share
+    deviation = bodies.bounce[i, j % bodies.bounce.shape[1]] * (approach > start)
+    return np.clip(mean + deviation, 0, 1)
 
 
 def pair_geometry(

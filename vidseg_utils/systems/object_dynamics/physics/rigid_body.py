@@ -31,13 +31,23 @@ class Worlds:
     velocity: Float[np.ndarray, "M N 2"]  # units a video frame
     yaw: Float[np.ndarray, "M N"]  # radians
     spin: Float[np.ndarray, "M N"]  # radians a video frame
+    mass: Float[np.ndarray, "M N"]  # of which the mean object has 1
+    bounce: Float[np.ndarray, "M N N"]  # deviation of each pair's restitution from its mean; 0 for the mean law
 
     @classmethod
     def empty(cls, count: int, slots: int) -> "Worlds":
-        """Worlds of inactive spheres, far from everything and from each other."""
+        """Worlds of inactive spheres of mass 1, far from everything and from each other, that bounce as the mean."""
         position = np.full((count, slots, 2), _FAR_AWAY) + 10.0 * np.arange(slots)[:, None]
-        zeros = np.zeros((count, slots))
-        return cls(np.full((count, slots), SPHERE), zeros > 0, position, np.zeros_like(position), zeros, zeros.copy())
+        return cls(
+            shape=np.full((count, slots), SPHERE),
+            active=np.zeros((count, slots), dtype=bool),
+            position=position,
+            velocity=np.zeros_like(position),
+            yaw=np.zeros((count, slots)),
+            spin=np.zeros((count, slots)),
+            mass=np.ones((count, slots)),
+            bounce=np.zeros((count, slots, slots)),
+        )
 
     @property
     def poses(self) -> Float[np.ndarray, "M N 3"]:
@@ -56,7 +66,8 @@ def advance(worlds: Worlds, frames: int, constants: PhysicsConstants) -> None:
     shape = worlds.shape.reshape(-1)
     position, velocity = worlds.position.reshape(-1, 2), worlds.velocity.reshape(-1, 2)  # views, as all that follow
     yaw, spin, active = worlds.yaw.reshape(-1), worlds.spin.reshape(-1), worlds.active.reshape(-1)
-    bodies = BodyArrays(shape, VERTICAL_INERTIA[shape], position, velocity, yaw, spin)
+    mass, bounce = worlds.mass.reshape(-1), worlds.bounce.reshape(-1, slots)
+    bodies = BodyArrays(shape, mass, mass * VERTICAL_INERTIA[shape], position, velocity, yaw, spin, bounce)
     offset = np.arange(count)[:, None] * slots
     pair_a, pair_b = (offset + first).ravel(), (offset + second).ravel()
     both_active = (worlds.active[:, first] & worlds.active[:, second]).ravel()

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Integer, UInt8
 
 from vidseg_utils.classes import shape_code
 from vidseg_utils.world.camera import FOCAL_LENGTH, MIN_DEPTH, project
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.silhouettes import PixelRays, mask_sample_points, pixel_rays, signed_distance
 from vidseg_utils.world.solids import OBJECT_RADIUS
 
@@ -20,18 +21,24 @@ _MIN_NEAR_DEPTH = 0.3  # world units: keeps the size of a silhouette finite clos
 
 
 @lru_cache(maxsize=8)
-def _image_rays(height: int, width: int) -> PixelRays:
+def _image_rays(height: int, width: int, shift_u: float, shift_v: float) -> PixelRays:
     u, v = mask_sample_points(height, width)
-    uu, vv = np.meshgrid(u, v)
+    uu, vv = np.meshgrid(u - shift_u, v - shift_v)
     return pixel_rays(uu.ravel(), vv.ravel(), height=height, width=width)
 
 
 def covered_pixels(
-    shapes: Integer[np.ndarray, " N"], poses: Float[np.ndarray, "N 3"], *, height: int, width: int, stride: int = 1
+    shapes: Integer[np.ndarray, " N"],
+    poses: Float[np.ndarray, "N 3"],
+    *,
+    height: int,
+    width: int,
+    stride: int = 1,
+    offset: LabelOffset = EXACT_LABELS,
 ) -> tuple[Integer[np.ndarray, " P"], Integer[np.ndarray, " P"]]:
     """Find the pixels that each object would cover if it were alone, in every `stride`-th row and column.
 
-    poses: x, y (world units) and yaw (radians)
+    poses: x, y (world units) and yaw (radians); offset: of the labels against the exact masks
     returns: for each of P covered pixels the index of its object, and the pixel as row * width + column
     """
     if not len(shapes):
@@ -39,8 +46,9 @@ def covered_pixels(
     centre = project(np.column_stack([poses[:, :2], np.full(len(poses), OBJECT_RADIUS)]), height=height, width=width)
     depth = np.where(centre[:, 2] > MIN_DEPTH, centre[:, 2], np.inf)
     reach = _CORNER_REACH * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth - _NEAR_SIDE, _MIN_NEAR_DEPTH)
-    low = np.floor(centre[:, :2] - reach[:, None])
-    high = np.ceil(centre[:, :2] + reach[:, None])
+    offset = offset.scaled_to(width)
+    middle, reach = centre[:, :2] + [offset.x, offset.y], reach[:, None] + max(offset.fatness, 0.0)
+    low, high = np.floor(middle - reach), np.ceil(middle + reach)
     low = np.clip(low, 0, [width, height]).astype(int)
     high = np.clip(high, 0, [width, height]).astype(int)
     columns, rows = np.maximum(-((low - high) // stride), 0).T  # rounded up
@@ -50,7 +58,8 @@ def covered_pixels(
     position = np.arange(len(objects)) - np.repeat(np.cumsum(counts) - counts, counts)
     row, column = np.divmod(position, columns[objects])
     pixel = (row * stride + low[objects, 1]) * width + column * stride + low[objects, 0]
-    inside = signed_distance(_image_rays(height, width)[pixel], shapes[objects], poses[objects]).pixels < 0
+    rays = _image_rays(height, width, offset.x, offset.y)[pixel]
+    inside = signed_distance(rays, shapes[objects], poses[objects]).pixels < offset.fatness
     return objects[inside], pixel[inside]
 
 
@@ -61,10 +70,12 @@ def draw_masks(
     *,
     height: int,
     width: int,
+    offset: LabelOffset = EXACT_LABELS,
 ) -> UInt8[np.ndarray, "M height width"]:
     """Draw the masks of M images; a nearer object hides a farther one.
 
-    poses: x, y (world units) and yaw (radians); present: which objects are drawn
+    poses: x, y (world units) and yaw (radians); present: which objects are drawn; offset: of the labels against the
+    exact masks
     """
     images, slots = np.nonzero(present)
     drawn = poses[images, slots]
@@ -72,7 +83,7 @@ def draw_masks(
     order = np.argsort(-depth, kind="stable")  # from far to near, so that near objects overwrite far ones
     images, slots, drawn = images[order], slots[order], drawn[order]
     ids = class_ids[images, slots]
-    objects, pixels = covered_pixels(shape_code(ids), drawn, height=height, width=width)
+    objects, pixels = covered_pixels(shape_code(ids), drawn, height=height, width=width, offset=offset)
     masks = np.zeros((len(class_ids), height * width), dtype=np.uint8)
     masks[images[objects], pixels] = ids[objects]
     return masks.reshape(-1, height, width)

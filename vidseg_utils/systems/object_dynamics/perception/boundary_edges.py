@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.silhouettes import PixelRays, mask_sample_points, pixel_rays
 
 # A region that is smaller than either of these is not an object.
@@ -46,9 +47,12 @@ class BoundaryEdges:
     neighbour: Integer[np.ndarray, " E"]  # the region on the other side, or GROUND
     rays: PixelRays  # through the edges' midpoints
     random: Float[np.ndarray, " E"]  # in [0, 1), a function of the position in the image
+    fatness: float  # pixels by which the edges lie outside the exact outline
 
     def __getitem__(self, index: np.ndarray) -> "BoundaryEdges":
-        return BoundaryEdges(self.region[index], self.neighbour[index], self.rays[index], self.random[index])
+        return BoundaryEdges(
+            self.region[index], self.neighbour[index], self.rays[index], self.random[index], self.fatness
+        )
 
 
 def find_label_regions(images: UInt8[np.ndarray, "M H W"], *, max_label: int) -> LabelRegions:
@@ -63,8 +67,13 @@ def find_label_regions(images: UInt8[np.ndarray, "M H W"], *, max_label: int) ->
     return LabelRegions(image, label, area[image, label], pixel, pixel_region)
 
 
-def find_boundary_edges(images: UInt8[np.ndarray, "M H W"], regions: LabelRegions) -> BoundaryEdges:
-    """The boundary edges of the regions, apart from those at an unknown pixel or at the edge of the image."""
+def find_boundary_edges(
+    images: UInt8[np.ndarray, "M H W"], regions: LabelRegions, *, offset: LabelOffset = EXACT_LABELS
+) -> BoundaryEdges:
+    """The boundary edges of the regions, apart from those at an unknown pixel or at the edge of the image.
+
+    offset: of the labels against the exact masks; its shift is taken off the rays
+    """
     count, height, width = images.shape
     table = _region_table(count, regions.image, regions.label)
     u, v = mask_sample_points(height, width)
@@ -83,8 +92,11 @@ def find_boundary_edges(images: UInt8[np.ndarray, "M H W"], regions: LabelRegion
             us.append(edge_u[known])
             vs.append(edge_v[known])
             randoms.append(((row * width + column)[known] * _HASH >> 8) % _HASH_STEPS / _HASH_STEPS)
-    rays = pixel_rays(np.concatenate(us), np.concatenate(vs), height=height, width=width)
-    return BoundaryEdges(np.concatenate(owners), np.concatenate(neighbours), rays, np.concatenate(randoms))
+    offset = offset.scaled_to(width)
+    u, v = np.concatenate(us) - offset.x, np.concatenate(vs) - offset.y
+    rays = pixel_rays(u, v, height=height, width=width)
+    owner, neighbour, random = np.concatenate(owners), np.concatenate(neighbours), np.concatenate(randoms)
+    return BoundaryEdges(owner, neighbour, rays, random, offset.fatness)
 
 
 def _region_table(images: int, image: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from vidseg_utils.systems.object_dynamics.perception.boundary_edges import (
 )
 from vidseg_utils.systems.object_dynamics.perception.pose_fit import fit_poses
 from vidseg_utils.world.camera import unproject
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.mask_drawing import covered_pixels
 from vidseg_utils.world.silhouettes import mask_sample_points
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
@@ -57,14 +58,17 @@ class Measurements:
         return shape_code(self.class_id)
 
 
-def measure_poses(masks: Integer[np.ndarray, "B T H W"]) -> Measurements:
-    """Measure every object in masks of class ids; other labels are unknown."""
+def measure_poses(masks: Integer[np.ndarray, "B T H W"], *, offset: LabelOffset = EXACT_LABELS) -> Measurements:
+    """Measure every object in masks of class ids; other labels are unknown.
+
+    offset: of the masks against the exact ones
+    """
     clips, frames, height, width = masks.shape
     images = np.ascontiguousarray(masks, dtype=np.uint8).reshape(clips * frames, height, width)
     regions = find_label_regions(images, max_label=N_CLASSES - 1)
-    edges = find_boundary_edges(images, regions)
+    edges = find_boundary_edges(images, regions, offset=offset)
     shape = shape_code(regions.label)
-    start, other_starts, at_border = _starts(regions, height, width)
+    start, other_starts, at_border = _starts(regions, height, width, offset)
 
     at_ground = np.flatnonzero(edges.neighbour == GROUND)
     coarse = edges[at_ground[edges.random[at_ground] < COARSE_SHARE]]
@@ -76,12 +80,12 @@ def measure_poses(masks: Integer[np.ndarray, "B T H W"]) -> Measurements:
     number[uncertain] = np.arange(len(uncertain))
     coarse = coarse[number[coarse.region] >= 0]
     coarse = replace(coarse, region=number[coarse.region])
-    cost = _cost(pose[uncertain], fit.residual[uncertain], regions, uncertain, images)
+    cost = _cost(pose[uncertain], fit.residual[uncertain], regions, uncertain, images, offset)
     for other_start in other_starts:
         again = fit_poses(
             coarse, shape[uncertain], other_start[uncertain], iterations=COARSE_ITERATIONS, turns=RETRY_TURNS
         )
-        cost_again = _cost(again.pose, again.residual, regions, uncertain, images)
+        cost_again = _cost(again.pose, again.residual, regions, uncertain, images, offset)
         better = cost_again < cost - RETRY_GAIN_PX
         pose[uncertain[better]], cost[better] = again.pose[better], cost_again[better]
 
@@ -89,7 +93,7 @@ def measure_poses(masks: Integer[np.ndarray, "B T H W"]) -> Measurements:
     unhidden = (edges.neighbour == GROUND) | (x[edges.region] > x[edges.neighbour] - DEPTH_MARGIN)
     fit = fit_poses(edges[np.flatnonzero(unhidden)], shape, pose, iterations=FINE_ITERATIONS)
     misplaced = np.zeros(len(shape))
-    misplaced[uncertain] = _cost(fit.pose[uncertain], misplaced[uncertain], regions, uncertain, images)
+    misplaced[uncertain] = _cost(fit.pose[uncertain], misplaced[uncertain], regions, uncertain, images, offset)
     trust = 1 / (1 + (misplaced / DOUBTED_COST) ** 4) / (1 + (fit.residual / DOUBTED_RESIDUAL_PX) ** 4)
     information = fit.information * trust[:, None, None]
     clip, frame = np.divmod(regions.image, frames)
@@ -99,18 +103,19 @@ def measure_poses(masks: Integer[np.ndarray, "B T H W"]) -> Measurements:
 
 
 def shape_residuals(
-    images: UInt8[np.ndarray, "M H W"],
+    images: UInt8[np.ndarray, "M H W"], *, offset: LabelOffset = EXACT_LABELS
 ) -> tuple[Integer[np.ndarray, " P"], Integer[np.ndarray, " P"], Float[np.ndarray, "P 3"]]:
     """Fit each of the three shapes to each region of label images; 0 is ground, 255 unknown.
 
+    offset: of the images against the exact masks
     returns: each region's image and label, and its residual by shape code: root mean square distance in pixels, times
     the number of edges
     """
     _, height, width = images.shape
     regions = find_label_regions(images, max_label=IGNORE_INDEX - 1)
-    edges = find_boundary_edges(images, regions)
+    edges = find_boundary_edges(images, regions, offset=offset)
     edges = edges[np.flatnonzero(edges.neighbour == GROUND)]
-    start, _, _ = _starts(regions, height, width)
+    start, _, _ = _starts(regions, height, width, offset)
     residuals = []
     for shape in range(len(SHAPES)):
         turns = COARSE_TURNS if shape == CUBE else (0.0,)
@@ -120,7 +125,9 @@ def shape_residuals(
     return regions.image, regions.label, np.stack(residuals, axis=1) * n_edges[:, None]
 
 
-def _starts(regions: LabelRegions, height: int, width: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+def _starts(
+    regions: LabelRegions, height: int, width: int, offset: LabelOffset
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     """Poses (R, 3) from which fits start, other starts for hardly visible objects, and which regions are at the border.
 
     The first start is the middle of the visible pixels, taken to be at the height of the object's centre. The others
@@ -128,6 +135,8 @@ def _starts(regions: LabelRegions, height: int, width: int) -> tuple[np.ndarray,
     """
     count = len(regions)
     u, v = mask_sample_points(height, width)
+    offset = offset.scaled_to(width)
+    u, v = u - offset.x, v - offset.y
     pixel, region = regions.pixel[regions.pixel_region >= 0], regions.pixel_region[regions.pixel_region >= 0]
     row, column = np.divmod(pixel % (height * width), width)
     area = np.bincount(region, minlength=count)
@@ -147,13 +156,18 @@ def _starts(regions: LabelRegions, height: int, width: int) -> tuple[np.ndarray,
 
 
 def _cost(
-    pose: np.ndarray, residual: np.ndarray, regions: LabelRegions, chosen: np.ndarray, images: np.ndarray
+    pose: np.ndarray,
+    residual: np.ndarray,
+    regions: LabelRegions,
+    chosen: np.ndarray,
+    images: np.ndarray,
+    offset: LabelOffset,
 ) -> np.ndarray:
     """The residual (pixels) of the chosen regions' fits, plus a penalty where the silhouette covers visible ground."""
     _, height, width = images.shape
     stride = max(1, height // SAMPLED_ROWS)
     shape, image, area = shape_code(regions.label[chosen]), regions.image[chosen], regions.area[chosen]
-    objects, pixels = covered_pixels(shape, pose, height=height, width=width, stride=stride)
+    objects, pixels = covered_pixels(shape, pose, height=height, width=width, stride=stride, offset=offset)
     on_ground = images.reshape(len(images), -1)[image[objects], pixels] == 0
     ground_px = stride**2 * np.bincount(objects[on_ground], minlength=len(pose))
     return residual + ground_px / np.maximum(4 * np.sqrt(area), 8)

@@ -38,14 +38,14 @@ def fit_poses(
 
     turns: radians that are added to the yaw of a cube's start
     """
-    best = _descend(edges.rays, edges.region, shape, _turned(start, shape, turns[0]), iterations)
+    best = _descend(edges.rays, edges.region, shape, _turned(start, shape, turns[0]), iterations, edges.fatness)
     cubes = np.flatnonzero(shape == CUBE)
     number = np.full(len(shape), -1)
     number[cubes] = np.arange(len(cubes))
     of_cube = number[edges.region] >= 0
     for turn in turns[1:]:
         rays, owner = edges.rays[of_cube], number[edges.region[of_cube]]
-        fit = _descend(rays, owner, shape[cubes], _turned(start[cubes], shape[cubes], turn), iterations)
+        fit = _descend(rays, owner, shape[cubes], _turned(start[cubes], shape[cubes], turn), iterations, edges.fatness)
         better = fit.residual < best.residual[cubes]
         chosen = cubes[better]
         best.pose[chosen], best.information[chosen] = fit.pose[better], fit.information[better]
@@ -59,7 +59,9 @@ def _turned(pose: np.ndarray, shape: np.ndarray, turn: float) -> np.ndarray:
     return pose
 
 
-def _descend(rays: PixelRays, owner: np.ndarray, shape: np.ndarray, pose: np.ndarray, iterations: int) -> PoseFit:
+def _descend(
+    rays: PixelRays, owner: np.ndarray, shape: np.ndarray, pose: np.ndarray, iterations: int, fatness: float
+) -> PoseFit:
     """Fit all objects from one start each. owner: (E,) the object of each ray."""
     count = len(pose)
     free = np.ones((count, 3))
@@ -67,9 +69,10 @@ def _descend(rays: PixelRays, owner: np.ndarray, shape: np.ndarray, pose: np.nda
     n_edges = np.bincount(owner, minlength=count)
     for iteration in range(iterations + 1):
         distance = signed_distance(rays, shape[owner], pose[owner])
+        pixels = distance.pixels - fatness
         outlier = OUTLIER_PX * (EARLY_OUTLIER if iteration < iterations // 2 else 1.0)
-        weight = np.minimum(1.0, outlier / np.maximum(np.abs(distance.pixels), 1e-9))
-        hessian, gradient = _normal_equations(distance.by_pose, distance.pixels, weight, owner, count)
+        weight = np.minimum(1.0, outlier / np.maximum(np.abs(pixels), 1e-9))
+        hessian, gradient = _normal_equations(distance.by_pose, pixels, weight, owner, count)
         hessian = hessian * free[:, :, None] * free[:, None, :]
         if iteration == iterations:
             break
@@ -77,7 +80,7 @@ def _descend(rays: PixelRays, owner: np.ndarray, shape: np.ndarray, pose: np.nda
         move = -np.linalg.solve(damped, (gradient * free)[:, :, None])[:, :, 0]
         excess = np.maximum(np.abs(move) / MAX_MOVE, 1.0)
         pose = pose + move / excess.max(axis=1, keepdims=True)
-    square = np.bincount(owner, weights=weight * distance.pixels**2, minlength=count) / np.maximum(n_edges, 1)
+    square = np.bincount(owner, weights=weight * pixels**2, minlength=count) / np.maximum(n_edges, 1)
     noise = np.maximum(square, EDGE_NOISE_PX**2)
     information = hessian / noise[:, None, None] + np.eye(3) * _PRIOR_INFORMATION
     pose[shape == CUBE, 2] = np.mod(pose[shape == CUBE, 2] + np.pi / 4, np.pi / 2) - np.pi / 4

@@ -26,9 +26,9 @@ FINISH_FACTOR, FINISH_SECONDS = 5.0, 60.0  # a command that takes longer than us
 KILL_AGAIN = 0.5  # probability that a command which was started again is killed once more
 LEFTOVER = re.compile(r"\..*\.tmp.*|.*\.partial|\.executed\..*|vidseg-kernel-.*|failed\.ipynb")
 # Files that rightly differ between two runs: locks, executed notebooks with their times, and the records of caches,
-# which have random names. The arrays of the caches are compared.
+# which have random names or times of the source files. The arrays of the caches are compared.
 DIFFERS = re.compile(r".*\.lock|executed\.ipynb")
-CACHE_RECORD = re.compile(r"\.cache/[^/]*/(meta|progress)\.json$")
+CACHE_RECORD = re.compile(r"\.cache/[^/]*/(meta|progress|checked)\.json$")
 TIMING = re.compile(r"seconds|_ms$|per_second")
 SMOKE = ("--profile", "smoke")
 SWEEP = 'notebook: "02"\nruns: [{EPOCHS: 1}, {EPOCHS: 2}]\n'

@@ -29,7 +29,7 @@ def dataset_identity(root: Path | str) -> dict[str, str]:
     root: of a set in the course layout, or of a Cityscapes tree
     Raises FileNotFoundError for a missing root, ValueError for one without a video or with a damaged generated.json.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"no data at {root}; make some with: vidseg data generate --root {root}")
     sources = {split: source for split in SPLITS if (source := _split_source(root, split)) is not None}

@@ -52,7 +52,10 @@ def data_generate(
 
 @data_app.command("check", epilog="Example: vidseg data check data/cpu")
 def data_check(root: Annotated[Path, typer.Argument(help="Data set in the course layout.")]) -> None:
-    """List the faults of a data set. Reads every file once; exits with 1 if a video is unusable."""
+    """List the faults of a data set, and notes on labels that are unusual. Reads every file once.
+
+    Exits with 1 if a video is unusable or if no label can be trained on; notes alone do not count.
+    """
     from vidseg_utils.data import check_root
 
     report = check_root(root)

@@ -9,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
+from vidseg_utils.data import dataset_identity
 from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.sources.cityscapes import CLASS_NAMES, CLASS_OF_ID, CityscapesSequences
 
@@ -53,6 +54,12 @@ def test_the_nineteen_training_classes_and_a_twentieth(root):
     assert mask.shape == (HEIGHT, WIDTH)
     assert mask[0, 26] == CLASS_NAMES.index("car")
     assert mask.unique().tolist() == list(range(20))
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert len(CityscapesSequences(f"~/{root.name}", "train", 1)) == len(CityscapesSequences(root, "train", 1))
+    assert dataset_identity(f"~/{root.name}") == dataset_identity(root)
 
 
 def test_a_sequence_ends_at_the_labelled_frame(root, caplog):

@@ -65,10 +65,11 @@ class CityscapesSequences(Dataset):
             raise ValueError(f"length {length} and step {step} must be at least 1")
         self.length, self.step, self.random_position = length, step, random_position
         self.size, self.transform = size, transform
-        snippets = _list_snippets(Path(root), split)
+        root = Path(root).expanduser()
+        snippets = _list_snippets(root, split)
         self.items = [(snippet, positions) for snippet in snippets if (positions := self._label_positions(snippet))]
         if not self.items:
-            raise ValueError(f"no labelled frame of {Path(root) / 'gtFine' / split} has a sequence of {length} frames")
+            raise ValueError(f"no labelled frame of {root / 'gtFine' / split} has a sequence of {length} frames")
         if len(self.items) < len(snippets):
             left_out = len(snippets) - len(self.items)
             logger.warning(f"{root}/{split}: left out {left_out} of {len(snippets)} snippets with too few frames")

@@ -54,7 +54,7 @@ def data_generate(
 def data_check(root: Annotated[Path, typer.Argument(help="Data set in the course layout.")]) -> None:
     """List the faults of a data set, and notes on labels that are unusual. Reads every file once.
 
-    Exits with 1 if a video is unusable or if no label can be trained on; notes alone do not count.
+    Exits with 1 if there is a fault; notes alone do not count.
     """
     from vidseg_utils.data import check_root
 

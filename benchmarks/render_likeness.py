@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vidseg_utils.data.sources.clevrer import decode_video
+from vidseg_utils.data.sources.clevrer_video import decode_video
 from vidseg_utils.renderer import render_video
 from vidseg_utils.renderer.ground import build_ground
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH

@@ -18,7 +18,7 @@ from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import CityscapesSequences, generate, import_archive, open_split
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.data.png import read_png, write_png
-from vidseg_utils.data.sources.clevrer import ClevrerVideo, load_clevrer_video
+from vidseg_utils.data.sources.clevrer_video import ClevrerVideo, load_clevrer_video
 from vidseg_utils.evaluation import (
     evaluate_system,
     leaderboard_table,

@@ -73,7 +73,7 @@ def test_a_video_of_a_huge_size(tmp_path):
         frame = av.VideoFrame.from_ndarray(np.zeros((5120, 7680, 3), np.uint8), format="rgb24")
         for packet in (*stream.encode(frame), *stream.encode()):
             container.mux(packet)
-    said = read_in_a_process("data.sources.clevrer", "decode_video", f"Path({str(path)!r})")
+    said = read_in_a_process("data.sources.clevrer_video", "decode_video", f"Path({str(path)!r})")
     assert said == "video_0.mp4 is 5120x7680 (height x width); expected 320x480"
 
 

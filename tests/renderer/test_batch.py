@@ -12,7 +12,7 @@ from tests.renderer.trajectories import (
     still_trajectory,
 )
 from vidseg_utils.classes import class_id
-from vidseg_utils.data.sources.clevrer import decode_video
+from vidseg_utils.data.sources.clevrer_video import decode_video
 from vidseg_utils.renderer.batch import render_video
 from vidseg_utils.renderer.masks import cast_masks, render_masks
 from vidseg_utils.renderer.pixel_blocks import PixelBlocks

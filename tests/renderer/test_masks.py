@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tests.renderer.trajectories import (
@@ -14,6 +15,7 @@ from tests.renderer.trajectories import (
 from vidseg_utils.renderer.masks import cast_masks, render_masks
 from vidseg_utils.renderer.windows import bounding_rectangles
 from vidseg_utils.world.camera import camera_matrix, project
+from vidseg_utils.world.label_offset import COURSE_LABELS, LabelOffset
 from vidseg_utils.world.solids import visible_half_size
 
 STANDING_CYLINDER = Rotation.from_euler("x", 90, degrees=True).as_matrix()  # a cylinder's axis is its own y
@@ -94,6 +96,34 @@ def test_bounding_rectangles_are_exact():
             inner = np.array([columns.min(), columns.max() + 1, rows.min(), rows.max() + 1])
             assert (inner - [x0, x1, y0, y1] <= [1, 0, 1, 0]).all()  # a corner may lie between two pixel centres
             assert (inner - [x0, x1, y0, y1] >= [0, -1, 0, -1]).all()
+
+
+@pytest.mark.parametrize("id_", [METAL_CUBE, RUBBER_SPHERE, METAL_CYLINDER])
+def test_labels_with_an_offset_lie_that_far_from_the_exact_mask(id_):
+    """Measured at sixteen times the size, where a pixel is a sixteenth of a label's."""
+    scene, scale = still_trajectory([id_], [[0.4, -0.5, 0.2]]), 16
+    size = {"height": 160 * scale, "width": 240 * scale}
+    exact = render_masks(scene, **size)[0] > 0
+    shifted = render_masks(scene, offset=LabelOffset(x=-0.5, y=0.25), **size)[0] > 0
+    assert np.array_equal(shifted, np.roll(exact, (4, -8), axis=(0, 1)))
+    fat = render_masks(scene, offset=LabelOffset(fatness=0.5), **size)[0] > 0
+    assert not (exact & ~fat).any()
+    outside = ndimage.distance_transform_edt(~exact)[fat & ~ndimage.binary_erosion(fat)] / scale
+    assert abs(outside.mean() - 0.5) < 0.05 and outside.std() < 0.05
+
+
+def test_fat_labels_of_a_near_object_hide_those_of_a_far_one():
+    """The near sphere hides a part of the far cube, so every pixel that it gains there is the cube's loss."""
+    scene = still_trajectory([METAL_CUBE, RUBBER_SPHERE], [[-0.6, 0.1, 0.2], [0.2, 0.0, 0.2]])
+    near_alone = still_trajectory([RUBBER_SPHERE], [[0.2, 0.0, 0.2]])
+    both, alone = (render_masks(video, offset=COURSE_LABELS)[0] for video in (scene, near_alone))
+    assert (both == METAL_CUBE).any()
+    assert np.array_equal(both == RUBBER_SPHERE, alone == RUBBER_SPHERE)
+
+
+def test_labels_thinner_than_exact_are_refused():
+    with pytest.raises(ValueError, match=r"label fatness -0\.1 px is below 0"):
+        render_masks(still_trajectory([RUBBER_SPHERE], [[0.4, -0.5, 0.2]]), offset=LabelOffset(fatness=-0.1))
 
 
 def test_the_nearest_object_wins_whatever_the_order():

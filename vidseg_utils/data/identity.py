@@ -1,8 +1,8 @@
 """The identity of a data set: the same for a copy under another name, another one for other videos.
 
-A generated set is known by its seed, its physics and its video numbers: the same set made on another machine may differ
-in a rounding. Any other set is known by its video numbers and the decoded pixels of a few videos, so it does not
-matter how they are encoded or stored. 15,000 videos take less than a second.
+A generated set is known by its seed, its physics, its labels and its video numbers: the same set made on another
+machine may differ in a rounding. Any other set is known by its video numbers and the decoded pixels of a few videos, so
+it does not matter how they are encoded or stored. 15,000 videos take less than a second.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from vidseg_utils.data.cache import SplitCache, find_source
 from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.layout import GENERATED_FILE, LABELLED, SPLITS, Video, find_frames, read_masks
 from vidseg_utils.data.png import png_size, read_png
+from vidseg_utils.data.sources.label_record import label_record
 from vidseg_utils.paths import read_json
 from vidseg_utils.simulator import PhysicsSettings
 from vidseg_utils.task import HEIGHT, WIDTH
@@ -43,7 +44,12 @@ def dataset_identity(root: Path | str) -> dict[str, str]:
         made = read_json(root / GENERATED_FILE)
         seed, physics = made.get("seed"), made.get("physics")
         others = "" if physics == asdict(PhysicsSettings()) else f" and physics {json.dumps(physics, sort_keys=True)}"
-        return _identity(f"generated with seed {seed}{others}: {counts}", ["generated", seed, physics, numbers])
+        content = ["generated", seed, physics, numbers]
+        exact = label_record("exact")  # also in older sets, which do not name their labels
+        if (labels := {key: made.get(key, value) for key, value in exact.items()}) != exact:
+            others += f" and {labels['labels']} labels"
+            content.append(labels)
+        return _identity(f"generated with seed {seed}{others}: {counts}", content)
     samples = {split: _sample_digest(source, split) for split, source in sources.items()}
     return _identity(f"not generated: {counts}", [numbers, samples])
 

@@ -22,7 +22,8 @@ LABELLED = ("train", "val")  # splits whose videos have masks
 STORES = ("png", "cache")  # how generated and imported videos are stored: this layout, or straight into the cache
 MASK_FILE = "mask.npy"
 ANNOTATION_FILE = "annotation.json"  # beside the images of generated and imported videos
-GENERATED_FILE = "generated.json"  # in the root of a generated set: seed, physics, sizes
+GENERATED_FILE = "generated.json"  # in the root of a generated set: seed, physics, labels, sizes
+IMPORTED_FILE = "imported.json"  # in the root of a set imported from CLEVRER's files: its labels
 HIDDEN_TRUTH = "hidden_truth"  # ROOT/hidden_truth: masks and annotations of generated hidden videos; no loader reads it
 
 _VIDEO = re.compile(r"video_([0-9]{1,9})")

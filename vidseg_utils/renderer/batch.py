@@ -20,6 +20,7 @@ from vidseg_utils.renderer.objects import ANTIALIASING, RenderedObject
 from vidseg_utils.renderer.pixel_blocks import PixelBlocks, build_pixel_blocks
 from vidseg_utils.renderer.shading import srgb_levels
 from vidseg_utils.task import HEIGHT, WIDTH
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.trajectory import Trajectory
 
 FRAMES_PER_CHUNK = 32
@@ -36,16 +37,18 @@ def render_video(
     height: int = HEIGHT,
     width: int = WIDTH,
     noise_seed: int | None = None,
+    label_offset: LabelOffset = EXACT_LABELS,
     device: torch.device | str = "cpu",
 ) -> tuple[UInt8[np.ndarray, "T 3 H W"], UInt8[np.ndarray, "T H W"]]:
     """Frames (sRGB) and masks (class ids). `noise_seed` adds mild sensor noise of that seed to the frames.
+    `label_offset` says how the masks lie against the objects, in pixels of a mask of 160 x 240.
 
     Raises ValueError for class ids that are no objects and for arrays that do not fit.
     """
     positions, rotations = np.asarray(trajectory.positions, float), np.asarray(trajectory.rotations, float)
     check_objects(trajectory.class_ids, positions, rotations)
     frames = np.empty((len(positions), 3, height, width), np.uint8)
-    masks = render_masks(trajectory, height=height, width=width, device=device)
+    masks = render_masks(trajectory, height=height, width=width, offset=label_offset, device=device)
     for start in range(0, len(positions), FRAMES_PER_CHUNK):
         chunk = slice(start, start + FRAMES_PER_CHUNK)
         settings = {"height": height, "width": width, "device": torch.device(device)}

@@ -1,4 +1,7 @@
-"""Masks of a trajectory: each pixel is the class of the nearest object in the ray through the pixel's centre."""
+"""Masks of a trajectory: each pixel is the class of the nearest object in the ray through the pixel's centre.
+
+Labels as the course has them are cast through other points of the pixel: see `LabelOffset.sample_points`.
+"""
 
 import numpy as np
 import torch
@@ -8,17 +11,29 @@ from vidseg_utils.classes import N_CLASSES, class_attributes
 from vidseg_utils.renderer.rays import cast_rays, entry_depths
 from vidseg_utils.renderer.windows import batch_windows, bounding_rectangles
 from vidseg_utils.task import HEIGHT, WIDTH
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.trajectory import Trajectory
 
 MASKS_PER_CHUNK = 64
 
 
 def render_masks(
-    trajectory: Trajectory, *, height: int = HEIGHT, width: int = WIDTH, device: torch.device | str = "cpu"
+    trajectory: Trajectory,
+    *,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    offset: LabelOffset = EXACT_LABELS,
+    device: torch.device | str = "cpu",
 ) -> UInt8[np.ndarray, "T H W"]:
     """Class ids in every frame of the trajectory; see `cast_masks`."""
     return cast_masks(
-        trajectory.class_ids, trajectory.positions, trajectory.rotations, height=height, width=width, device=device
+        trajectory.class_ids,
+        trajectory.positions,
+        trajectory.rotations,
+        height=height,
+        width=width,
+        offset=offset,
+        device=device,
     )
 
 
@@ -30,15 +45,19 @@ def cast_masks(
     *,
     height: int = HEIGHT,
     width: int = WIDTH,
+    offset: LabelOffset = EXACT_LABELS,
     device: torch.device | str = "cpu",
 ) -> UInt8[np.ndarray, "T H W"]:
     """Class ids of T frames of a video, or of T unrelated scenes with the same objects.
 
     class_ids: 1..48; positions: centres in world units, NaN where an object is absent; rotations: object -> world.
-    Raises ValueError for class ids that are no objects and for arrays that do not fit.
+    offset: how labels lie against the exact mask, in pixels of a mask of 160 x 240
+    Raises ValueError for class ids that are no objects, for arrays that do not fit and for labels thinner than exact.
     """
     positions, rotations = np.asarray(positions, dtype=float), np.asarray(rotations, dtype=float)
     check_objects(class_ids, positions, rotations)
+    points = offset.scaled_to(width).sample_points()
+    margin_px = max(max(abs(x), abs(y)) for x, y in points)
     shapes = [class_attributes(int(class_id))[0] for class_id in class_ids]
     masks = torch.zeros((len(positions), height, width), dtype=torch.uint8, device=device)
     depth_buffer = torch.empty(min(MASKS_PER_CHUNK, len(positions)) * height * width, device=device)
@@ -48,9 +67,10 @@ def cast_masks(
         nearest = depth_buffer[: len(mask)].fill_(torch.inf)
         for n, shape in enumerate(shapes):
             pose = positions[chunk, n], rotations[chunk, n]
-            rectangles = bounding_rectangles(shape, *pose, height=height, width=width)
+            rectangles = bounding_rectangles(shape, *pose, height=height, width=width, margin_px=margin_px)
             for windows in batch_windows(rectangles, height=height, width=width, device=device):
-                depth = entry_depths(cast_rays(shape, windows, *pose, height=height, width=width)).view(-1)
+                rays = cast_rays(shape, windows, *pose, height=height, width=width, offsets=points)
+                depth = entry_depths(rays).amin(0).view(-1)
                 first_pixel = torch.as_tensor(windows.poses * (height * width)).to(device)[:, None, None]
                 pixel = (first_pixel + windows.rows * width + windows.columns).view(-1)
                 depth_before = nearest.index_select(0, pixel)

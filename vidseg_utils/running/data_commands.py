@@ -8,6 +8,7 @@ import typer
 data_app = typer.Typer(no_args_is_help=True, help="Generate, check and import data sets.")
 
 StoreOption = Annotated[str, typer.Option(help="png (files in the course layout) or cache (only the memory map).")]
+LabelsOption = Annotated[str, typer.Option(help="exact, or course (shifted and fattened as the course's masks are).")]
 ProfileOption = Annotated[str, typer.Option(help="smoke, cpu, cpu_full or gpu; auto reads $VIDSEG_PROFILE, else cpu.")]
 RootOption = Annotated[Path | None, typer.Option(help="Data set in the course layout [default: data/PROFILE].")]
 
@@ -26,6 +27,7 @@ def data_generate(
     seed: Annotated[int, typer.Option(help="Seed of the data set; the seeds of its videos follow from it.")] = 0,
     processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
     store: StoreOption = "png",
+    labels: LabelsOption = "exact",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is a GPU].")] = None,
     profile: ProfileOption = "auto",
 ) -> None:
@@ -45,6 +47,7 @@ def data_generate(
         seed=seed,
         processes=processes,
         store=store,
+        labels=labels,
         device=device,
     )
     typer.echo(f"{workspace.root}: " + ", ".join(f"{n} {split}" for split, n in sizes.items()))
@@ -80,11 +83,13 @@ def data_import_clevrer(
     ),
     processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
     store: StoreOption = "png",
+    labels: LabelsOption = "exact",
 ) -> None:
     """Convert CLEVRER videos to the course layout. Masks are rendered from the annotations. Resumes."""
     from vidseg_utils.data import import_clevrer
 
-    typer.echo(import_clevrer(videos, annotations, out, split_sizes=split_sizes, processes=processes, store=store))
+    settings = {"split_sizes": split_sizes, "processes": processes, "store": store, "labels": labels}
+    typer.echo(import_clevrer(videos, annotations, out, **settings))
 
 
 @data_app.command("import-archive", epilog="Example: vidseg data import-archive dataset.zip --out data/course")

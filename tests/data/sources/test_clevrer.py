@@ -10,12 +10,15 @@ from scipy import ndimage
 from vidseg_utils.classes import class_id
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
+from vidseg_utils.data.identity import dataset_identity
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.sources import clevrer
-from vidseg_utils.data.sources.clevrer import decode_video, import_clevrer
+from vidseg_utils.data.sources.clevrer import import_clevrer
+from vidseg_utils.data.sources.clevrer_video import ClevrerVideo, decode_video, load_clevrer_video
+from vidseg_utils.paths import read_json
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
-from vidseg_utils.world import Trajectory, project, write_annotation
+from vidseg_utils.world import COURSE_LABELS, Trajectory, project, write_annotation
 
 RED_BALL, BLUE_BALL = class_id("sphere", "rubber", "red"), class_id("sphere", "rubber", "blue")
 
@@ -161,6 +164,24 @@ def test_a_folder_of_generated_videos_stays_unchanged(downloaded, tmp_path):
         import_clevrer(*downloaded, tmp_path, progress=False)
 
 
+def test_course_labels_are_recorded_and_a_set_keeps_its_labels(downloaded, tmp_path):
+    exact, course = tmp_path / "exact", tmp_path / "course"
+    import_clevrer(*downloaded, exact, split_sizes=(1, 0, 0), progress=False)
+    import_clevrer(*downloaded, course, split_sizes=(1, 0, 0), labels="course", progress=False)
+    masks, shifted = (read_masks(list_videos(root, "train")[0]) for root in (exact, course))
+    centres = [np.array(ndimage.center_of_mass(m == RED_BALL)) for m in (masks, shifted)]
+    np.testing.assert_allclose((centres[1] - centres[0])[1:], [COURSE_LABELS.y, COURSE_LABELS.x], atol=0.05)
+    assert (shifted == RED_BALL).sum() > 1.02 * (masks == RED_BALL).sum()
+    assert read_json(course / "imported.json")["labels"] == "course"
+    assert dataset_identity(exact)["id"] != dataset_identity(course)["id"]
+    with pytest.raises(ValueError, match="imported with labels course, not exact; use another folder"):
+        import_clevrer(*downloaded, course, progress=False)
+    (exact / "imported.json").unlink()  # as imported before there were such files
+    with pytest.raises(ValueError, match="imported with labels exact, not course; use another folder"):
+        import_clevrer(*downloaded, exact, labels="course", progress=False)
+    assert import_clevrer(*downloaded, exact, split_sizes=(2, 0, 0), progress=False).imported["train"] == 1
+
+
 def test_two_imports_into_one_folder_are_refused(downloaded, tmp_path, monkeypatch):
     monkeypatch.setattr("vidseg_utils.data.locks.DATASET_TIMEOUT_SECONDS", 0)
     with lock_dataset(tmp_path), pytest.raises(OSError, match="another process is adding videos to"):
@@ -175,6 +196,8 @@ def test_wrong_calls_are_one_line(downloaded, tmp_path):
         import_clevrer(annotations, annotations, tmp_path / "out")
     with pytest.raises(ValueError, match="unknown store 'zip'"):
         import_clevrer(videos, annotations, tmp_path / "out", store="zip")
+    with pytest.raises(ValueError, match="unknown labels 'thin'"):
+        import_clevrer(videos, annotations, tmp_path / "out", labels="thin")
     with pytest.raises(ValueError, match="0 or more"):
         import_clevrer(videos, annotations, tmp_path / "out", split_sizes=(1, -1, 0))
     assert not (tmp_path / "out").exists()
@@ -185,8 +208,8 @@ def test_wrong_calls_are_one_line(downloaded, tmp_path):
 def test_cast_outlines_fall_on_the_real_objects(real_sample, number):
     """The ground and its shadows are grey, so a strong colour edge is the edge of an object."""
     folder = real_sample.parent / "clevrer"
-    source = clevrer.ClevrerVideo(int(number), folder / f"video_{number}.mp4", folder / f"annotation_{number}.json")
-    frames, masks = clevrer.load_clevrer_video(source, labelled=True)
+    source = ClevrerVideo(int(number), folder / f"video_{number}.mp4", folder / f"annotation_{number}.json")
+    frames, masks = load_clevrer_video(source, labelled=True)
     assert (frames == decode_video(source.video_path)).all()
     shares, shifted = [], []
     for frame, mask in zip(frames.astype(float), masks.astype(int), strict=True):

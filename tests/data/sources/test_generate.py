@@ -17,6 +17,7 @@ import pytest
 from tests.helpers import full_disk
 from vidseg_utils.data.cache import open_split
 from vidseg_utils.data.check import check_root
+from vidseg_utils.data.identity import dataset_identity, has_grown
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
 from vidseg_utils.data.locks import DATASET_LOCK
 from vidseg_utils.data.sources import generate as generate_module
@@ -26,7 +27,7 @@ from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
 from vidseg_utils.simulator import PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
-from vidseg_utils.world import read_annotation
+from vidseg_utils.world import COURSE_LABELS, EXACT_LABELS, read_annotation
 
 SIZES = {"train": 2, "val": 1, "unlabeled": 1, "hidden": 1}
 VIDEO_FILES = {"mask.npy", "annotation.json", *(f"image_{t}.png" for t in range(22))}
@@ -61,7 +62,7 @@ def cheap(monkeypatch):
     trajectory = simulate_video(0, 0)
     made = []
 
-    def make(seed, number, *, settings=None, device="cpu"):
+    def make(seed, number, *, settings=None, label_offset=EXACT_LABELS, device="cpu"):
         made.append(number)
         rng = np.random.default_rng([seed, number])
         frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
@@ -139,7 +140,41 @@ def test_another_seed_physics_or_store_in_the_same_folder_is_refused(tmp_path, c
         _quiet(tmp_path, train=1, physics=PhysicsSettings(restitution=0.5))
     with pytest.raises(ValueError, match="store png, not cache"):
         _quiet(tmp_path, train=1, store="cache")
+    with pytest.raises(ValueError, match="labels exact, not course; use another folder"):
+        _quiet(tmp_path, train=1, labels="course")
+    with pytest.raises(ValueError, match=r"unknown labels 'thin'; choose from \['exact', 'course'\]"):
+        _quiet(tmp_path, train=1, labels="thin")
     assert _files(tmp_path) == before
+
+
+def test_a_set_made_before_labels_had_names_is_exact_and_grows(tmp_path, cheap):
+    _quiet(tmp_path, train=1)
+    record = read_json(tmp_path / "generated.json")
+    assert record["labels"] == "exact" and set(record["label_offset"].values()) == {0.0}
+    named = dataset_identity(tmp_path)
+    del record["labels"], record["label_offset"]
+    (tmp_path / "generated.json").write_text(json.dumps(record))
+    assert dataset_identity(tmp_path) == named
+    with pytest.raises(ValueError, match="labels exact, not course"):
+        _quiet(tmp_path, train=2, labels="course")
+    _quiet(tmp_path, train=2)
+    assert cheap == [0, 1]
+
+
+@pytest.mark.parametrize("store", ["png", "cache"])
+def test_course_labels_change_the_masks_alone(finished, tmp_path, store):
+    generate(tmp_path, **NONE | {"train": 1, "hidden": 1}, seed=3, labels="course", store=store, progress=False)
+    exact, course = open_split(finished, "train", progress=False), open_split(tmp_path, "train", progress=False)
+    assert np.array_equal(course.frames[0], exact.frames[0])
+    assert np.array_equal(course.masks[0], make_video(3, 0, label_offset=COURSE_LABELS)[1])
+    assert 0.01 < (course.masks[0] != exact.masks[0])[exact.masks[0] > 0].mean() < 0.2
+    hidden_exact, hidden_course = (
+        np.load(root / "hidden_truth" / "video_15000" / "mask.npy") for root in (finished, tmp_path)
+    )
+    assert (hidden_course != hidden_exact).any()
+    exact_identity, course_identity = dataset_identity(finished), dataset_identity(tmp_path)
+    assert course_identity["text"].startswith("generated with seed 3 and course labels: 1 train")
+    assert not has_grown(exact_identity, course_identity)
 
 
 @pytest.mark.parametrize("sizes", [[1], {"train": "1"}, {"train": None}, {"test": 1}, 3])
@@ -187,7 +222,7 @@ def test_impossible_requests_are_refused_before_anything_is_written(tmp_path, wr
 def test_the_ray_caster_runs_on_the_device_that_is_asked_for(tmp_path, monkeypatch):
     asked = []
 
-    def render(trajectory, *, noise_seed, device):
+    def render(trajectory, *, noise_seed, label_offset, device):
         asked.append(device)
         return np.zeros((22, 3, 160, 240), np.uint8), np.zeros((22, 160, 240), np.uint8)
 

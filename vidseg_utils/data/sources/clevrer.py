@@ -9,36 +9,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import av
-import numpy as np
 import torch
-from av.error import FFmpegError
-from einops import rearrange
 from tqdm.auto import tqdm
 
 from vidseg_utils.data.cache import filled_numbers, filling
-from vidseg_utils.data.layout import GENERATED_FILE, LABELLED, STORES, scan_split, write_video
+from vidseg_utils.data.layout import GENERATED_FILE, IMPORTED_FILE, LABELLED, STORES, scan_split, write_video
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, map_in_order, n_cores
-from vidseg_utils.data.resize import area_scale
-from vidseg_utils.renderer.masks import render_masks
-from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH
-from vidseg_utils.world import read_annotation
+from vidseg_utils.data.sources.clevrer_video import ClevrerVideo, load_clevrer_video
+from vidseg_utils.data.sources.label_record import check_record, label_record
+from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.world import LABELS, LabelOffset
 
 IMPORTED_SPLITS = ("train", "val", "unlabeled")
-CACHE_KEY = "CLEVRER"
-MAX_VIDEO_PIXELS = 1280 * 1920  # CLEVRER's videos have 320 * 480
+CLEVRER_SOURCE = "CLEVRER"  # in IMPORTED_FILE, and in caches filled directly
 _VIDEO = re.compile(r"video_([0-9]{1,9})\.mp4", re.IGNORECASE)
 _ANNOTATION = re.compile(r"annotation_([0-9]{1,9})\.json", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class ClevrerVideo:
-    """The files of one CLEVRER video. It keeps its number when imported."""
-
-    number: int
-    video_path: Path  # video_NUMBER.mp4
-    annotation_path: Path | None  # annotation_NUMBER.json
 
 
 @dataclass
@@ -68,6 +54,7 @@ def import_clevrer(
     split_sizes: tuple[int, int, int] = (1000, 1000, 13000),
     processes: int | None = None,
     store: str = "png",
+    labels: str = "exact",
     progress: bool = True,
 ) -> ImportReport:
     """Import video_*.mp4 with annotation_*.json of the same number, found in the folders at any depth.
@@ -79,15 +66,18 @@ def import_clevrer(
     processes: videos at a time, all cores when None. They are threads, because decoding and ray casting release the
         interpreter's lock.
     store: "png" writes the course layout; "cache" fills the splits' caches directly (2.5 MB a video, few files)
+    labels: "exact", or "course" for masks that are shifted and fattened as the course's are (`world.LABELS`). They are
+        recorded in IMPORTED_FILE, and a set grows with the same labels only.
     A video that cannot be read is reported and left out. Raises FileNotFoundError for a missing folder, ValueError for
-    one without videos, for two files with one number, for a split size below 0 and for a folder of generated videos;
-    OSError for a full disk and where another process writes.
+    one without videos, for two files with one number, for a split size below 0, for other labels than the set has and
+    for a folder of generated videos; OSError for a full disk and where another process writes.
     """
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
     if len(split_sizes) != 3 or min(split_sizes) < 0:
         raise ValueError(f"split sizes {tuple(split_sizes)}; give one for each of {IMPORTED_SPLITS}, 0 or more")
     report = ImportReport(Path(out))
+    record = {"source": CLEVRER_SOURCE, **label_record(labels)}
     clevrer_videos = list_clevrer_videos(Path(videos), Path(annotations))
     if (report.out / GENERATED_FILE).exists():
         raise ValueError(f"{report.out} holds generated videos; choose another folder")
@@ -96,10 +86,12 @@ def import_clevrer(
     torch.set_num_threads(1)  # several videos at a time use the cores better than several threads for one video
     try:
         with lock_dataset(report.out), ThreadPoolExecutor(n_threads) as executor:
+            _check_and_record(report.out, record)
             jobs = _plan(clevrer_videos, dict(zip(IMPORTED_SPLITS, split_sizes, strict=True)), report)
             parallel_map = partial(map_in_order, executor=executor, max_waiting=2 * n_threads)
             with tqdm(total=len(jobs), desc="importing", unit="video", disable=not progress) as bar:
-                (_import_to_folders if store == "png" else _import_to_caches)(jobs, report, parallel_map, bar)
+                import_videos = _import_to_folders if store == "png" else _import_to_caches
+                import_videos(jobs, LABELS[labels], report, parallel_map, bar)
     finally:
         torch.set_num_threads(torch_threads)
     return report
@@ -125,6 +117,15 @@ def _files_by_number(folder: Path, pattern: re.Pattern) -> dict[int, Path]:
     return files
 
 
+def _check_and_record(out: Path, record: dict) -> None:
+    """Check that the videos of earlier imports into `out` have the same labels; write IMPORTED_FILE."""
+    if (out / IMPORTED_FILE).exists():
+        check_record(out, read_json(out / IMPORTED_FILE), record, made="imported")
+    elif any(_imported_numbers(out, split) for split in IMPORTED_SPLITS):
+        check_record(out, {"source": CLEVRER_SOURCE}, record, made="imported")  # before there were such files
+    write_json(out / IMPORTED_FILE, record)
+
+
 def _plan(
     clevrer_videos: list[ClevrerVideo], sizes: dict[str, int], report: ImportReport
 ) -> list[tuple[ClevrerVideo, str]]:
@@ -148,15 +149,19 @@ def _plan(
 
 def _imported_numbers(out: Path, split: str) -> list[int]:
     folders = scan_split(out, split)[0] if (out / split).is_dir() else []
-    return [video.number for video in folders] or filled_numbers(out, split, key=CACHE_KEY)
+    return [video.number for video in folders] or filled_numbers(out, split, key=CLEVRER_SOURCE)
 
 
 def _import_to_folders(
-    jobs: list[tuple[ClevrerVideo, str]], report: ImportReport, parallel_map: MapFunction, bar: tqdm
+    jobs: list[tuple[ClevrerVideo, str]],
+    offset: LabelOffset,
+    report: ImportReport,
+    parallel_map: MapFunction,
+    bar: tqdm,
 ) -> None:
     def import_video(job: tuple[ClevrerVideo, str]) -> str | None:
         video, split = job
-        loaded = load_clevrer_video(video, labelled=split in LABELLED)
+        loaded = load_clevrer_video(video, labelled=split in LABELLED, offset=offset)
         if isinstance(loaded, str):
             return loaded
         annotation = video.annotation_path if split in LABELLED else None
@@ -168,15 +173,19 @@ def _import_to_folders(
 
 
 def _import_to_caches(
-    jobs: list[tuple[ClevrerVideo, str]], report: ImportReport, parallel_map: MapFunction, bar: tqdm
+    jobs: list[tuple[ClevrerVideo, str]],
+    offset: LabelOffset,
+    report: ImportReport,
+    parallel_map: MapFunction,
+    bar: tqdm,
 ) -> None:
     for split in IMPORTED_SPLITS:
         videos = [video for video, video_split in jobs if video_split == split]
         if not videos:
             continue
         labelled = split in LABELLED
-        with filling(report.out, split, key=CACHE_KEY, n_new=len(videos)) as writer:
-            results = parallel_map(partial(load_clevrer_video, labelled=labelled), videos)
+        with filling(report.out, split, key=CLEVRER_SOURCE, n_new=len(videos)) as writer:
+            results = parallel_map(partial(load_clevrer_video, labelled=labelled, offset=offset), videos)
             for video, loaded in zip(videos, results, strict=True):
                 if isinstance(loaded, str):
                     _count(report, video, split, loaded, bar)
@@ -191,47 +200,3 @@ def _count(report: ImportReport, video: ClevrerVideo, split: str, failure: str |
     else:
         report.failed[video.video_path.name] = failure
     bar.update()
-
-
-def load_clevrer_video(video: ClevrerVideo, *, labelled: bool) -> tuple[np.ndarray, np.ndarray | None] | str:
-    """Frames (22, 3, 160, 240) uint8 and, if `labelled`, masks (22, 160, 240) uint8; for a bad file the reason."""
-    try:
-        masks = None
-        if labelled:
-            assert video.annotation_path is not None
-            trajectory = read_annotation(video.annotation_path)
-            if len(trajectory.positions) <= CLIP_VIDEO_FRAMES[-1]:
-                n_needed = CLIP_VIDEO_FRAMES[-1] + 1
-                return f"{video.annotation_path.name} has {len(trajectory.positions)} frames; needs {n_needed}"
-            masks = np.asarray(render_masks(trajectory.select_frames(CLIP_VIDEO_FRAMES), height=HEIGHT, width=WIDTH))
-        return decode_video(video.video_path), masks
-    except (ValueError, OSError, FFmpegError) as error:
-        return " ".join(str(error).split())
-
-
-def decode_video(path: Path) -> np.ndarray:
-    """(22, 3, 160, 240) uint8: frames 0, 6, …, 126. Raises ValueError or FFmpegError for a damaged video."""
-    frames = []
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError(f"{path.name} has no pictures")
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise ValueError(f"{path.name} has pictures in an unknown format")
-        _check_video_size(stream.height, stream.width, path)
-        stream.codec_context.options = {"max_pixels": str(MAX_VIDEO_PIXELS)}  # the size may change within the video
-        for number, frame in enumerate(container.decode(stream)):
-            if number in CLIP_VIDEO_FRAMES:
-                _check_video_size(frame.height, frame.width, path)
-                pixels = rearrange(frame.to_ndarray(format="rgb24"), "h w c -> 1 c h w")
-                frames.append(area_scale(pixels, height=HEIGHT, width=WIDTH)[0])
-            if len(frames) == len(CLIP_VIDEO_FRAMES):
-                break
-        else:
-            raise ValueError(f"{path.name} has too few frames: {len(frames)} of {len(CLIP_VIDEO_FRAMES)} are there")
-    return np.stack(frames)
-
-
-def _check_video_size(height: int, width: int, path: Path) -> None:
-    if width * HEIGHT != height * WIDTH or width < WIDTH or height * width > MAX_VIDEO_PIXELS:
-        raise ValueError(f"{path.name} is {height}x{width} (height x width); expected 320x480")

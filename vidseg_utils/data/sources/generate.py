@@ -1,6 +1,6 @@
 """Generate a data set of any size on all cores. An interrupted run resumes.
 
-`generated.json` keeps the seed and the physics of a set; a folder with others is refused.
+`generated.json` keeps the seed, the physics and the labels of a set; a folder with others is refused.
 """
 
 import contextlib
@@ -17,9 +17,11 @@ from vidseg_utils.data.layout import GENERATED_FILE, SPLITS, STORES
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, n_cores, worker_processes
 from vidseg_utils.data.sources.generated_video import VideoJob, file_names, make_split_video, write_split_video
+from vidseg_utils.data.sources.label_record import check_record, label_record
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.simulator import PhysicsSettings
+from vidseg_utils.world import EXACT_LABELS, LABELS
 
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # most videos before the first of the next split
@@ -38,14 +40,16 @@ def generate(
     store: str = "png",
     device: str | None = None,
     physics: PhysicsSettings | None = None,
+    labels: str = "exact",
     progress: bool = True,
 ) -> None:
     """Make that many videos of each split under `root`. Existing videos stay, so a second call resumes or extends.
 
-    A set can be extended with the same seed, physics and store.
+    A set can be extended with the same seed, physics, labels and store.
     processes: all cores when None; a script that uses more than one needs `if __name__ == "__main__":`
     store: "png" writes the course layout, "cache" fills the splits' caches directly (full size, no image files)
     device: for ray casting; when None, a CUDA GPU if there is one (its images may differ from a CPU's by a rounding)
+    labels: "exact", or "course" for masks that are shifted and fattened as the course's are (`world.LABELS`)
     Raises ValueError for impossible sizes and for a folder that holds other data, OSError, naming the file, when it
     cannot be written or another process generates into the same folder.
     """
@@ -58,11 +62,13 @@ def generate(
         raise ValueError(f"processes is {processes}; it must be 1 or more")
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
+    recorded_labels, offset = label_record(labels), LABELS[labels]
     device = str(find_device(device))
     with lock_dataset(root):
-        starts = _check_and_record(root, sizes, {"seed": seed, "store": store, "physics": asdict(physics)})
+        identity = {"seed": seed, "store": store, "physics": asdict(physics), **recorded_labels}
+        starts = _check_and_record(root, sizes, identity)
         jobs = {
-            split: [VideoJob(root, split, starts[split] + n, seed, physics, device) for n in range(size)]
+            split: [VideoJob(root, split, starts[split] + n, seed, physics, device, offset) for n in range(size)]
             for split, size in sizes.items()
         }
         if store == "png":
@@ -71,7 +77,7 @@ def generate(
                 for _ in parallel_map(write_split_video, todo):
                     bar.update()
         else:
-            key = f"generated with seed {seed}, {physics}"
+            key = f"generated with seed {seed}, {physics}" + (f", {offset}" if offset != EXACT_LABELS else "")
             _fill_caches(root, jobs, key=key, processes=processes, progress=progress)
 
 
@@ -109,17 +115,13 @@ def _workers_and_bar(
 def _check_and_record(root: Path, sizes: dict[str, int], identity: dict) -> dict[str, int]:
     """Check that `root` is empty or was generated with the same identity; write GENERATED_FILE.
 
-    identity: seed, store and physics
+    identity: seed, store, physics and labels
     returns: the first video number of each split
     """
     old_sizes = dict.fromkeys(SPLITS, 0)
     if (root / GENERATED_FILE).exists():
         recorded = read_json(root / GENERATED_FILE)
-        for key, value in identity.items():
-            if recorded.get(key) != value:
-                raise ValueError(
-                    f"{root} was generated with {key} {recorded.get(key)}, not {value}; use another folder"
-                )
+        check_record(root, recorded, identity, made="generated")
         old_sizes |= _recorded_sizes(root, recorded)
     elif splits := [split for split in SPLITS if file_names(root / split)]:
         raise ValueError(f"{root / splits[0]} holds videos that were not generated here; use another folder")

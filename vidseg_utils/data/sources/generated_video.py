@@ -14,7 +14,7 @@ from vidseg_utils.paths import atomic_write
 from vidseg_utils.renderer import render_video
 from vidseg_utils.simulator import PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.world import Trajectory, write_annotation
+from vidseg_utils.world import EXACT_LABELS, LabelOffset, Trajectory, write_annotation
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class VideoJob:
     seed: int
     physics: PhysicsSettings
     device: str  # for ray casting
+    label_offset: LabelOffset = EXACT_LABELS
 
     @property
     def folder(self) -> Path:
@@ -56,18 +57,25 @@ def file_names(folder: Path) -> set[str]:
 
 
 def make_video(
-    seed: int, number: int, *, settings: PhysicsSettings | None = None, device: str = "cpu"
+    seed: int,
+    number: int,
+    *,
+    settings: PhysicsSettings | None = None,
+    label_offset: LabelOffset = EXACT_LABELS,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray, Trajectory]:
     """Video `number` of the set `seed`: frames (22, 3, 160, 240), masks (22, 160, 240), both uint8, and true poses."""
     trajectory = simulate_video(seed, number, settings=settings)
     noise_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
-    frames, masks = render_video(trajectory.select_frames(CLIP_VIDEO_FRAMES), noise_seed=noise_seed, device=device)
+    clip = trajectory.select_frames(CLIP_VIDEO_FRAMES)
+    frames, masks = render_video(clip, noise_seed=noise_seed, label_offset=label_offset, device=device)
     return frames, masks, trajectory
 
 
 def make_split_video(job: VideoJob) -> tuple[np.ndarray, np.ndarray | None, Trajectory | None]:
     """The frames, masks and poses that videos of the split have. The truth of a hidden video is written apart."""
-    frames, masks, trajectory = make_video(job.seed, job.number, settings=job.physics, device=job.device)
+    settings = {"settings": job.physics, "label_offset": job.label_offset, "device": job.device}
+    frames, masks, trajectory = make_video(job.seed, job.number, **settings)
     if job.split in LABELLED:
         return frames, masks, trajectory
     if job.split == "hidden":

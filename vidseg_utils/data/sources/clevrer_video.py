@@ -1,0 +1,72 @@
+"""Load one CLEVRER video: its frames decoded and halved, its masks ray cast from the annotated poses."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from einops import rearrange
+
+from vidseg_utils.data.resize import area_scale
+from vidseg_utils.renderer.masks import render_masks
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH
+from vidseg_utils.world import EXACT_LABELS, LabelOffset, read_annotation
+
+MAX_VIDEO_PIXELS = 1280 * 1920  # CLEVRER's videos have 320 * 480
+
+
+@dataclass(frozen=True)
+class ClevrerVideo:
+    """The files of one CLEVRER video. It keeps its number when imported."""
+
+    number: int
+    video_path: Path  # video_NUMBER.mp4
+    annotation_path: Path | None  # annotation_NUMBER.json
+
+
+def load_clevrer_video(
+    video: ClevrerVideo, *, labelled: bool, offset: LabelOffset = EXACT_LABELS
+) -> tuple[np.ndarray, np.ndarray | None] | str:
+    """Frames (22, 3, 160, 240) uint8 and, if `labelled`, masks (22, 160, 240) uint8; for a bad file the reason."""
+    try:
+        masks = None
+        if labelled:
+            assert video.annotation_path is not None
+            trajectory = read_annotation(video.annotation_path)
+            if len(trajectory.positions) <= CLIP_VIDEO_FRAMES[-1]:
+                n_needed = CLIP_VIDEO_FRAMES[-1] + 1
+                return f"{video.annotation_path.name} has {len(trajectory.positions)} frames; needs {n_needed}"
+            clip = trajectory.select_frames(CLIP_VIDEO_FRAMES)
+            masks = np.asarray(render_masks(clip, height=HEIGHT, width=WIDTH, offset=offset))
+        return decode_video(video.video_path), masks
+    except (ValueError, OSError, FFmpegError) as error:
+        return " ".join(str(error).split())
+
+
+def decode_video(path: Path) -> np.ndarray:
+    """(22, 3, 160, 240) uint8: frames 0, 6, …, 126. Raises ValueError or FFmpegError for a damaged video."""
+    frames = []
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError(f"{path.name} has no pictures")
+        stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise ValueError(f"{path.name} has pictures in an unknown format")
+        _check_video_size(stream.height, stream.width, path)
+        stream.codec_context.options = {"max_pixels": str(MAX_VIDEO_PIXELS)}  # the size may change within the video
+        for number, frame in enumerate(container.decode(stream)):
+            if number in CLIP_VIDEO_FRAMES:
+                _check_video_size(frame.height, frame.width, path)
+                pixels = rearrange(frame.to_ndarray(format="rgb24"), "h w c -> 1 c h w")
+                frames.append(area_scale(pixels, height=HEIGHT, width=WIDTH)[0])
+            if len(frames) == len(CLIP_VIDEO_FRAMES):
+                break
+        else:
+            raise ValueError(f"{path.name} has too few frames: {len(frames)} of {len(CLIP_VIDEO_FRAMES)} are there")
+    return np.stack(frames)
+
+
+def _check_video_size(height: int, width: int, path: Path) -> None:
+    if width * HEIGHT != height * WIDTH or width < WIDTH or height * width > MAX_VIDEO_PIXELS:
+        raise ValueError(f"{path.name} is {height}x{width} (height x width); expected 320x480")

@@ -113,7 +113,10 @@ def evaluate_system(
         )
         start = time.perf_counter()
         segmented = system.segment(past) if scores_segmentation and system.uses_only_masks else None
-        prediction = system.predict(past if segmented is None else segmented, masks.shape[-2:]).cpu()
+        if segmented is None:
+            prediction = system.predict(past, masks.shape[-2:]).cpu()
+        else:
+            prediction = system.predict(segmented, masks.shape[-2:], segmented=True).cpu()
         seconds += time.perf_counter() - start
         if scores_segmentation:
             segmented = system.segment(past) if segmented is None else segmented

@@ -40,11 +40,12 @@ class Forecaster(ABC):
         """Load the system from its finished runs. Raises ValueError naming a missing run and the cure."""
 
     @torch.inference_mode()
-    def predict(self, past: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def predict(self, past: Tensor, size: tuple[int, int] | None = None, *, segmented: bool = False) -> Tensor:
         """Forecast the mask of the last frame.
 
         past: (B, 11, 3, H, W) frames, float in [0, 1]; or, if `accepts_masks`, (B, 11, H, W) masks of integer type
         size: height and width of the result, by default those of `past`
+        segmented: whether `past` are masks that this system's `segment` made, not true masks
         returns: (B, H, W) uint8 class ids, on the device of `past`
         Raises ValueError for another shape or type, of `past` or of what the system forecasts.
         """
@@ -57,7 +58,7 @@ class Forecaster(ABC):
                 raise ValueError(f"{self.name} forecasts from frames; it cannot forecast from masks")
             if past.shape[1] != PAST_FRAMES:
                 raise ValueError(f"expected (B, {PAST_FRAMES}, H, W) past masks; got {tuple(past.shape)}")
-            mask = self.forecast_masks(past)
+            mask = self.forecast_segmented(past) if segmented else self.forecast_masks(past)
         else:
             raise ValueError(
                 f"expected float frames (B, {PAST_FRAMES}, 3, H, W) or integer masks (B, {PAST_FRAMES}, H, W); "
@@ -88,7 +89,11 @@ class Forecaster(ABC):
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, H, W) or larger. By default: segment, then forecast masks."""
-        return self.forecast_masks(self.segment(frames))
+        return self.forecast_segmented(self.segment(frames))
+
+    def forecast_segmented(self, masks: Tensor) -> Tensor:
+        """masks: (B, 11, H, W) class ids that `segment` made -> (B, H, W). By default: as from any masks."""
+        return self.forecast_masks(masks)
 
     def forecast_masks(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) class ids -> (B, H, W); for systems with `accepts_masks`."""

@@ -20,6 +20,7 @@ from vidseg_utils.paths import atomic_write, read_json, write_json
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
 CONSTANTS = "constants.json"  # instead of weights, where constants of a formula are fitted
 TRAINED_ON = "trained_on"  # key of config.json: the identity of the training data, see `data.dataset_identity`
+UNKNOWN_DATA = {"id": "unknown", "text": "unknown data"}  # in its place for runs of earlier versions
 OWN_FILES = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
 
 logger = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def trained_file(run: Path, name: str) -> Path:
 
 def note_run(trained: object, run: Path) -> None:
     """Note in a network, or in fitted constants, the run that it comes from; `training_data` reads it."""
-    vars(trained)["_run"] = {run.name: read_config(run).get(TRAINED_ON, {"id": "unknown", "text": "unknown data"})}
+    vars(trained)["_run"] = {run.name: read_config(run).get(TRAINED_ON, UNKNOWN_DATA)}
 
 
 def training_data(trained: object) -> dict[str, dict[str, str]]:

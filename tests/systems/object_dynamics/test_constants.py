@@ -80,4 +80,4 @@ def test_a_system_without_its_constants_is_not_trained(workspace):
 
 
 def test_fitted_constants_count_as_parameters():
-    assert ObjectDynamics(PhysicsConstants()).count_parameters() == 22
+    assert ObjectDynamics(PhysicsConstants()).count_parameters() == 25

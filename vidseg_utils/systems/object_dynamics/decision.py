@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.mask_drawing import draw_masks
 
 MIN_EXPECTED_OVERLAP = 0.38  # an object with less is not drawn: J / (1 + J) for a score J of about 0.6
@@ -24,13 +25,17 @@ def decide_mask(
     height: int,
     width: int,
     min_overlap: float = MIN_EXPECTED_OVERLAP,
+    offset: LabelOffset = EXACT_LABELS,
 ) -> UInt8[np.ndarray, "B height width"]:
-    """Decide the masks of B clips. class_id: 0 = no object; worlds: K of each clip, clip by clip."""
+    """Decide the masks of B clips.
+
+    class_id: 0 = no object; worlds: K of each clip, clip by clip; offset: of the labels that are drawn
+    """
     clips, slots = class_id.shape
     poses = worlds.poses.reshape(clips, -1, slots, 3)
     best_poses, drawn = decide_poses(poses, min_overlap=min_overlap)
     present = drawn & worlds.active.reshape(poses.shape[:3])[:, 0] & (class_id > 0)
-    return draw_masks(class_id, best_poses, present, height=height, width=width)
+    return draw_masks(class_id, best_poses, present, height=height, width=width, offset=offset)
 
 
 def decide_poses(

@@ -5,6 +5,7 @@ Each experiment forecasts with more knowledge than the one before. Errors are in
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
@@ -19,6 +20,7 @@ from vidseg_utils.systems.object_dynamics.physics.fitting import (
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP, FUTURE_FRAMES, PAST_FRAMES
+from vidseg_utils.world.label_offset import LabelOffset
 from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
 from vidseg_utils.world.trajectory import Collision, Trajectory
@@ -42,15 +44,16 @@ def forecasts_from_masks(
     height, width: of the forecasts; by default those of the masks
     """
     tracks, worlds = system.estimate_worlds(past)
-    size = {"height": height or past.shape[2], "width": width or past.shape[3]}
+    rows, columns = height or past.shape[2], width or past.shape[3]
+    draw = partial(draw_masks, height=rows, width=columns, offset=system.constants.label_offset)
     straight = ensemble_mean(worlds, len(past))
     single = straight.copy()
     straight.position += HORIZON_VIDEO_FRAMES * straight.velocity
     advance(single, HORIZON_VIDEO_FRAMES, system.constants)
     return {
-        "straight lines": draw_masks(tracks.class_id, straight.poses, tracks.class_id > 0, **size),
-        "one world": draw_masks(tracks.class_id, single.poses, tracks.class_id > 0, **size),
-        "many worlds": system.forecast_from_worlds(tracks, worlds, **size),
+        "straight lines": draw(tracks.class_id, straight.poses, tracks.class_id > 0),
+        "one world": draw(tracks.class_id, single.poses, tracks.class_id > 0),
+        "many worlds": system.forecast_from_worlds(tracks, worlds, height=rows, width=columns),
     }
 
 
@@ -61,7 +64,7 @@ def forecasts_from_truth(
     ids = _padded_class_ids(trajectories)
     seen = np.stack([np.isin(row, masks) & (row > 0) for row, masks in zip(ids, past, strict=True)])
     seconds = seconds_per_frame(trajectories)
-    size = {"height": past.shape[2], "width": past.shape[3]}
+    draw = partial(draw_masks, height=past.shape[2], width=past.shape[3], offset=system.constants.label_offset)
     everything, target = (
         worlds_from_trajectories(trajectories, [frame] * len(trajectories), seconds)
         for frame in (LAST_PAST_VIDEO_FRAME, TARGET_VIDEO_FRAME)
@@ -71,9 +74,9 @@ def forecasts_from_truth(
     for worlds in (known, everything):
         advance(worlds, HORIZON_VIDEO_FRAMES, system.constants)
     return {
-        "true state of what was seen": draw_masks(ids, known.poses, seen, **size),
-        "true state of all objects": draw_masks(ids, everything.poses, seen, **size),
-        "true state of frame 21": draw_masks(ids, target.poses, seen, **size),
+        "true state of what was seen": draw(ids, known.poses, seen),
+        "true state of all objects": draw(ids, everything.poses, seen),
+        "true state of frame 21": draw(ids, target.poses, seen),
     }
 
 
@@ -108,7 +111,7 @@ def state_error_table(
         "|---|---|---|---|---|---|---|---|",
     ]
     for source, past in sources.items():
-        counts, measured_position, yaw = _measurement_errors(trajectories, past)
+        counts, measured_position, yaw = _measurement_errors(trajectories, past, system.constants.label_offset)
         position, velocity, tracked = _track_errors(system, trajectories, past)
         for shape, name in enumerate(SHAPES):
             cells = [_spread(errors[shape]) for errors in (measured_position, yaw, position, velocity)]
@@ -124,10 +127,12 @@ def _spread(errors: list[float]) -> str:
     return f"{median:.3f} / {np.mean(errors):.3f} / {most:.3f}"
 
 
-def _measurement_errors(trajectories: Sequence[Trajectory], past: np.ndarray) -> tuple[np.ndarray, list, list]:
+def _measurement_errors(
+    trajectories: Sequence[Trajectory], past: np.ndarray, offset: LabelOffset
+) -> tuple[np.ndarray, list, list]:
     """By shape: the number of measurements, and the errors of position and yaw of those with a true class."""
     positions, yaws = ([[] for _ in SHAPES] for _ in range(2))
-    m = measure_poses(past)
+    m = measure_poses(past, offset=offset)
     for clip, frame, class_id, pose in zip(m.clip, m.frame, m.class_id, m.pose, strict=True):
         trajectory, video_frame, shape = trajectories[clip], CLIP_VIDEO_FRAMES[frame], int(shape_code(class_id))
         for n in np.flatnonzero(trajectory.class_ids == class_id):  # none if no object has that class

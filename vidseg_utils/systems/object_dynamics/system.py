@@ -2,6 +2,7 @@
 
 from copy import copy
 from dataclasses import asdict, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidseg_utils.data import dataset_identity
+from vidseg_utils.data.identity import has_grown
 from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.decision import decide_mask
@@ -29,6 +31,7 @@ from vidseg_utils.training.retraining import claim_or_replace, locked_unless_fin
 from vidseg_utils.training.run_folder import (
     CONSTANTS,
     TRAINED_ON,
+    UNKNOWN_DATA,
     file_sha256,
     finish,
     is_finished,
@@ -36,13 +39,18 @@ from vidseg_utils.training.run_folder import (
     trained_file,
     training_data,
 )
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.trajectory import Trajectory
 
 CLIPS_PER_BATCH = 32  # clips that one process forecasts together
 
 
 class ObjectDynamics(Forecaster):
-    """U-Net masks (or true ones) -> objects on the ground -> an ensemble of possible worlds -> the best mask."""
+    """U-Net masks (or true ones) -> objects on the ground -> an ensemble of possible worlds -> the best mask.
+
+    Labels may lie beside the exact masks: `constants.label_offset`. True masks are read, and forecasts drawn, with that
+    offset. The segmenter's masks lie as the labels that it was trained on: see `segmenter_offset`.
+    """
 
     name = "object_dynamics"
     run_names = ("unet", "rigid_body_physics")
@@ -81,8 +89,10 @@ class ObjectDynamics(Forecaster):
         return super().count_parameters() + len(fields(self.constants))
 
     def identity(self) -> dict[str, Any]:
-        """Also the fitted constants, the settings of the filter and its seed."""
+        """Also the fitted constants, the settings of the filter and its seed, and how the segmenter's masks lie."""
         own = {"constants": asdict(self.constants), "filter": asdict(self.settings), "seed": self.seed}
+        if self.segmenter is not None:
+            own["segmenter_offset"] = asdict(self.segmenter_offset)
         return {**super().identity(), **own}
 
     def trained_on(self) -> dict[str, dict[str, str]]:
@@ -100,25 +110,52 @@ class ObjectDynamics(Forecaster):
             masks.append(logits.argmax(dim=1).to("cpu", torch.uint8).numpy())
             shown = torch.from_numpy(foreground(masks[-1])).to(logits.device)
             scores.append(logits.movedim(1, -1)[shown].softmax(dim=-1).cpu().numpy())
-        return torch.from_numpy(assign_track_classes(np.stack(masks), scores)).to(frames.device)
+        offset = self.segmenter_offset
+        return torch.from_numpy(assign_track_classes(np.stack(masks), scores, offset=offset)).to(frames.device)
+
+    @property
+    def segmenter_offset(self) -> LabelOffset:
+        """The offset of the segmenter's masks: that of its labels, if the constants were fitted to the same data.
+
+        Otherwise the labels are taken to be exact, as those of generated and imported videos are by default.
+        """
+        parts = self.segmenter.modules() if self.segmenter is not None else ()
+        learned = [data for part in parts for data in training_data(part).values()]
+        fitted = [data for data in training_data(self.constants).values() if data != UNKNOWN_DATA]
+        same = any(a["id"] == b["id"] or has_grown(a, b) for a in learned for b in fitted)
+        return self.constants.label_offset if same else EXACT_LABELS
 
     def forecast_masks(self, masks: Integer[Tensor, "B T H W"]) -> UInt8[Tensor, "B H W"]:
         """Forecast from past class ids (others unknown). The same masks give the same forecast, in any batch."""
+        return self._forecast(masks, self.constants.label_offset)
+
+    def forecast_segmented(self, masks: Integer[Tensor, "B T H W"]) -> UInt8[Tensor, "B H W"]:
+        """Forecast from class ids that `segment` found."""
+        return self._forecast(masks, self.segmenter_offset)
+
+    def _forecast(self, masks: Integer[Tensor, "B T H W"], offset: LabelOffset) -> UInt8[Tensor, "B H W"]:
         past = masks.to("cpu", torch.uint8).numpy()
         batches = [past[start : start + CLIPS_PER_BATCH] for start in range(0, len(past), CLIPS_PER_BATCH)]
         sent = copy(self)
         sent.segmenter = None  # the worker processes do not need it
         with worker_processes(min(self.processes, len(batches))) as run_in_order:
-            forecasts = list(run_in_order(sent._forecast_batch, batches))
+            forecasts = list(run_in_order(partial(sent._forecast_batch, offset=offset), batches))
         return torch.from_numpy(np.concatenate(forecasts)).to(masks.device)
 
-    def _forecast_batch(self, past: np.ndarray) -> np.ndarray:
+    def _forecast_batch(self, past: np.ndarray, *, offset: LabelOffset) -> np.ndarray:
         height, width = past.shape[2:]
-        return self.forecast_from_worlds(*self.estimate_worlds(assign_track_classes(past)), height=height, width=width)
+        assigned = assign_track_classes(past, offset=offset)
+        return self.forecast_from_worlds(*self.estimate_worlds(assigned, offset=offset), height=height, width=width)
 
-    def estimate_worlds(self, past: Integer[np.ndarray, "B T H W"]) -> tuple[Tracks, Worlds]:
-        """The objects' tracks in past masks, and B x K possible worlds at the last past frame, clip by clip."""
-        tracks = build_tracks(measure_poses(past), clips=len(past), frames=past.shape[1])
+    def estimate_worlds(
+        self, past: Integer[np.ndarray, "B T H W"], *, offset: LabelOffset | None = None
+    ) -> tuple[Tracks, Worlds]:
+        """The objects' tracks in past masks, and B x K possible worlds at the last past frame, clip by clip.
+
+        offset: of the masks against the exact ones; by default that of the labels
+        """
+        measured = measure_poses(past, offset=self.constants.label_offset if offset is None else offset)
+        tracks = build_tracks(measured, clips=len(past), frames=past.shape[1])
         return tracks, run_ensemble_filter(tracks, self.constants, self.settings, seed=self.seed)
 
     def forecast_from_worlds(
@@ -126,7 +163,7 @@ class ObjectDynamics(Forecaster):
     ) -> UInt8[np.ndarray, "B height width"]:
         """Move the possible worlds on to the last frame, in place, and decide the mask."""
         self.advance_to_last_frame(worlds, tracks)
-        return decide_mask(tracks.class_id, worlds, height=height, width=width)
+        return decide_mask(tracks.class_id, worlds, height=height, width=width, offset=self.constants.label_offset)
 
     def advance_to_last_frame(self, worlds: Worlds, tracks: Tracks) -> None:
         """Move the possible worlds on from the last past frame to the frame of the forecast, in place."""

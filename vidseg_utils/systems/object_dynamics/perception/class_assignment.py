@@ -20,6 +20,7 @@ from vidseg_utils.systems.object_dynamics.perception.components import (
 )
 from vidseg_utils.systems.object_dynamics.perception.outlines import shape_residuals
 from vidseg_utils.systems.object_dynamics.perception.tracks import MAX_STEP
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 
 MAX_LINK_COST = 1.5  # of a link: its distance in MAX_STEPs, plus up to 1 for different appearances
 MAX_GAP = 3  # frames for which the search radius of an unseen track grows
@@ -31,17 +32,21 @@ CLEAR_SHARE = 0.97  # a shape with this share of a track's votes needs no geomet
 
 
 def assign_track_classes(
-    masks: UInt8[np.ndarray, "B T H W"], scores: Sequence[Float[np.ndarray, "_ 49"]] | None = None
+    masks: UInt8[np.ndarray, "B T H W"],
+    scores: Sequence[Float[np.ndarray, "_ 49"]] | None = None,
+    *,
+    offset: LabelOffset = EXACT_LABELS,
 ) -> UInt8[np.ndarray, "B T H W"]:
     """Masks of class ids (others unknown) in which every object has the best class for its whole track.
 
     scores: for each clip the class probabilities of the pixels in `foreground(masks[b])`, in order; without them every
     pixel votes for its label
+    offset: of the masks against the exact ones
     Regions too small to be an object become background.
     """
     components = [find_components(clip, scores[b] if scores is not None else None) for b, clip in enumerate(masks)]
     tracks = [link_components(c) for c in components]
-    residuals = _residuals(components, tracks)
+    residuals = _residuals(components, tracks, offset)
     assigned = masks.copy()
     for clip, c, track, residual in zip(assigned, components, tracks, residuals, strict=True):
         class_id = np.append(assign_classes(c, track, residual), BACKGROUND).astype(np.uint8)
@@ -90,7 +95,7 @@ def _distance_to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray)
     return np.linalg.norm(from_start - np.clip(share, 0, 1)[..., None] * along, axis=-1)
 
 
-def _residuals(components: Sequence[Components], tracks: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _residuals(components: Sequence[Components], tracks: Sequence[np.ndarray], offset: LabelOffset) -> list[np.ndarray]:
     """(P, 3) of each clip: the outline residual of each shape; 0 on tracks whose shape is clear from the votes."""
     frames, height, width = components[0].map.shape
     labels = np.zeros((len(components), frames, height, width), dtype=np.uint8)
@@ -104,7 +109,7 @@ def _residuals(components: Sequence[Components], tracks: Sequence[np.ndarray]) -
         labels[b] = np.append(np.where(unclear[track], number, IGNORE_INDEX), 0)[c.map]
         residuals.append(np.zeros((count, len(SHAPES))))
         numbers.append({key: k for k, key in enumerate(zip(c.frame, number, strict=True))})
-    image, label, residual = shape_residuals(labels.reshape(-1, height, width))
+    image, label, residual = shape_residuals(labels.reshape(-1, height, width), offset=offset)
     clip, frame = np.divmod(image, frames)
     for k, b in enumerate(clip):
         residuals[b][numbers[b][frame[k], label[k]]] = residual[k]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from vidseg_utils.classes import SHAPES
 from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.world.label_offset import LabelOffset
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class PhysicsConstants:
     start_speed: float = 0.0799  # units / frame: mean over the objects that move in the first video frame
     start_speed_spread: float = 0.0023  # units / frame: its standard deviation
     start_angle_spread: float = 0.2  # radians: standard deviation of their direction from the direction to the origin
+    # How the labels to forecast lie against the exact masks: see `LabelOffset`.
+    label_shift_x: float = 0.0  # pixels of a 240 x 160 mask, to the right
+    label_shift_y: float = 0.0  # the same, down
+    label_fatness: float = 0.0  # the same, outwards
+
+    @property
+    def label_offset(self) -> LabelOffset:
+        """The last three constants."""
+        return LabelOffset(self.label_shift_x, self.label_shift_y, self.label_fatness)
 
     @property
     def restitution(self) -> Float[np.ndarray, "3 3"]:

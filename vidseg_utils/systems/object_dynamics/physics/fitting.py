@@ -31,8 +31,10 @@ MIN_START_SPEED = 0.01  # units a frame, above which an object counts as moving 
 RELATIVE_STEP, LOG_CHANGE, MAX_EVALUATIONS = 1e-2, 0.1, 25
 GLIDING = ("sliding_friction", "rolling_friction", "linear_drag", "quadratic_drag")
 STARTING = ("start_speed", "start_speed_spread", "start_angle_spread")
+LABELS = ("label_shift_x", "label_shift_y", "label_fatness")  # no trajectory shows them
 SPREADS = ("restitution_spread", "mass_spread")  # not fitted here: they keep their defaults
-CONTACT = tuple(field.name for field in fields(PhysicsConstants) if field.name not in GLIDING + STARTING + SPREADS)
+OTHERS = GLIDING + STARTING + SPREADS + LABELS
+CONTACT = tuple(field.name for field in fields(PhysicsConstants) if field.name not in OTHERS)
 
 
 def seconds_per_frame(trajectories: Sequence[Trajectory]) -> float:

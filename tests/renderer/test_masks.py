@@ -16,7 +16,7 @@ from vidseg_utils.renderer.masks import cast_masks, render_masks
 from vidseg_utils.renderer.windows import bounding_rectangles
 from vidseg_utils.world.camera import camera_matrix, project
 from vidseg_utils.world.label_offset import COURSE_LABELS, LabelOffset
-from vidseg_utils.world.solids import visible_half_size
+from vidseg_utils.world.solids import CUBE_EDGE_RADIUS, visible_half_size
 
 STANDING_CYLINDER = Rotation.from_euler("x", 90, degrees=True).as_matrix()  # a cylinder's axis is its own y
 
@@ -34,7 +34,9 @@ def walk_along_rays(class_id_, position, rotation, pixels, size):
     elif class_id_ == METAL_CYLINDER:
         inside = (x**2 + z**2 < visible_half_size("cylinder") ** 2) & (abs(y) < visible_half_size("cylinder"))
     else:
-        inside = np.maximum(np.maximum(abs(x), abs(y)), abs(z)) < visible_half_size("cube")
+        inner = visible_half_size("cube") - CUBE_EDGE_RADIUS
+        beyond = np.maximum(abs(np.stack([x, y, z])) - inner, 0)
+        inside = (beyond**2).sum(axis=0) < CUBE_EDGE_RADIUS**2
     return inside.any(axis=0)
 
 

@@ -46,7 +46,7 @@ class Appearance:
     horizon_width: float = 0.212
     highlight: tuple = (5.5, 3.3, 8.3, 14.5)
     glow: tuple = (0.31, 0.136, 0.346, 0.67)  # a wide halo around each highlight
-    bevel: tuple = (0.0363, 0.0, 0.008)  # by shape: width of the rounded edges
+    bevel: tuple = (0.0362, 0.0, 0.008)  # by shape: width of the strip along edges whose normals turn
 
 
 APPEARANCE = Appearance()

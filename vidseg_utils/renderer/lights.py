@@ -16,7 +16,7 @@ from vidseg_utils.renderer.appearance import APPEARANCE
 from vidseg_utils.renderer.pixel_blocks import DiscHulls
 from vidseg_utils.renderer.windows import NEAREST_DEPTH, ellipse_bounds, pixels_between
 from vidseg_utils.world.camera import camera_matrix
-from vidseg_utils.world.solids import OBJECT_RADIUS
+from vidseg_utils.world.solids import CUBE_EDGE_RADIUS, OBJECT_RADIUS
 
 SUN_DISTANCE = 100.0  # world units; for shadows the sun is a lamp this far from each object
 SHADOW_CASTER_HEIGHT = 0.42  # world units; no object is taller
@@ -146,13 +146,15 @@ def hidden_lamp_share(shape: str, half_size: float, point: Vector, to_lamp: Vect
         nearest = tuple(p + along * step for p, step in zip(point, to_lamp, strict=True))
         gap = torch.sqrt(dot(nearest, nearest) + 1e-12) - half_size
         return _hidden_share(gap, radius, along)
-    # Seen along the ray, every side of a cube's outline is an edge, which runs along one of the three axes.
+    # Seen along the ray, every side of a cube's outline is an edge, which runs along one of the three axes. Its edges
+    # are rounded; its corners are taken to be sharp.
+    half_size -= CUBE_EDGE_RADIUS
     sizes = [step.abs() for step in to_lamp]
     side_gaps = []
     for i, j in ((0, 1), (1, 2), (2, 0)):
         across = (point[i] * to_lamp[j] - point[j] * to_lamp[i]).abs() - half_size * (sizes[i] + sizes[j])
         side_gaps.append(across * torch.rsqrt(squares[i] + squares[j] + 1e-9))
-    gap = torch.maximum(torch.maximum(side_gaps[0], side_gaps[1]), side_gaps[2])
+    gap = torch.maximum(torch.maximum(side_gaps[0], side_gaps[1]), side_gaps[2]) - CUBE_EDGE_RADIUS
     return _hidden_share(gap, radius, along)
 
 

@@ -37,8 +37,9 @@ from vidseg_utils.world.solids import visible_half_size
 # Poses that differ by less, in world units and in entries of the rotation matrix (about radians), count as one: this is
 # less than a twentieth of a pixel.
 SAME_POSITION, SAME_ROTATION = 5e-4, 2e-3
-# The rays of a pixel: (x, y) from its centre, in pixels.
-ANTIALIASING = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
+# The rays of a pixel: (x, y) from its centre, in pixels. On this rotated grid, all four cross an upright or level edge
+# one after the other, so such edges come out in steps of a quarter.
+ANTIALIASING = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
 MAX_DEPTH = 10.0  # world units: depth at which a ray that misses the object ends, so that all numbers stay finite
 
 

@@ -1,4 +1,4 @@
-"""Where a ray enters a sphere, box or cylinder at any orientation.
+"""Where a ray enters a sphere, rounded box or cylinder at any orientation.
 
 In the object's own frame a pixel's ray is linear in the pixel's coordinates. So each test is a few multiplications,
 done for many poses at once. Shapes: S rays a pixel, U poses of an object, windows of h x w pixels.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vidseg_utils.renderer.windows import WindowBatch
 from vidseg_utils.world.camera import camera_matrix
-from vidseg_utils.world.solids import visible_half_size
+from vidseg_utils.world.solids import CUBE_EDGE_RADIUS, visible_half_size
 
 PIXEL_CENTRE = ((0.0, 0.0),)
 
@@ -81,7 +81,10 @@ def sample_positions(
 
 
 def entry_depths(rays: Rays) -> Float[Tensor, "S U h w"]:
-    """Depth at which each ray enters the object; infinity where it misses."""
+    """Depth at which each ray enters the object; infinity where it misses.
+
+    A ray that hits a cube's rounded edge gets the depth at which it enters the cube with sharp edges.
+    """
     (ox, oy, oz), (dx, dy, dz) = rays.origin, rays.direction
     r = visible_half_size(rays.shape)
     if rays.shape == "sphere":
@@ -102,4 +105,32 @@ def entry_depths(rays: Rays) -> Float[Tensor, "S U h w"]:
         enter = middle - half_length if enter is None else torch.maximum(enter, middle - half_length)
         leave = middle + half_length if leave is None else torch.minimum(leave, middle + half_length)
     assert enter is not None and leave is not None
-    return enter.masked_fill_(~(enter < leave), torch.inf)
+    hit = enter < leave
+    if rays.shape == "cube":
+        hit &= _within_rounded_edges(rays, enter, leave)
+    return enter.masked_fill_(~hit, torch.inf)
+
+
+def _within_rounded_edges(rays: Rays, enter: Tensor, leave: Tensor) -> Tensor:
+    """Whether rays that pass a cube with sharp edges, between these depths, hit the cube with rounded edges.
+
+    They do if they pass the smaller cube inside it within the radius of the edges. Along a ray, the squared distance
+    from that cube is convex and piecewise quadratic. It is computed in the middle and, after one Newton step, near its
+    least value.
+    """
+    half_size = visible_half_size(rays.shape) - CUBE_EDGE_RADIUS
+    middle = (enter + leave).mul_(0.5)
+    squared, slope = torch.zeros_like(middle), torch.zeros_like(middle)
+    curvature = torch.full_like(middle, 1e-12)
+    for origin, direction in zip(rays.origin, rays.direction, strict=True):
+        point = (direction * middle).add_(origin)
+        beyond = point - point.clamp(-half_size, half_size)
+        squared.addcmul_(beyond, beyond)
+        slope.addcmul_(beyond, direction)
+        curvature.add_((direction * direction).mul_(beyond != 0))
+    nearest = torch.minimum(torch.maximum(middle.sub_(slope.div_(curvature)), enter), leave)
+    squared_nearest = torch.zeros_like(nearest)
+    for origin, direction in zip(rays.origin, rays.direction, strict=True):
+        beyond = (direction * nearest).add_(origin).abs_().sub_(half_size).clamp_min_(0)
+        squared_nearest.addcmul_(beyond, beyond)
+    return torch.minimum(squared, squared_nearest) < CUBE_EDGE_RADIUS**2

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vidseg_utils.world.camera import camera_matrix
-from vidseg_utils.world.solids import visible_half_size
+from vidseg_utils.world.solids import CUBE_EDGE_RADIUS, visible_half_size
 
 NEAREST_DEPTH = 0.4  # world units; an object nearer to the camera is not drawn. No object of the world comes that near.
 LOG_AREA_STEP = np.log(30)  # windows of one batch differ in area by about this factor at most; smaller is not faster
@@ -83,10 +83,11 @@ def bounding_rectangles(
     centre = positions @ matrix[:, :3].T + matrix[:, 3]  # (U, 3) in homogeneous pixels
     with np.errstate(invalid="ignore", divide="ignore"):
         half_axes = matrix[:, :3] @ rotations * half_size  # (U, 3, 3)
-        if shape == "cube":
-            corners = centre[:, None] + _CUBE_CORNERS @ np.swapaxes(half_axes, 1, 2)  # (U, 8, 3)
-            corners = corners[..., :2] / corners[..., 2:]
-            low, high = corners.min(axis=1), corners.max(axis=1)
+        if shape == "cube":  # the convex hull of balls at its corners
+            inner_axes = half_axes * (1 - CUBE_EDGE_RADIUS / half_size)
+            corners = centre[:, None] + _CUBE_CORNERS @ np.swapaxes(inner_axes, 1, 2)  # (U, 8, 3)
+            balls = ellipse_bounds(corners, np.broadcast_to(matrix[:, :3] * CUBE_EDGE_RADIUS, (*corners.shape, 3)))
+            low, high = balls[..., 0, :].min(axis=1), balls[..., 1, :].max(axis=1)
         elif shape == "sphere":
             low, high = np.moveaxis(ellipse_bounds(centre, half_axes), 1, 0)
         else:  # a cylinder is the convex hull of its two lids

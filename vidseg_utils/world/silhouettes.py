@@ -1,8 +1,9 @@
 """The silhouette of an object on the ground as the camera sees it, in closed form.
 
 Seen from above, the ray of a pixel is a line segment: from the point where it enters the layer of the objects
-(z = 0.4) to the point where it meets the ground. A cylinder or cube covers the pixel if that segment crosses its
-footprint; a sphere does if the ray passes its centre within its radius. `signed_distance` says by how much, with
+(z = 0.4) to the point where it meets the ground. A cylinder covers the pixel if that segment crosses its footprint. A
+sphere does if the ray passes its centre within its radius, and a cube, whose edges are rounded, if the ray passes a
+smaller cube inside it within the radius of the edges. `signed_distance` says by how much, with
 derivatives, so that fitting poses and drawing masks (`mask_drawing`) share one formula.
 """
 
@@ -14,12 +15,21 @@ from jaxtyping import Float, Integer
 
 from vidseg_utils.task import HEIGHT, WIDTH
 from vidseg_utils.world.camera import CAMERA_POSITION, camera_matrix
-from vidseg_utils.world.solids import CUBE, CYLINDER, OBJECT_RADIUS, SPHERE, VISIBLE_HALF_SIZE
+from vidseg_utils.world.solids import (
+    CUBE,
+    CUBE_EDGE_RADIUS,
+    CYLINDER,
+    OBJECT_RADIUS,
+    SPHERE,
+    VISIBLE_HALF_SIZE,
+)
 
 _CAMERA_XY = CAMERA_POSITION[:2]
-# Lengths of a ray at an object's top and bottom. A ray of length s has descended by s, so they are heights below the
+_RISE = CAMERA_POSITION[2] - OBJECT_RADIUS  # from an object's centre to the camera
+# Lengths of a ray at a cylinder's top and bottom. A ray of length s has descended by s, so they are heights below the
 # camera.
-_TOP, _BOTTOM = (CAMERA_POSITION[2] - OBJECT_RADIUS + sign * VISIBLE_HALF_SIZE for sign in (-1, 1))
+_TOP, _BOTTOM = (_RISE + sign * VISIBLE_HALF_SIZE[CYLINDER] for sign in (-1, 1))
+_AXES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ def _cylinder(rays: PixelRays, poses: np.ndarray) -> tuple:
     """Distance of the segment from the disc."""
     offset = poses[:, :2] - _CAMERA_XY
     length = _dot(offset, rays.slope) / _dot(rays.slope, rays.slope)
-    length = np.clip(length, _TOP[CYLINDER], _BOTTOM[CYLINDER])
+    length = np.clip(length, _TOP, _BOTTOM)
     normal = length[:, None] * rays.slope - offset
     distance = np.maximum(np.hypot(normal[:, 0], normal[:, 1]), 1e-9)
     normal /= distance[:, None]
@@ -115,10 +125,9 @@ def _cylinder(rays: PixelRays, poses: np.ndarray) -> tuple:
 def _sphere(rays: PixelRays, poses: np.ndarray) -> tuple:
     """Distance of the ray from the ball."""
     offset = poses[:, :2] - _CAMERA_XY
-    rise = OBJECT_RADIUS - CAMERA_POSITION[2]
-    length = (_dot(offset, rays.slope) - rise) / (_dot(rays.slope, rays.slope) + 1)
+    length = (_dot(offset, rays.slope) + _RISE) / (_dot(rays.slope, rays.slope) + 1)
     normal = offset - length[:, None] * rays.slope
-    distance = np.sqrt(_dot(normal, normal) + (rise + length) ** 2)
+    distance = np.sqrt(_dot(normal, normal) + (length - _RISE) ** 2)
     normal /= np.maximum(distance, 1e-9)[:, None]
     by_pose = np.stack([normal[:, 0], normal[:, 1], np.zeros_like(distance)])
     return (
@@ -130,38 +139,54 @@ def _sphere(rays: PixelRays, poses: np.ndarray) -> tuple:
 
 
 def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
-    """The widest gap between the segment and the square: along either axis of the square, or across the segment."""
-    offset = poses[:, :2] - _CAMERA_XY
-    cosine, sine = np.cos(poses[:, 2]), np.sin(poses[:, 2])
-    axis_x, axis_y = np.stack([cosine, sine], axis=1), np.stack([-sine, cosine], axis=1)
-    half, top, bottom = VISIBLE_HALF_SIZE[CUBE], _TOP[CUBE], _BOTTOM[CUBE]
-    near, far = top * rays.slope - offset, bottom * rays.slope - offset  # the segment's ends, seen from the cube
-    gaps, by_x, by_y, by_yaw, by_slope = [], [], [], [], []
-    for axis, axis_by_yaw in ((axis_x, axis_y), (axis_y, -axis_x)):
-        ends = np.stack([_dot(near, axis), _dot(far, axis)])
-        side = np.where(ends.sum(0) > 0, 1.0, -1.0)
-        far_is_nearer = side * ends[1] < side * ends[0]
-        gaps.append(np.where(far_is_nearer, side * ends[1], side * ends[0]) - half)
-        end = np.where(far_is_nearer[:, None], far, near)
-        by_x.append(-side * axis[:, 0])
-        by_y.append(-side * axis[:, 1])
-        by_yaw.append(side * _dot(end, axis_by_yaw))
-        by_slope.append((side * np.where(far_is_nearer, bottom, top))[:, None] * axis)
-    norm = np.hypot(rays.slope[:, 0], rays.slope[:, 1])
-    across = np.stack([-rays.slope[:, 1], rays.slope[:, 0]], axis=1) / norm[:, None]
-    passing = -_dot(across, offset)
-    side = np.where(passing > 0, 1.0, -1.0)
-    across_x, across_y = _dot(across, axis_x), _dot(across, axis_y)
-    gaps.append(np.abs(passing) - half * (np.abs(across_x) + np.abs(across_y)))
-    by_x.append(-side * across[:, 0])
-    by_y.append(-side * across[:, 1])
-    width_by_yaw = half * (np.sign(across_x) * across_y - np.sign(across_y) * across_x)  # of half the square's width
-    by_yaw.append(-width_by_yaw)
-    # A change of slope across the segment turns it, which changes its distance from the centre and the square's width.
-    by_slope.append((side * _dot(offset, rays.slope) / norm**2 + width_by_yaw / norm)[:, None] * across)
+    """Distance of the ray from the rounded cube: from a smaller cube inside it, less the radius of the edges.
 
-    gaps = np.stack(gaps)
-    widest, index = gaps.argmax(axis=0), np.arange(len(norm))
-    slope_weight = np.stack(by_slope)[widest, index]
-    by_pose = np.stack([np.stack(column)[widest, index] for column in (by_x, by_y, by_yaw)])
-    return gaps[widest, index], _dot(slope_weight, rays.slope_u), _dot(slope_weight, rays.slope_v), by_pose
+    Seen along the ray, the smaller cube is a hexagon, each side of which is an edge along one of the cube's axes. The
+    distance is the greatest one from a side, or from the corner between two sides that face the ray.
+    """
+    cosine, sine = np.cos(poses[:, 2]), np.sin(poses[:, 2])
+    half = VISIBLE_HALF_SIZE[CUBE] - CUBE_EDGE_RADIUS
+    offset_x, offset_y = _CAMERA_XY[0] - poses[:, 0], _CAMERA_XY[1] - poses[:, 1]
+    slope_x, slope_y = rays.slope.T
+    # The ray in the cube's frame: the camera, and the direction, whose z is -1.
+    camera = (cosine * offset_x + sine * offset_y, cosine * offset_y - sine * offset_x, _RISE)
+    direction = (cosine * slope_x + sine * slope_y, cosine * slope_y - sine * slope_x, np.full_like(cosine, -1.0))
+    gaps, normals = np.empty((3, len(poses))), np.zeros((3, 3, len(poses)))  # of three sides; [side, component]
+    for i, j, k in _AXES:  # the side along axis i
+        across = camera[j] * direction[k] - camera[k] * direction[j]
+        scale = 1 / np.sqrt(direction[j] ** 2 + direction[k] ** 2)
+        gaps[i] = (np.abs(across) - half * (np.abs(direction[j]) + np.abs(direction[k]))) * scale
+        scale = np.copysign(scale, across)
+        normals[i, j], normals[i, k] = direction[k] * scale, -direction[j] * scale
+    widest = gaps.argmax(axis=0)
+    distance = np.take_along_axis(gaps, widest[None], axis=0)[0]
+    normal = np.take_along_axis(normals, widest[None, None], axis=0)[0]
+    for i, j, k in _AXES:  # the corner between the sides along axes i and j
+        cosine_ij = normals[i, k] * normals[j, k]
+        weight_i, weight_j = gaps[i] - cosine_ij * gaps[j], gaps[j] - cosine_ij * gaps[i]
+        at_corner = np.flatnonzero((weight_i > 0) & (weight_j > 0))
+        weight_i, weight_j, square_sine = weight_i[at_corner], weight_j[at_corner], 1 - cosine_ij[at_corner] ** 2
+        from_corner = np.sqrt((weight_i * gaps[i, at_corner] + weight_j * gaps[j, at_corner]) / square_sine)
+        farther = from_corner > distance[at_corner]
+        at_corner, weight_i, weight_j = at_corner[farther], weight_i[farther], weight_j[farther]
+        distance[at_corner] = from_corner[farther]
+        to_ray = weight_i * normals[i][:, at_corner] + weight_j * normals[j][:, at_corner]
+        normal[:, at_corner] = to_ray / (square_sine * from_corner)[farther]
+    # The ray's length at its point nearest to the corner, or to the edge: along an edge the normal has no component.
+    length = np.zeros(len(poses))
+    weight = np.zeros(len(poses))
+    for axis in range(3):
+        on_edge = normal[axis] != 0
+        to_corner = np.copysign(half, normal[axis]) - camera[axis]
+        length += on_edge * to_corner * direction[axis]
+        weight += on_edge * direction[axis] ** 2
+    length /= weight
+    nearest_x, nearest_y = camera[0] + length * direction[0], camera[1] + length * direction[1]
+    by_yaw = normal[0] * nearest_y - normal[1] * nearest_x
+    normal_x, normal_y = cosine * normal[0] - sine * normal[1], sine * normal[0] + cosine * normal[1]  # in the world
+    return (
+        distance - CUBE_EDGE_RADIUS,
+        length * (normal_x * rays.slope_u[:, 0] + normal_y * rays.slope_u[:, 1]),
+        length * (normal_x * rays.slope_v[:, 0] + normal_y * rays.slope_v[:, 1]),
+        np.stack([-normal_x, -normal_y, by_yaw]),
+    )

@@ -13,8 +13,11 @@ from vidseg_utils.classes import SHAPES
 CUBE, SPHERE, CYLINDER = range(len(SHAPES))
 OBJECT_RADIUS = 0.2  # radius, half side and half height of every object, in world units
 # Half side and half height of a cube, radius of a sphere, radius and half height of a cylinder as a camera sees them,
-# in world units: OBJECT_RADIUS, less where edges are bevelled. Fitted by least squares to outlines of real videos.
-VISIBLE_HALF_SIZE = np.array([0.1915, 0.2, 0.1965])
+# in world units. A cube's edges and corners are rounded: it is the Minkowski sum of a smaller cube and a ball of radius
+# CUBE_EDGE_RADIUS. The edges of a cylinder are sharp: a radius up to 0.01 fits as well, a larger one worse. All were
+# fitted by least squares to frames of real videos.
+VISIBLE_HALF_SIZE = np.array([0.198, 0.2, 0.1962])
+CUBE_EDGE_RADIUS = 0.03
 # Greatest distance of a solid's surface from its vertical axis, in world units: a cube's is half its diagonal.
 WIDEST_RADIUS = np.array([2**0.5 * OBJECT_RADIUS, OBJECT_RADIUS, OBJECT_RADIUS])
 # Moments of inertia of a unit of mass, in units squared: about two horizontal axes and the vertical one of a solid that

@@ -1,5 +1,6 @@
 """Proves that a saved model is loaded unchanged, and that each kind of damage gives a one-line error."""
 
+import hashlib
 import json
 
 import pytest
@@ -199,10 +200,20 @@ def test_a_damaged_state_of_an_unfinished_run_names_the_cure(interrupted, file, 
         toy_fit(interrupted)
 
 
+def test_a_changed_number_in_the_history_of_an_unfinished_run_is_noticed(interrupted):
+    (progress,) = (interrupted / "last").glob("*/progress.json")
+    content = json.loads(progress.read_text())
+    content["history"][0]["accuracy"] += 0.125
+    progress.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"progress\.json is damaged \(its history has another checksum\); delete"):
+        toy_fit(interrupted)
+
+
 def test_the_best_weights_of_an_unfinished_run_are_checked_too(interrupted):
     (progress,) = (interrupted / "last").glob("*/progress.json")
     content = json.loads(progress.read_text())
     content["history"].append(content["history"][0] | {"epoch": 2, "accuracy": 0})  # not the best
+    content["history_sha256"] = hashlib.sha256(json.dumps(content["history"]).encode()).hexdigest()
     progress.write_text(json.dumps(content))
     flip_a_bit(interrupted / "weights.safetensors")
     with pytest.raises(ValueError, match=r"run.weights\.safetensors is missing or damaged; delete the run folder"):

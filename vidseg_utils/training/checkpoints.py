@@ -4,6 +4,8 @@
 previous one removed, so a valid state remains whenever the process is killed. Checksums detect damage between the two.
 """
 
+import hashlib
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -47,6 +49,8 @@ class Checkpoints:
         try:
             progress = read_json(path)
             self.history, self.best_sha256 = progress["history"], progress["best_sha256"]
+            if _history_sha256(self.history) != progress["history_sha256"]:
+                raise ValueError("its history has another checksum")
             for name, sha256 in progress["sha256"].items():
                 path = folder / name
                 if file_sha256(path) != sha256:
@@ -86,8 +90,8 @@ class Checkpoints:
             sha256 = {name: file_sha256(temporary / name) for name in (WEIGHTS, STATE)}
             if self.is_best():
                 self.best_sha256 = sha256[WEIGHTS]
-            progress = {"history": self.history, "sha256": sha256, "best_sha256": self.best_sha256}
-            write_json(temporary / PROGRESS, progress)
+            progress = {"history": self.history, "history_sha256": _history_sha256(self.history), "sha256": sha256}
+            write_json(temporary / PROGRESS, {**progress, "best_sha256": self.best_sha256})
         if self.is_best():  # `resume` does this again if the process is killed here
             self._copy_best(folder)
         write_history(self.run, self.history)
@@ -99,3 +103,7 @@ class Checkpoints:
         """Copy the weights of an epoch's folder to the run folder."""
         with atomic_write(self.run / WEIGHTS) as temporary:
             shutil.copyfile(folder / WEIGHTS, temporary)
+
+
+def _history_sha256(history: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(history).encode()).hexdigest()

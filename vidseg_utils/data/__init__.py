@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vidseg_utils.data.check import check_root
     from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate
     from vidseg_utils.data.identity import dataset_identity, has_grown
+    from vidseg_utils.data.label_estimate import LabelEstimate, estimate_label_offset
     from vidseg_utils.data.labels import check_labels
     from vidseg_utils.data.layout import HIDDEN_TRUTH, list_videos, read_frames, read_masks, write_video
     from vidseg_utils.data.resize import area_scale, nearest_scale
@@ -29,6 +30,7 @@ __all__ = [
     "ClipSequences",
     "FrameDataset",
     "Item",
+    "LabelEstimate",
     "MaskDataset",
     "SplitCache",
     "area_scale",
@@ -37,6 +39,7 @@ __all__ = [
     "check_root",
     "collate",
     "dataset_identity",
+    "estimate_label_offset",
     "generate",
     "has_grown",
     "has_videos",
@@ -57,6 +60,7 @@ _MODULES = {
     "check": ("check_root",),
     "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate"),
     "identity": ("dataset_identity", "has_grown"),
+    "label_estimate": ("LabelEstimate", "estimate_label_offset"),
     "labels": ("check_labels",),
     "layout": ("HIDDEN_TRUTH", "list_videos", "read_frames", "read_masks", "write_video"),
     "resize": ("area_scale", "nearest_scale"),

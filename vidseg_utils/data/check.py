@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import open_split, writable_folder
 from vidseg_utils.data.faults import FAULT_EFFECTS, NOTE_EFFECTS, SKIPPED, Fault, Note, read_bytes
+from vidseg_utils.data.label_estimate import LabelEstimate, estimate_from_videos
 from vidseg_utils.data.layout import ANNOTATION_FILE, LABELLED, MASK_FILE, SPLITS, Video, find_frames, scan_split
 from vidseg_utils.data.mask_file import read_raw_mask_file
 from vidseg_utils.data.parallel import map_in_order, n_cores
@@ -38,6 +39,7 @@ class Report:
     skipped: dict[str, int] = field(default_factory=dict)  # split -> folders that the loaders skip
     faults: list[Fault] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    labels: LabelEstimate | None = None  # where they lie against the objects in the frames, if that can be told
     path: Path | None = None  # of the JSON report
 
     @property
@@ -62,6 +64,7 @@ class Report:
             "splits": splits,
             "faults": by_kind(self.faults),
             "notes": by_kind(self.notes),
+            "labels": None if self.labels is None else asdict(self.labels),
         }
 
     def table(self, *, files_per_kind: int = 8) -> str:
@@ -79,6 +82,8 @@ class Report:
                     lines.append(
                         f"    … and {len(findings) - files_per_kind} more, all in {self.path or CHECK_REPORT_FILE}"
                     )
+        if self.labels is not None:
+            lines += ["", f"labels against the objects in the frames: {self.labels}"]
         skipped = sum(self.skipped.values())
         faults = f"{len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}"
         verdict = "sound" if self.sound else f"{faults}; {skipped} videos will be skipped"
@@ -111,8 +116,10 @@ def check_root(root: Path | str, *, progress: bool = True) -> Report:
     for video in unusable:
         report.skipped[video.split] += 1
     without_objects = {note.path.parent for note in report.notes if note.kind == "mask without objects"}
+    labelled = [video for video in videos if video.split in LABELLED and video not in unusable]
+    report.labels = estimate_from_videos(labelled)
     for split in LABELLED:
-        usable = [video for video in videos if video.split == split and video not in unusable]
+        usable = [video for video in labelled if video.split == split]
         if usable and all(video.folder in without_objects for video in usable):
             detail = f"no pixel of its {len(usable)} videos has a class id from 1 to 48"
             report.faults.append(Fault("no object in the split", report.root / split, detail))

@@ -20,7 +20,7 @@ import torch
 from vidseg_utils.data import generate, write_video
 from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.renderer import render_video
-from vidseg_utils.simulator import BrokenRuleError, PhysicsSettings, sample_scene, simulate
+from vidseg_utils.simulator import WORLDS, BrokenRuleError, find_world, sample_scene, simulate
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world import write_annotation
 
@@ -40,9 +40,9 @@ class Clock:
             self.seconds[name] += time.process_time() - start
 
 
-def one_process(n_videos: int, folder: Path, clock: Clock) -> Counter:
+def one_process(n_videos: int, folder: Path, clock: Clock, world: str) -> Counter:
     """Make videos step by step. returns: how often simulations broke each rule and were drawn again."""
-    broken_rules, settings, rng = Counter(), PhysicsSettings(), np.random.default_rng(0)
+    broken_rules, settings, rng = Counter(), find_world(world), np.random.default_rng(0)
     for number in range(n_videos):
         trajectory = None
         while trajectory is None:
@@ -63,14 +63,15 @@ def one_process(n_videos: int, folder: Path, clock: Clock) -> Counter:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=40)
+    parser.add_argument("--world", choices=list(WORLDS), default="clevrer")
     parser.add_argument("--whole", type=int, default=120, help="videos that `generate` makes; 0 leaves this out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     root = Path(tempfile.mkdtemp(prefix="vidseg-speed-"))
     try:
-        one_process(2, root / "warm-up", Clock())
+        one_process(2, root / "warm-up", Clock(), arguments.world)
         clock = Clock()
-        broken_rules = one_process(arguments.videos, root / "steps", clock)
+        broken_rules = one_process(arguments.videos, root / "steps", clock, arguments.world)
         total = sum(clock.seconds.values())
         for name, seconds in clock.seconds.items():
             print(f"{name:30}{1e3 * seconds / arguments.videos:9.1f} ms a video{100 * seconds / total:6.0f} %")
@@ -81,7 +82,7 @@ def main() -> None:
         for store in ("png", "cache") if arguments.whole else ():
             start = time.perf_counter()
             sizes = {"train": arguments.whole, "val": 0, "unlabeled": 0, "hidden": 0}
-            generate(root / store, **sizes, seed=0, store=store, progress=False)
+            generate(root / store, **sizes, seed=0, store=store, physics=find_world(arguments.world), progress=False)
             seconds = time.perf_counter() - start
             rate = f"{arguments.whole / seconds:6.1f} videos a second"
             print(f"store {store:6} {rate} on {n_cores()} cores, start of the processes included")

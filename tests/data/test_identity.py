@@ -22,7 +22,7 @@ def make(root, **changes):
 
 def test_a_generated_set_is_known_by_seed_physics_and_sizes(tmp_path):
     made = make(tmp_path / "a")
-    assert made["text"] == "generated with seed 5: 2 train, 1 val, 1 hidden"
+    assert made["text"] == "generated with seed 5 in the world clevrer: 2 train, 1 val, 1 hidden"
     assert len(made["id"]) == 12
     int(made["id"], 16)
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
@@ -42,7 +42,7 @@ def test_a_set_whose_generation_was_interrupted_is_another_one(tmp_path):
     made = make(tmp_path / "a")
     shutil.rmtree(tmp_path / "a" / "train" / "video_1")
     now = dataset_identity(tmp_path / "a")
-    assert now["text"] == "generated with seed 5: 1 train, 1 val, 1 hidden"
+    assert now["text"] == "generated with seed 5 in the world clevrer: 1 train, 1 val, 1 hidden"
     assert has_grown(now, made)
 
 

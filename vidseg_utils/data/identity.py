@@ -7,7 +7,6 @@ it does not matter how they are encoded or stored. 15,000 videos take less than 
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,14 @@ from vidseg_utils.data.layout import GENERATED_FILE, LABELLED, SPLITS, Video, fi
 from vidseg_utils.data.png import png_size, read_png
 from vidseg_utils.data.sources.label_record import label_record
 from vidseg_utils.paths import read_json
-from vidseg_utils.simulator import PhysicsSettings
+from vidseg_utils.simulator import WORLDS, world_name
 from vidseg_utils.task import HEIGHT, WIDTH
 
 CITYSCAPES_LABELS = "gtFine"  # folder of a Cityscapes tree
 
 
 def dataset_identity(root: Path | str) -> dict[str, str]:
-    """{"id": 12 hexadecimal digits, "text": such as "generated with seed 0: 300 train, 100 val"}.
+    """{"id": 12 hexadecimal digits, "text": such as "generated with seed 0 in the world clevrer: 300 train, 100 val"}.
 
     root: of a set in the course layout, or of a Cityscapes tree
     Raises FileNotFoundError for a missing root, ValueError for one without a video or with a damaged generated.json.
@@ -43,7 +42,9 @@ def dataset_identity(root: Path | str) -> dict[str, str]:
     if (root / GENERATED_FILE).is_file():
         made = read_json(root / GENERATED_FILE)
         seed, physics = made.get("seed"), made.get("physics")
-        others = "" if physics == asdict(PhysicsSettings()) else f" and physics {json.dumps(physics, sort_keys=True)}"
+        world = world_name(physics)
+        others = f" in the world {world}" if world in WORLDS else f" and physics {json.dumps(physics, sort_keys=True)}"
+        others = "" if world == "first" else others  # as when it was the only world, so that its runs fit
         content = ["generated", seed, physics, numbers]
         exact = label_record("exact")  # also in older sets, which do not name their labels
         if (labels := {key: made.get(key, value) for key, value in exact.items()}) != exact:

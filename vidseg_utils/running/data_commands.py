@@ -9,6 +9,9 @@ data_app = typer.Typer(no_args_is_help=True, help="Generate, check and import da
 
 StoreOption = Annotated[str, typer.Option(help="png (files in the course layout) or cache (only the memory map).")]
 LabelsOption = Annotated[str, typer.Option(help="exact, or course (shifted and fattened as the course's masks are).")]
+WorldOption = Annotated[
+    str, typer.Option(help="clevrer (moves as CLEVRER does), or first (that of the first releases).")
+]
 ProfileOption = Annotated[str, typer.Option(help="smoke, cpu, cpu_full or gpu; auto reads $VIDSEG_PROFILE, else cpu.")]
 RootOption = Annotated[Path | None, typer.Option(help="Data set in the course layout [default: data/PROFILE].")]
 
@@ -27,12 +30,14 @@ def data_generate(
     seed: Annotated[int, typer.Option(help="Seed of the data set; the seeds of its videos follow from it.")] = 0,
     processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
     store: StoreOption = "png",
+    world: WorldOption = "clevrer",
     labels: LabelsOption = "exact",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is a GPU].")] = None,
     profile: ProfileOption = "auto",
 ) -> None:
     """Generate videos in the manner of CLEVRER. The data set has the course layout. Resumes."""
     from vidseg_utils.data import generate
+    from vidseg_utils.simulator import find_world
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.for_profile(profile, root=root)
@@ -47,6 +52,7 @@ def data_generate(
         seed=seed,
         processes=processes,
         store=store,
+        physics=find_world(world),
         labels=labels,
         device=device,
     )

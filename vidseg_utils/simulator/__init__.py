@@ -2,15 +2,19 @@
 
 from vidseg_utils.simulator.physics import BrokenRuleError, simulate, simulate_video
 from vidseg_utils.simulator.scene import Scene, sample_scene
-from vidseg_utils.simulator.settings import PhysicsSettings
+from vidseg_utils.simulator.settings import FIRST_WORLD, WORLDS, PhysicsSettings, find_world, world_name
 from vidseg_utils.simulator.statistics import motion_statistics
 
 __all__ = [
+    "FIRST_WORLD",
+    "WORLDS",
     "BrokenRuleError",
     "PhysicsSettings",
     "Scene",
+    "find_world",
     "motion_statistics",
     "sample_scene",
     "simulate",
     "simulate_video",
+    "world_name",
 ]

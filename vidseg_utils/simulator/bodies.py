@@ -3,21 +3,24 @@
 MuJoCo has no restitution, so a bounce is a stiff damped spring. Todorov et al., MuJoCo (IROS 2012), and its manual.
 """
 
+import copy
 import functools
 import math
 
 import numpy as np
-from mujoco import MjModel  # pyright: ignore[reportAttributeAccessIssue]  # mujoco has no type stubs
+from jaxtyping import Float
+from mujoco import MjData, MjModel, mj_setConst  # pyright: ignore[reportAttributeAccessIssue]  # mujoco has no type stubs
 
 from vidseg_utils.classes import SHAPES
+from vidseg_utils.simulator.bounce import CONTACT_FREQUENCY
 from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.world.solids import INERTIA, OBJECT_RADIUS
 
-CONTACT_FREQUENCY = 250.0  # radians a second: a bounce lasts about 12 ms and dents the surface by 0.01 units
 # Seconds in which the ground yields to a weight. Less than four coarse physics steps would make objects rock at rest.
 GROUND_RESPONSE_SECONDS = 0.03
 ROCKING_DAMPING = 10.0  # 1 / s, about the horizontal axes of cubes and cylinders
 INSCRIBED_HALF_SIDE = OBJECT_RADIUS / 2**0.5  # of the square inside a cylinder's rim, world units
+DRAWN_RESTITUTION = 0.5  # of a pair before its first touch, when each touch draws its own
 GEOMS = {  # of each shape: the solid that touches the ground, and the one that touches other objects
     "cube": ('type="box" size="{radius} {radius} {radius}"',) * 2,
     "sphere": ('type="sphere" size="{radius}"',) * 2,
@@ -35,7 +38,8 @@ def build_mujoco_model(shapes: tuple[str, ...], settings: PhysicsSettings) -> Mj
     the contacts are the same. MuJoCo's own cylinders rock at rest, fall through the ground, and gain energy from
     corners of boxes.
     """
-    bounce = f'solref="{-(CONTACT_FREQUENCY**2)} {-_contact_damping(settings.restitution)}" solimp="0.99 0.99 0.01"'
+    restitution = DRAWN_RESTITUTION if settings.restitution is None else settings.restitution
+    bounce = f'solref="{-(CONTACT_FREQUENCY**2)} {-_contact_damping(restitution)}" solimp="0.99 0.99 0.01"'
     bodies, pairs = [], []
     for n, shape in enumerate(shapes):
         foot, side = (geom.format(radius=OBJECT_RADIUS, side=INSCRIBED_HALF_SIDE) for geom in GEOMS[shape])
@@ -58,6 +62,16 @@ def build_mujoco_model(shapes: tuple[str, ...], settings: PhysicsSettings) -> Mj
     damping[:, 3:5] = [[settings.angular_drag if shape == "sphere" else ROCKING_DAMPING] for shape in shapes]
     damping[:, 5] = settings.angular_drag
     damping[:, 3:] *= model.body_inertia[1:]
+    return model
+
+
+def with_masses(model: MjModel, masses: Float[np.ndarray, "N"]) -> MjModel:
+    """A copy of the model whose bodies have these masses. Inertia and drag grow with the mass."""
+    model = copy.copy(model)
+    model.body_mass[1:] *= masses
+    model.body_inertia[1:] *= masses[:, None]
+    model.dof_damping[:] *= masses.repeat(6)
+    mj_setConst(model, MjData(model))  # what the solver derives from the masses
     return model
 
 

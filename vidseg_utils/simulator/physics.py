@@ -6,24 +6,27 @@ rules is discarded, and the next scene of the same random stream is tried.
 
 import contextlib
 import math
+from collections import Counter
 
 import numpy as np
 from jaxtyping import Bool, Float
-from mujoco import MjData, mj_step  # pyright: ignore[reportAttributeAccessIssue]  # mujoco has no type stubs
+from mujoco import MjData, mj_step, mj_step1, mj_step2  # pyright: ignore[reportAttributeAccessIssue]  # mujoco has no type stubs
 from scipy.spatial.transform import Rotation
 
 from vidseg_utils.classes import shape_code
-from vidseg_utils.simulator.bodies import OWN_AXES, build_mujoco_model
+from vidseg_utils.simulator.bodies import OWN_AXES, build_mujoco_model, with_masses
+from vidseg_utils.simulator.bounce import restitution_at, spring_and_damper
 from vidseg_utils.simulator.scene import COLLISION_COUNT, MAX_DRAWS, Scene, sample_scene
-from vidseg_utils.simulator.settings import SECONDS_PER_FRAME, PhysicsSettings
+from vidseg_utils.simulator.settings import COARSE_STEPS, FINE_STEPS, SECONDS_PER_FRAME, PhysicsSettings
 from vidseg_utils.task import VIDEO_FRAMES
 from vidseg_utils.world.camera import project
 from vidseg_utils.world.solids import OBJECT_RADIUS, OUTLINE_POINTS, WIDEST_RADIUS
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
-COARSE_STEPS, FINE_STEPS = 4, 28  # physics steps a video frame: while all objects glide, and while two are close
 CONTACT_MARGIN = 0.01  # world units; objects count as close when their widest circles are this far apart
 SAME_COLLISION_FRAMES = 8  # contacts of a pair within this many frames are one collision: a spinning cube hits twice
+PARTED_DISTANCE = 0.1  # world units that two objects must part before they can collide again
+GOLDEN_RATIO = 0.618  # step from the quantile of a pair's touch to that of its next one
 # Rules that CLEVRER's videos keep
 MIN_UPRIGHT = math.cos(math.radians(20))  # cosine of the lean at which an object counts as tipped over
 MAX_LIFT = 0.1  # world units of a centre above OBJECT_RADIUS, at any time
@@ -77,7 +80,10 @@ class _Simulation:
 
     def __init__(self, scene: Scene, settings: PhysicsSettings):
         self.scene, self.settings = scene, settings
-        self.model = build_mujoco_model(scene.shapes, settings)
+        model = build_mujoco_model(scene.shapes, settings)
+        self.draws_restitution = settings.restitution is None  # then each touch changes the model
+        self.masses = scene.masses
+        self.model = with_masses(model, scene.masses) if self.draws_restitution or (scene.masses != 1).any() else model
         self.data = MjData(self.model)
         count = len(scene.class_ids)
         self.poses = self.data.qpos.reshape(count, 7)  # position, quaternion: views of the simulator's memory
@@ -90,7 +96,12 @@ class _Simulation:
         self.pairs = np.triu_indices(count, 1)
         radius = WIDEST_RADIUS[shape_code(scene.class_ids)]
         self.contact_distance = radius[self.pairs[0]] + radius[self.pairs[1]] + CONTACT_MARGIN
+        # each pair of objects -> its row in the model's list of contact pairs
+        ends = np.sort(self.bodies[np.stack([self.model.pair_geom1, self.model.pair_geom2], axis=1)], axis=1) - 1
+        self.pair_rows = {(first, second): row for row, (first, second) in enumerate(ends.tolist()) if first >= 0}
         self.apart_until = 0  # the frame before which no two objects can touch
+        self.touching: set[tuple[int, int]] = set()  # pairs of objects in the last physics step
+        self.touches: Counter[tuple[int, int]] = Counter()  # of each pair so far
         self.last_contact: dict[tuple[int, int], int] = {}  # pair -> frame
         self.collisions: list[Collision] = []
         self.all_poses = np.zeros((VIDEO_FRAMES, count, 7))
@@ -104,18 +115,19 @@ class _Simulation:
         """Simulate one video frame: coarse steps while all objects are far from each other, fine ones otherwise."""
         velocity = self.all_speeds[frame, :, :3]
         speed = np.sqrt(np.einsum("nd,nd->n", velocity, velocity))
-        self.forces[:] = (-self.settings.quadratic_drag * speed)[:, None] * velocity
+        self.forces[:] = (-self.settings.quadratic_drag * self.masses * speed)[:, None] * velocity
         if frame < self.apart_until or not self._may_touch(speed):
             self.model.opt.timestep = SECONDS_PER_FRAME / COARSE_STEPS
             mj_step(self.model, self.data, nstep=COARSE_STEPS)
             return
         self.model.opt.timestep = SECONDS_PER_FRAME / FINE_STEPS
         for _ in range(FINE_STEPS):
-            mj_step(self.model, self.data)
-            contacts = self.data.contact
-            between_objects = contacts.geom.all(axis=1)  # the ground is geom 0
-            for contact in np.flatnonzero(between_objects) if between_objects.any() else ():
-                self.note_contact(frame, self.bodies[contacts.geom[contact]] - 1, contacts.pos[contact])
+            mj_step1(self.model, self.data)
+            if self.data.contact.geom[:, 0].any():  # the ground is geom 0, and comes first in its contacts
+                self._meet(frame)
+            else:
+                self.touching = set()
+            mj_step2(self.model, self.data)
 
     def _may_touch(self, speed: np.ndarray) -> bool:
         """Whether any two objects, going straight, come close to each other during the next frame."""
@@ -133,18 +145,42 @@ class _Simulation:
         nearest = apart + np.clip(until_nearest, 0, SECONDS_PER_FRAME)[:, None] * closing
         return bool((np.einsum("pd,pd->p", nearest, nearest) < self.contact_distance**2).any())
 
-    def note_contact(self, frame: int, objects: np.ndarray, location: np.ndarray) -> None:
-        """Record a pair's first contact as a collision. A later contact continues it, or breaks the rules."""
-        pair = (int(objects.min()), int(objects.max()))
+    def _meet(self, frame: int) -> None:
+        """Record the contacts between objects in this physics step. Pairs that touch anew draw their restitution."""
+        contacts, speeds = self.data.contact, {}
+        for contact in np.flatnonzero(contacts.geom[:, 0]).tolist():
+            first, second = sorted((self.bodies[contacts.geom[contact]] - 1).tolist())
+            self.note_contact(frame, (first, second), contacts.pos[contact])
+            speed = -float(self.data.efc_vel[contacts.efc_address[contact]])  # of approach, along the normal
+            speeds[first, second] = max(speed, speeds.get((first, second), 0.0))
+        new = speeds.keys() - self.touching
+        self.touching = set(speeds)
+        if self.settings.restitution is not None or not new:
+            return
+        for first, second in sorted(new):
+            quantile = (float(self.scene.bounces[first, second]) + GOLDEN_RATIO * self.touches[first, second]) % 1
+            shapes = self.scene.shapes[first], self.scene.shapes[second]
+            restitution = restitution_at(speeds[first, second], quantile, shapes)
+            self.model.pair_solref[self.pair_rows[first, second]] = [-value for value in spring_and_damper(restitution)]
+            self.touches[first, second] += 1
+        mj_step1(self.model, self.data)  # again, with the new springs
+
+    def note_contact(self, frame: int, pair: tuple[int, int], location: np.ndarray) -> None:
+        """Record a pair's contact as a collision, unless it continues one. Two that meet again may break the rules."""
         if frame == 0:
             raise BrokenRuleError("two objects touch at the start")
-        if pair not in self.last_contact:
+        again = pair in self.last_contact and frame > self.last_contact[pair] + SAME_COLLISION_FRAMES
+        if again and not self.settings.repeated_contact:
+            raise BrokenRuleError("a pair collides again")
+        if again:
+            since = self.all_poses[self.last_contact[pair] : frame + 1, :, :2]
+            distance = np.linalg.norm(since[:, pair[0]] - since[:, pair[1]], axis=-1)
+            again = bool(distance.max() > distance[0] + PARTED_DISTANCE)
+        if again or pair not in self.last_contact:
             x, y, z = location.tolist()
             self.collisions.append(Collision(frame, pair, (x, y, z)))
             if len(self.collisions) > COLLISION_COUNT[1]:
                 raise BrokenRuleError("too many collisions")
-        elif frame > self.last_contact[pair] + SAME_COLLISION_FRAMES:
-            raise BrokenRuleError("a pair collides again")
         self.last_contact[pair] = frame
 
     def trajectory(self) -> Trajectory:

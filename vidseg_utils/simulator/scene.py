@@ -8,9 +8,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from vidseg_utils.classes import N_CLASSES, class_attributes
+from vidseg_utils.simulator.bounce import restitution_at
 from vidseg_utils.simulator.settings import SECONDS_PER_FRAME, GlideCurve, PhysicsSettings, glide_curve
 from vidseg_utils.task import VIDEO_FRAMES
 from vidseg_utils.world.camera import project
@@ -22,16 +23,20 @@ MAX_START_DISTANCE = 10.5  # of a mover from the origin, world units
 OBJECT_COUNT = (4, 6)  # fewest and most in a video
 COLLISION_COUNT = (2, 3)  # fewest and most in a video
 MIN_START_GAP = 0.62  # world units between two centres at frame 0; cubes corner to corner touch at 0.566
-MOVER_SHARE = 0.36  # of the objects after the first; the first always moves
+MOVER_COUNT_SHARES = (0.1, 0.3, 0.6)  # of the videos with 1, 2 and 3 objects that move at frame 0
+MOVER_SHARE = 0.36  # of the objects after the first, where movers are not counted; the first always moves
 IN_THE_WAY_SHARE = 0.3  # of the objects at rest: they lie near a mover's path; the others are bystanders
 FIRST_TARGET_FRAME = 8  # earliest frame of a mover's path near which an object at rest is put in its way
 PATH_OFFSET = 0.3  # world units, in x and y, by which such an object may be off the path
 MEETING_FRAMES = (8.0, 125.0)  # when a mover reaches its target
-MEETING_SKEW = 1.3  # 1 spreads the meetings evenly over MEETING_FRAMES; more makes them earlier
+# 1 spreads the meetings evenly over MEETING_FRAMES; more makes them earlier. The second where movers are counted: they
+# are more, and fewer of them may come late.
+MEETING_SKEW, COUNTED_MEETING_SKEW = 1.3, 2.4
 AIM_OFFSET = 0.25  # world units by which a mover aims past its target's centre, to either side
 BYSTANDER_AREA = ((-2.0, -1.7), (2.0, 1.7))  # lowest and highest (x, y), world units
 LEAVING_SHARE = 0.6  # of the videos: in these one object may leave the picture
 CONTACT_DISTANCE = 0.43  # world units between the centres of two discs of the plan that touch
+MIN_QUANTILE = 1e-3  # of a restitution; the tails of a bell curve beyond it are left out
 PARTING_FRAMES = 6  # video frames after a bounce in which the plan ignores contacts of that pair
 MIN_GLIDE_SPEED = 1e-6  # units a second; slower objects of the plan stay where they are
 MAX_DRAWS = 500  # of a whole scene, before its settings are called impossible
@@ -49,6 +54,8 @@ class Scene:
     positions: Float[np.ndarray, "N 2"]  # centres (x, y), world units
     velocities: Float[np.ndarray, "N 2"]  # units a second; 0 for an object at rest
     yaws: Float[np.ndarray, "N"]  # radians about the vertical
+    masses: Float[np.ndarray, "N"]
+    bounces: Float[np.ndarray, "N N"]  # in (0, 1), symmetrical: quantile of the restitution of each pair's first touch
 
     @property
     def shapes(self) -> tuple[str, ...]:
@@ -63,9 +70,10 @@ def sample_scene(rng: np.random.Generator, settings: PhysicsSettings | None = No
     """
     settings = settings or PhysicsSettings()
     count = int(rng.integers(OBJECT_COUNT[0], OBJECT_COUNT[1] + 1))
+    movers = 1 + int(rng.choice(3, p=MOVER_COUNT_SHARES)) if settings.counted_movers else None
     fewest, most = COLLISION_COUNT
     for _ in range(MAX_DRAWS):
-        plan = _Plan(rng, settings)
+        plan = _Plan(rng, settings, count, movers)
         if all(plan.add_object() for _ in range(count)) and fewest <= len(plan.collisions) <= most:
             return plan.scene()
     raise ValueError(f"none of {MAX_DRAWS} scenes keeps CLEVRER's rules in the world {settings}")
@@ -74,8 +82,16 @@ def sample_scene(rng: np.random.Generator, settings: PhysicsSettings | None = No
 class _Plan:
     """A scene that grows object by object, with the path that each object would take as a disc."""
 
-    def __init__(self, rng: np.random.Generator, settings: PhysicsSettings):
+    def __init__(self, rng: np.random.Generator, settings: PhysicsSettings, count: int, movers: int | None):
+        """Of `count` objects, of which `movers` move at frame 0; None: by chance."""
         self.rng, self.settings = rng, settings
+        self.moves = None if movers is None else [True, *rng.permutation(np.arange(1, count) < movers)]
+        self.masses, self.bounces = np.ones(count), np.full((count, count), 0.5)
+        if settings.mass_spread:
+            self.masses = rng.uniform(1 - settings.mass_spread, 1 + settings.mass_spread, count)
+        if settings.restitution is None:
+            quantiles = np.triu(rng.uniform(MIN_QUANTILE, 1 - MIN_QUANTILE, (count, count)), 1)
+            self.bounces = quantiles + quantiles.T
         self.max_leaving = int(rng.random() < LEAVING_SHARE)
         self.class_ids: list[int] = []
         self.starts: list[tuple[np.ndarray, np.ndarray]] = []  # position and velocity at frame 0
@@ -86,7 +102,7 @@ class _Plan:
         """The start of the plan. Yaws are random; only those of cubes can be seen."""
         yaws = self.rng.uniform(-np.pi, np.pi, len(self.starts))
         positions, velocities = (np.array(column) for column in zip(*self.starts, strict=True))
-        return Scene(np.array(self.class_ids, dtype=np.uint8), positions, velocities, yaws)
+        return Scene(np.array(self.class_ids, dtype=np.uint8), positions, velocities, yaws, self.masses, self.bounces)
 
     def add_object(self) -> bool:
         """Add an object of a new class. Returns False when no start was found that keeps the rules."""
@@ -108,7 +124,7 @@ class _Plan:
         """
         rng = self.rng
         movers = [n for n, (_, velocity) in enumerate(self.starts) if velocity.any()]
-        if not movers or rng.random() < MOVER_SHARE:
+        if not movers or (rng.random() < MOVER_SHARE if self.moves is None else self.moves[len(self.starts)]):
             return self._draw_mover(curve)
         if rng.random() < IN_THE_WAY_SHARE:
             path = self.paths[:, rng.choice(movers)]
@@ -120,7 +136,8 @@ class _Plan:
         rng = self.rng
         speed, angle = rng.uniform(*START_SPEED), rng.uniform(-np.pi, np.pi)
         direction = np.array([math.cos(angle), math.sin(angle)])
-        frame = MEETING_FRAMES[0] + (MEETING_FRAMES[1] - MEETING_FRAMES[0]) * rng.random() ** MEETING_SKEW
+        skew = COUNTED_MEETING_SKEW if self.settings.counted_movers else MEETING_SKEW
+        frame = MEETING_FRAMES[0] + (MEETING_FRAMES[1] - MEETING_FRAMES[0]) * rng.random() ** skew
         if self.starts:
             target = self.paths[min(int(frame), VIDEO_FRAMES - 1), rng.integers(len(self.starts))]
             meeting = target + rng.uniform(-AIM_OFFSET, AIM_OFFSET) * np.array([-direction[1], direction[0]])
@@ -156,20 +173,27 @@ class _Plan:
             self._glide(n, 0, position, velocity)
         first, second = np.triu_indices(count, 1)
         collided: dict[int, int] = {}  # pair -> frame from which a new contact counts
+        lasting: set[int] = set()  # pairs that may still be in their last contact: it counts once
         frame = 0
         while True:
             between = self.paths[frame:, first] - self.paths[frame:, second]
             touching = np.einsum("tpd,tpd->tp", between, between) < CONTACT_DISTANCE**2
             for pair, end in collided.items():
                 touching[: max(end - frame, 0), pair] = False
+            parting = {pair: _parting_frame(touching[:, pair], frame, collided[pair]) for pair in lasting}
+            for pair, end in parting.items():
+                touching[: end - frame, pair] = False
             any_touching = touching.any(axis=1)
             if not any_touching.any():
                 return True
             pair = int(touching[any_touching.argmax()].argmax())
             frame += int(any_touching.argmax())
-            if frame < 2 or pair in collided or len(self.collisions) == COLLISION_COUNT[1]:
+            again = pair in collided and not self.settings.repeated_contact
+            if frame < 2 or again or len(self.collisions) == COLLISION_COUNT[1]:
                 return False
             collided[pair] = frame + PARTING_FRAMES
+            if self.settings.repeated_contact:
+                lasting = {other for other in lasting if parting[other] > frame} | {pair}
             self._bounce(frame, int(first[pair]), int(second[pair]))
 
     def _glide(self, n: int, frame: int, position: np.ndarray, velocity: np.ndarray) -> None:
@@ -182,12 +206,27 @@ class _Plan:
             self.paths[frame:, n] += distance[:, None] * (velocity / speed)
 
     def _bounce(self, frame: int, a: int, b: int) -> None:
-        """Let two discs of equal mass bounce off each other, from where they were a frame before they overlap."""
+        """Let two discs bounce off each other, from where they were a frame before they overlap."""
         before = frame - 1
         velocities = (self.paths[before, [a, b]] - self.paths[before - 1, [a, b]]) / SECONDS_PER_FRAME
         normal = self.paths[frame, a] - self.paths[frame, b]
         normal = normal / math.hypot(*normal)
-        kick = (1 + self.settings.restitution) / 2 * ((velocities[0] - velocities[1]) @ normal) * normal
-        self._glide(a, before, self.paths[before, a].copy(), velocities[0] - kick)
-        self._glide(b, before, self.paths[before, b].copy(), velocities[1] + kick)
+        approach = (velocities[0] - velocities[1]) @ normal
+        kick = (1 + self._restitution(a, b, abs(approach))) / (self.masses[a] + self.masses[b]) * approach * normal
+        self._glide(a, before, self.paths[before, a].copy(), velocities[0] - self.masses[b] * kick)
+        self._glide(b, before, self.paths[before, b].copy(), velocities[1] + self.masses[a] * kick)
         self.collisions.append((frame, a, b))
+
+    def _restitution(self, a: int, b: int, speed: float) -> float:
+        """Restitution of the first touch of two objects at an approach speed."""
+        if self.settings.restitution is not None:
+            return self.settings.restitution
+        shapes = class_attributes(self.class_ids[a])[0], class_attributes(self.class_ids[b])[0]
+        return restitution_at(speed, float(self.bounces[a, b]), shapes)
+
+
+def _parting_frame(touching: Bool[np.ndarray, "T"], frame: int, end: int) -> int:
+    """The first frame from `end` on in which two objects do not touch; `touching` starts at `frame`."""
+    start = max(end - frame, 0)
+    apart = ~touching[start:]
+    return frame + start + (int(apart.argmax()) if apart.any() else len(apart))

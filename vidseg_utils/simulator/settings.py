@@ -5,12 +5,16 @@ Fitted to CLEVRER's annotations (Yi et al., ICLR 2020): a constant friction, and
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 SECONDS_PER_FRAME = 0.028  # a video frame moves an object by its annotated velocity times this
+COARSE_STEPS, FINE_STEPS = 4, 28  # physics steps a video frame: while all objects glide, and while two are close
+FINE_STEP_SECONDS = SECONDS_PER_FRAME / FINE_STEPS
 MAX_SPEED = 4.2  # units a second; nothing moves faster
+MAX_MASS_SPREAD = 0.9
+NEWER = {"mass_spread", "counted_movers", "repeated_contact"}  # settings that the first world did not have
 _CURVE_POINTS = 1000  # of a glide curve, from MAX_SPEED to rest
 
 
@@ -25,14 +29,44 @@ class PhysicsSettings:
     linear_drag: float = 0.04  # 1 / s
     quadratic_drag: float = 0.04  # 1 / unit
     angular_drag: float = 1.0  # 1 / s
-    restitution: float = 0.7  # speed of parting over speed of meeting
+    # Speed of parting over speed of meeting. None: drawn anew for each touch, by the law of `bounce`.
+    restitution: float | None = None
+    mass_spread: float = 0.27  # an object's mass is uniform in 1 - mass_spread .. 1 + mass_spread
+    counted_movers: bool = True  # 1, 2 or 3 objects move at frame 0; False: each one after the first may move
+    repeated_contact: bool = True  # whether two objects that have parted may touch again
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be a finite number, 0 or more")
-        if not 0.05 <= self.restitution <= 0.95:
+        if self.restitution is not None and not 0.05 <= self.restitution <= 0.95:
             raise ValueError(f"restitution is {self.restitution}; it must be from 0.05 to 0.95")
+        if self.mass_spread > MAX_MASS_SPREAD:
+            raise ValueError(f"mass_spread is {self.mass_spread}; it must be at most {MAX_MASS_SPREAD}")
+
+    def to_record(self) -> dict[str, float | bool | None]:
+        """What a generated set keeps of its settings. A newer setting is left out where it has the first world's value,
+        so that the record of the first world is the same as when that setting did not exist.
+        """
+        first = asdict(FIRST_WORLD)
+        return {name: value for name, value in asdict(self).items() if name not in NEWER or value != first[name]}
+
+
+# The world of the first releases: bounces return 0.7 of the speed, masses are equal, two in five objects move.
+FIRST_WORLD = PhysicsSettings(restitution=0.7, mass_spread=0.0, counted_movers=False, repeated_contact=False)
+WORLDS = {"clevrer": PhysicsSettings(), "first": FIRST_WORLD}  # name -> settings
+
+
+def find_world(name: str) -> PhysicsSettings:
+    """The settings of a world. Raises ValueError for an unknown name."""
+    if name not in WORLDS:
+        raise ValueError(f"unknown world {name!r}; choose from {list(WORLDS)}")
+    return WORLDS[name]
+
+
+def world_name(record: dict | None) -> str:
+    """The name of the world with that record (see `PhysicsSettings.to_record`); "own" if it is none of WORLDS."""
+    return next((name for name, settings in WORLDS.items() if settings.to_record() == record), "own")
 
 
 class GlideCurve:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from vidseg_utils.classes import shape_code
+from vidseg_utils.simulator.bounce_statistics import bounce_statistics
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, SPHERE
+from vidseg_utils.world.solids import OBJECT_RADIUS, SPHERE
 from vidseg_utils.world.trajectory import Trajectory
 
 PAST_VIDEO_FRAMES = list(CLIP_VIDEO_FRAMES[:PAST_FRAMES])  # 0, 6, …, 60
@@ -18,16 +19,13 @@ STILL_DISTANCE = 0.02  # world units; an object that moves less is still
 FAST = 2.4  # units a second; decay is measured at this speed and above
 MOVING = 0.3  # units a second; the ratio of step to velocity is measured at this speed and above
 START_MOVING = 0.1  # units a second at frame 0, above which an object is a mover
-# A bounce is measured from the frame before the collision to BOUNCE_FRAMES after it. It is left out when one of the two
-# objects is in another collision from QUIET_FRAMES before the first of these to the last.
-BOUNCE_FRAMES, QUIET_FRAMES = 3, 2
 
 
 def motion_statistics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """Name -> figure; NaN where no object or collision can be measured. World units; speeds in units a second."""
     if not trajectories:
         raise ValueError("no trajectories; motion statistics need at least one video")
-    movers, shift, late, restitution = [], [], [], []
+    movers, shift, late = [], [], []
     decay: dict[str, list[float]] = {"box": [], "sphere": []}
     for trajectory in trajectories:
         movers += _movers(trajectory)
@@ -36,7 +34,6 @@ def motion_statistics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         late += (~in_past[in_target]).tolist()
         moved = np.linalg.norm(trajectory.positions[TARGET_FRAME] - trajectory.positions[LAST_PAST_FRAME], axis=-1)
         shift += moved[in_target & in_past].tolist()
-        restitution += _restitutions(trajectory)
         for shape, losses in _decays(trajectory):
             decay["sphere" if shape == SPHERE else "box"] += losses
     speed, miss, distance = np.array(movers or [(np.nan,) * 3]).T
@@ -44,7 +41,7 @@ def motion_statistics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     objects = sum(len(t.class_ids) for t in trajectories)
     return {
         "objects a video": objects / len(trajectories),
-        "share of movers at frame 0": len(movers) / objects,
+        "movers a video": len(movers) / len(trajectories),
         "slowest start": speed.min(),
         "fastest start": speed.max(),
         "nearest pass of the origin": miss.min(),
@@ -54,7 +51,7 @@ def motion_statistics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "decay a frame, cubes and cylinders": _mean(decay["box"]),
         "decay a frame, spheres": _mean(decay["sphere"]),
         "collisions a video": sum(len(t.collisions) for t in trajectories) / len(trajectories),
-        "restitution of spheres": _mean(restitution),
+        **bounce_statistics(trajectories),
         "share still, frames 60 to 126": float((shift < STILL_DISTANCE).mean()),
         "share past a diameter, frames 60 to 126": float((shift > 2 * OBJECT_RADIUS).mean()),
         "median shift, frames 60 to 126": float(np.median(shift)),
@@ -98,25 +95,3 @@ def _decays(trajectory: Trajectory) -> list[tuple[int, list[float]]]:
         loss = 1 - v[1:] / np.maximum(v[:-1], 1e-9)
         decays.append((shape, loss[v[:-1] > FAST].tolist()))
     return decays
-
-
-def _restitutions(trajectory: Trajectory) -> list[float]:
-    """Speed of parting over speed of meeting along the line of centres, where a sphere hits a sphere or a cylinder."""
-    shapes = shape_code(trajectory.class_ids)
-    ratios = []
-    for collision in trajectory.collisions:
-        a, b = collision.objects
-        pair = {int(shapes[a]), int(shapes[b])}
-        before, after = collision.frame - 1, collision.frame + BOUNCE_FRAMES
-        if SPHERE not in pair or CUBE in pair or before < 0 or after >= len(trajectory.positions):
-            continue
-        others = [c for c in trajectory.collisions if c is not collision and {a, b} & set(c.objects)]
-        if any(before - QUIET_FRAMES <= c.frame <= after for c in others):
-            continue
-        kick = trajectory.velocities[after, a] - trajectory.velocities[before, a]
-        normal = kick / np.linalg.norm(kick)  # nearly all of the impulse is along the line of centres
-        meeting, parting = (
-            (trajectory.velocities[t, a] - trajectory.velocities[t, b]) @ normal for t in (before, after)
-        )
-        ratios.append(float(-parting / meeting))
-    return ratios

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import full_disk
-from vidseg_utils.data.cache import open_split
+from vidseg_utils.data.cache import filled_numbers, open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.identity import dataset_identity, has_grown
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
@@ -25,11 +25,22 @@ from vidseg_utils.data.sources.generate import first_numbers, generate
 from vidseg_utils.data.sources.generated_video import make_video
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
-from vidseg_utils.simulator import PhysicsSettings, simulate_video
+from vidseg_utils.simulator import FIRST_WORLD, PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world import COURSE_LABELS, EXACT_LABELS, read_annotation
 
 SIZES = {"train": 2, "val": 1, "unlabeled": 1, "hidden": 1}
+# The settings that a set of the first releases recorded, in their order
+OLD_PHYSICS = {
+    "gravity": 9.81,
+    "sliding_friction": 0.03,
+    "sphere_friction": 0.0,
+    "contact_friction": 0.03,
+    "linear_drag": 0.04,
+    "quadratic_drag": 0.04,
+    "angular_drag": 1.0,
+    "restitution": 0.7,
+}
 VIDEO_FILES = {"mask.npy", "annotation.json", *(f"image_{t}.png" for t in range(22))}
 NONE = dict.fromkeys(SIZES, 0)
 
@@ -136,7 +147,9 @@ def test_another_seed_physics_or_store_in_the_same_folder_is_refused(tmp_path, c
     before = _files(tmp_path)
     with pytest.raises(ValueError, match="seed 3, not 4; use another folder"):
         _quiet(tmp_path, train=1, seed=4)
-    with pytest.raises(ValueError, match="physics"):
+    with pytest.raises(ValueError, match="in the world 'clevrer', not 'first'; continue it with --world clevrer"):
+        _quiet(tmp_path, train=1, physics=FIRST_WORLD)
+    with pytest.raises(ValueError, match="in the world 'clevrer', not 'own'"):
         _quiet(tmp_path, train=1, physics=PhysicsSettings(restitution=0.5))
     with pytest.raises(ValueError, match="store png, not cache"):
         _quiet(tmp_path, train=1, store="cache")
@@ -161,6 +174,25 @@ def test_a_set_made_before_labels_had_names_is_exact_and_grows(tmp_path, cheap):
     assert cheap == [0, 1]
 
 
+def test_a_set_made_before_worlds_had_names_is_of_the_first_world_and_grows_in_it(tmp_path, cheap):
+    _quiet(tmp_path, train=1, physics=FIRST_WORLD)
+    record = read_json(tmp_path / "generated.json")
+    assert record.pop("world") == "first"
+    assert record["physics"] == OLD_PHYSICS  # as it was recorded before
+    (tmp_path / "generated.json").write_text(json.dumps(record))
+    assert dataset_identity(tmp_path)["text"] == "generated with seed 3: 1 train"
+    with pytest.raises(ValueError, match="in the world 'first', not 'clevrer'; continue it with --world first, or use"):
+        _quiet(tmp_path, train=2)
+    _quiet(tmp_path, train=2, physics=FIRST_WORLD)
+    assert cheap == [0, 1]
+
+
+def test_a_cache_that_the_first_releases_filled_is_continued(tmp_path):
+    generate(tmp_path, **NONE | {"train": 1}, seed=3, physics=FIRST_WORLD, store="cache", progress=False)
+    old_key = "generated with seed 3, PhysicsSettings(" + ", ".join(f"{k}={v}" for k, v in OLD_PHYSICS.items()) + ")"
+    assert filled_numbers(tmp_path, "train", key=old_key) == [0]
+
+
 @pytest.mark.parametrize("store", ["png", "cache"])
 def test_course_labels_change_the_masks_alone(finished, tmp_path, store):
     generate(tmp_path, **NONE | {"train": 1, "hidden": 1}, seed=3, labels="course", store=store, progress=False)
@@ -173,7 +205,7 @@ def test_course_labels_change_the_masks_alone(finished, tmp_path, store):
     )
     assert (hidden_course != hidden_exact).any()
     exact_identity, course_identity = dataset_identity(finished), dataset_identity(tmp_path)
-    assert course_identity["text"].startswith("generated with seed 3 and course labels: 1 train")
+    assert course_identity["text"].startswith("generated with seed 3 in the world clevrer and course labels: 1 train")
     assert not has_grown(exact_identity, course_identity)
 
 

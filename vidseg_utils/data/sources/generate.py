@@ -1,11 +1,10 @@
 """Generate a data set of any size on all cores. An interrupted run resumes.
 
-`generated.json` keeps the seed, the physics and the labels of a set; a folder with others is refused.
+`generated.json` keeps the seed, the world, its physics and the labels of a set; a folder with others is refused.
 """
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from vidseg_utils.data.sources.generated_video import VideoJob, file_names, make
 from vidseg_utils.data.sources.label_record import check_record, label_record
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
-from vidseg_utils.simulator import PhysicsSettings
+from vidseg_utils.simulator import WORLDS, PhysicsSettings, world_name
 from vidseg_utils.world import EXACT_LABELS, LABELS
 
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
@@ -48,6 +47,7 @@ def generate(
     A set can be extended with the same seed, physics, labels and store.
     processes: all cores when None; a script that uses more than one needs `if __name__ == "__main__":`
     store: "png" writes the course layout, "cache" fills the splits' caches directly (full size, no image files)
+    physics: of the world; when None, that of the world "clevrer" (see `simulator.WORLDS`)
     device: for ray casting; when None, a CUDA GPU if there is one (its images may differ from a CPU's by a rounding)
     labels: "exact", or "course" for masks that are shifted and fattened as the course's are (`world.LABELS`)
     Raises ValueError for impossible sizes and for a folder that holds other data, OSError, naming the file, when it
@@ -65,7 +65,9 @@ def generate(
     recorded_labels, offset = label_record(labels), LABELS[labels]
     device = str(find_device(device))
     with lock_dataset(root):
-        identity = {"seed": seed, "store": store, "physics": asdict(physics), **recorded_labels}
+        record = physics.to_record()
+        world = {"world": world_name(record)}
+        identity = {**world, "seed": seed, "store": store, "physics": record, **recorded_labels}
         starts = _check_and_record(root, sizes, identity)
         jobs = {
             split: [VideoJob(root, split, starts[split] + n, seed, physics, device, offset) for n in range(size)]
@@ -77,7 +79,9 @@ def generate(
                 for _ in parallel_map(write_split_video, todo):
                     bar.update()
         else:
-            key = f"generated with seed {seed}, {physics}" + (f", {offset}" if offset != EXACT_LABELS else "")
+            settings = ", ".join(f"{name}={value!r}" for name, value in record.items())
+            key = f"generated with seed {seed}, PhysicsSettings({settings})"
+            key += f", {offset}" if offset != EXACT_LABELS else ""
             _fill_caches(root, jobs, key=key, processes=processes, progress=progress)
 
 
@@ -121,6 +125,8 @@ def _check_and_record(root: Path, sizes: dict[str, int], identity: dict) -> dict
     old_sizes = dict.fromkeys(SPLITS, 0)
     if (root / GENERATED_FILE).exists():
         recorded = read_json(root / GENERATED_FILE)
+        recorded.setdefault("world", world_name(recorded.get("physics")))  # a set made before worlds had names
+        _check_world(root, made=recorded["world"], now=identity["world"])
         check_record(root, recorded, identity, made="generated")
         old_sizes |= _recorded_sizes(root, recorded)
     elif splits := [split for split in SPLITS if file_names(root / split)]:
@@ -137,6 +143,12 @@ def _check_and_record(root: Path, sizes: dict[str, int], identity: dict) -> dict
         root / GENERATED_FILE, {**identity, "package_version": __version__, "sizes": sizes, "first_numbers": starts}
     )
     return starts
+
+
+def _check_world(root: Path, *, made: str, now: str) -> None:
+    if made != now:
+        cure = f"continue it with --world {made}, or use another folder" if made in WORLDS else "use another folder"
+        raise ValueError(f"{root} was generated in the world {made!r}, not {now!r}; {cure}")
 
 
 def _recorded_sizes(root: Path, recorded: dict) -> dict[str, int]:

@@ -1,0 +1,94 @@
+"""A bounce returns what the law draws for its speed of approach; slow touches stick. Masses count."""
+
+import numpy as np
+import pytest
+
+from vidseg_utils.classes import class_id
+from vidseg_utils.simulator import physics
+from vidseg_utils.simulator.bounce import MAX_RESTITUTION, restitution_at, spring_and_damper
+from vidseg_utils.simulator.physics import simulate
+from vidseg_utils.simulator.scene import Scene
+from vidseg_utils.simulator.settings import PhysicsSettings
+
+QUANTILES = np.linspace(0.005, 0.995, 100)
+SPHERES, CYLINDERS = (
+    [class_id(shape, "metal", colour) for colour in ("gray", "blue", "green", "cyan")]
+    for shape in ("sphere", "cylinder")
+)
+FREE_WORLD = PhysicsSettings(sliding_friction=0, linear_drag=0, quadratic_drag=0)
+
+
+def _drawn(speed, shapes):
+    return np.array([restitution_at(speed, quantile, shapes) for quantile in QUANTILES])
+
+
+def _two_head_on(ids, speed, *, quantile, masses=(1, 1, 1, 1)) -> Scene:
+    """Two collisions far apart, each onto an object at rest."""
+    starts = np.array([(-0.6, 0), (0, 0), (-0.6, 4), (0, 4)], dtype=float)
+    velocities = np.array([(speed, 0), (0, 0)] * 2, dtype=float)
+    bounces = np.full((4, 4), quantile)
+    return Scene(np.array(ids, np.uint8), starts, velocities, np.zeros(4), np.array(masses, dtype=float), bounces)
+
+
+@pytest.mark.parametrize("shapes", [("sphere", "cylinder"), ("cylinder", "cylinder"), ("cube", "sphere")])
+def test_restitution_rises_with_the_speed_of_approach(shapes):
+    means = [_drawn(speed, shapes).mean() for speed in (0.5, 1.2, 1.8, 2.4, 3.0, 4.0)]
+    assert means[0] < 0.15 and means == sorted(means) and 0.3 < means[3] < 0.8
+
+
+def test_the_scatter_is_that_of_the_measured_collisions():
+    sphere, others = _drawn(2.4, ("sphere", "sphere")), _drawn(2.4, ("cylinder", "cylinder"))
+    assert sphere.mean() == pytest.approx(0.33, abs=0.03) and sphere.std() == pytest.approx(0.25, abs=0.03)
+    assert others.mean() == pytest.approx(0.37, abs=0.01) and others.std() == pytest.approx(0.11, abs=0.02)
+    # with a sphere it is even: the lowest and the highest tenth are 0.66 apart
+    assert np.subtract(*np.percentile(sphere, [90, 10])) == pytest.approx(0.66, abs=0.05)
+
+
+def test_no_restitution_is_impossible():
+    for speed in (0.0, 1.0, 2.0, 10.0):
+        for shapes in (("sphere", "cube"), ("cube", "cube"), ("cylinder", "cylinder")):
+            drawn = _drawn(speed, shapes)
+            assert drawn.min() >= 0 and drawn.max() <= MAX_RESTITUTION
+
+
+def test_less_restitution_takes_more_damping():
+    dampings = [spring_and_damper(restitution)[1] for restitution in np.linspace(0, 0.9, 19)]
+    assert dampings == sorted(dampings, reverse=True) and dampings[-1] > 0
+
+
+@pytest.mark.parametrize("restitution", [0.0, 0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("ids", [SPHERES, CYLINDERS])
+def test_a_simulated_bounce_returns_what_was_drawn_whatever_the_masses(monkeypatch, restitution, ids):
+    monkeypatch.setattr(physics, "restitution_at", lambda *_: restitution)
+    masses = np.array([0.73, 1.27, 1.27, 0.73])
+    video = simulate(_two_head_on(ids, 2.5, quantile=0.5, masses=masses), FREE_WORLD)
+    v = video.velocities[-1, :, 0]
+    assert (v[1::2] - v[::2]) / 2.5 == pytest.approx([restitution] * 2, abs=0.05)
+    momentum = masses * v
+    assert momentum[::2] + momentum[1::2] == pytest.approx(2.5 * masses[::2], abs=0.01)
+    gap = np.linalg.norm(video.positions[:, ::2] - video.positions[:, 1::2], axis=-1)
+    assert gap.min() > 0.38  # no object enters another one
+
+
+def test_a_slow_touch_sticks_and_is_one_collision():
+    video = simulate(_two_head_on(CYLINDERS, 1.0, quantile=0.1))
+    assert [c.objects for c in video.collisions] == [(0, 1), (2, 3)]
+    touch = video.collisions[0].frame
+    gap = np.linalg.norm(video.positions[:, 0] - video.positions[:, 1], axis=-1)
+    assert np.ptp(gap[touch + 3 : touch + 30]) < 0.02
+    assert video.velocities[touch + 5, 1, 0] > 0.3  # the two go on together
+
+
+def test_a_shared_model_keeps_neither_masses_nor_bounces():
+    plain = _two_head_on(SPHERES, 2.5, quantile=0.5)
+    before = simulate(plain)
+    simulate(_two_head_on(SPHERES, 2.5, quantile=0.9, masses=(0.8, 1.2, 1.2, 0.8)))
+    after = simulate(plain)
+    assert np.array_equal(before.positions, after.positions)
+
+
+def test_drag_and_friction_slow_a_heavy_object_as_a_light_one():
+    starts = _two_head_on(CYLINDERS, 2.5, quantile=0.5, masses=(0.73, 1, 1.27, 1))
+    video = simulate(starts)
+    before = video.collisions[0].frame
+    assert video.velocities[before, 0] == pytest.approx(video.velocities[before, 2], abs=2e-3)

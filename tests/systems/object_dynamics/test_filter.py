@@ -102,6 +102,28 @@ def test_noise_belongs_to_the_class_and_has_no_mean():
     assert not np.array_equal(noise.normal(5, "process", np.array([[5, 9]]), 2), first)
 
 
+def test_the_noise_of_a_pair_belongs_to_its_classes_in_any_order():
+    noise = EnsembleNoise(members=8, seed=3)
+    pairs = noise.of_pairs(0, "bounce", np.array([[5, 9, 1]]))
+    assert pairs.shape == (1, 8, 3, 3)
+    np.testing.assert_allclose(pairs.mean(axis=1), 0, atol=1e-12)
+    np.testing.assert_array_equal(pairs, pairs.swapaxes(2, 3))
+    batch = noise.of_pairs(0, "bounce", np.array([[2, 3, 0], [1, 5, 9]]))
+    np.testing.assert_array_equal(batch[1][:, 1, 2], pairs[0][:, 0, 1])
+    np.testing.assert_array_equal(batch[1][:, 0, 2], pairs[0][:, 2, 1])
+
+
+def test_every_member_has_its_own_masses_and_bounces_and_they_follow_the_class():
+    poses = np.zeros((PAST_FRAMES, 2, 3))
+    poses[:, 1, 0] = 1.0
+    ensemble = run_ensemble_filter(tracks_of([5, 20], poses, 0.01), CONSTANTS, FilterSettings())
+    swapped = run_ensemble_filter(tracks_of([20, 5], poses[:, ::-1], 0.01), CONSTANTS, FilterSettings())
+    assert np.log(ensemble.mass).std() == pytest.approx(CONSTANTS.mass_spread, rel=0.3)
+    assert ensemble.bounce[:, 0, 1].std() == pytest.approx(CONSTANTS.restitution_spread, rel=0.3)
+    np.testing.assert_array_equal(ensemble.mass, swapped.mass[:, ::-1])
+    np.testing.assert_array_equal(ensemble.bounce, swapped.bounce[:, ::-1, ::-1])
+
+
 def test_friction_and_drag_take_from_the_start_speed():
     shape = np.array([SPHERE, CYLINDER])
     speeds = [remaining_start_speed(shape, frames, CONSTANTS) for frames in (0, 30)]

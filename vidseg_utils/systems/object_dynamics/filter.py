@@ -48,6 +48,10 @@ def run_ensemble_filter(
     start = find_first_measurements(tracks, constants, measurement_scale=settings.measurement_scale)
     worlds = Worlds.empty(clips * settings.members, slots)
     worlds.shape[:] = np.repeat(tracks.shape, settings.members, axis=0)
+    log_mass = constants.mass_spread * noise.normal(0, "mass", tracks.class_id, 1)[..., 0]
+    worlds.mass[:] = np.exp(log_mass).reshape(worlds.mass.shape)
+    bounce = constants.restitution_spread * noise.of_pairs(0, "bounce", tracks.class_id)
+    worlds.bounce[:] = bounce.reshape(worlds.bounce.shape)
     for frame in range(frames):
         if frame:
             before = worlds.velocity.copy()

@@ -23,7 +23,7 @@ SPIN_SHARE = 0.5  # share of a measured turn that counts, because a cube's yaw i
 class EnsembleNoise:
     """Standard normal numbers by frame, purpose and class id: a clip's forecast does not depend on its batch."""
 
-    PURPOSES = ("process", "first", "second", "push", "enter")  # the index of a purpose is part of the seed
+    PURPOSES = ("process", "first", "second", "push", "enter", "mass", "bounce")  # the index is part of the seed
 
     def __init__(self, members: int, seed: int):
         self.members, self.seed = members, seed
@@ -32,10 +32,18 @@ class EnsembleNoise:
         self, frame: int, purpose: str, class_id: Integer[np.ndarray, "B N"], numbers: int
     ) -> Float[np.ndarray, "B K N numbers"]:
         """Numbers for each of K members, whose mean over the members is 0. Raises ValueError for an unknown purpose."""
+        return self._table(frame, purpose, N_CLASSES, numbers)[class_id].swapaxes(1, 2)
+
+    def of_pairs(self, frame: int, purpose: str, class_id: Integer[np.ndarray, "B N"]) -> Float[np.ndarray, "B K N N"]:
+        """A number for each of K members and each pair of classes, as in `normal`."""
+        table = self._table(frame, purpose, N_CLASSES, N_CLASSES)
+        low, high = (extreme(class_id[:, :, None], class_id[:, None]) for extreme in (np.minimum, np.maximum))
+        return np.moveaxis(table[low, :, high], -1, 1)
+
+    def _table(self, frame: int, purpose: str, rows: int, numbers: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, frame, self.PURPOSES.index(purpose)])
-        table = rng.standard_normal((N_CLASSES, self.members, numbers))
-        table -= table.mean(axis=1, keepdims=True)
-        return table[class_id].swapaxes(1, 2)
+        table = rng.standard_normal((rows, self.members, numbers))
+        return table - table.mean(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)

@@ -19,28 +19,28 @@ class PhysicsConstants:
     The defaults were fitted to a simulation like CLEVRER's own (Bullet). They are where `fit_constants` starts.
     """
 
-    sliding_friction: float = 2e-4  # units / frame^2: deceleration of cubes and cylinders
-    rolling_friction: float = 1e-5  # units / frame^2: deceleration of spheres
-    linear_drag: float = 1.1e-3  # 1 / frame
-    quadratic_drag: float = 0.0403  # 1 / unit
-    spin_drag: float = 0.0217  # 1 / frame
-    contact_friction: float = 0.0211  # friction coefficient between two objects
-    half_side: float = 0.2028  # units, of a cube in a contact
-    radius: float = 0.2016  # units, of a sphere or a cylinder in a contact
-    contact_delay: float = 0.1827  # frames from the first touch to the moment at which an instant impulse fits best
+    sliding_friction: float = 2.3e-4  # units / frame^2: deceleration of cubes and cylinders
+    rolling_friction: float = 3e-6  # units / frame^2: deceleration of spheres
+    linear_drag: float = 1.08e-3  # 1 / frame
+    quadratic_drag: float = 0.0402  # 1 / unit
+    spin_drag: float = 0.0289  # 1 / frame
+    contact_friction: float = 0.0196  # friction coefficient between two objects
+    half_side: float = 0.2004  # units, of a cube in a contact
+    radius: float = 0.2013  # units, of a sphere or a cylinder in a contact
+    contact_delay: float = 0.173  # frames from the first touch to the moment at which an instant impulse fits best
     # Restitution: the relative normal speed after a contact over that before it. It rises with the speed of approach,
     # from 0 at `restitution_start_speed` to the pair's largest one at `restitution_full_speed`.
-    restitution_cube_cube: float = 0.70
-    restitution_cube_sphere: float = 0.63
-    restitution_cube_cylinder: float = 0.52
-    restitution_sphere_sphere: float = 0.55
-    restitution_sphere_cylinder: float = 0.48
-    restitution_cylinder_cylinder: float = 0.49
-    restitution_start_speed: float = 0.0174  # units / frame
-    restitution_full_speed: float = 0.0852  # units / frame
-    restitution_spread: float = 0.15  # standard deviation from one contact to the next at the same speed
-    mass_spread: float = 0.15  # standard deviation of the logarithm of an object's mass
-    start_speed: float = 0.0799  # units / frame: mean over the objects that move in the first video frame
+    restitution_cube_cube: float = 0.67
+    restitution_cube_sphere: float = 0.53
+    restitution_cube_cylinder: float = 0.57
+    restitution_sphere_sphere: float = 0.60
+    restitution_sphere_cylinder: float = 0.54
+    restitution_cylinder_cylinder: float = 0.66
+    restitution_start_speed: float = 0.0184  # units / frame
+    restitution_full_speed: float = 0.0788  # units / frame
+    restitution_spread: float = 0.2  # standard deviation from one contact to the next at the same speed
+    mass_spread: float = 0.16  # standard deviation of the logarithm of an object's mass
+    start_speed: float = 0.08  # units / frame: mean over the objects that move in the first video frame
     start_speed_spread: float = 0.0023  # units / frame: its standard deviation
     start_angle_spread: float = 0.2  # radians: standard deviation of their direction from the direction to the origin
     # How the labels to forecast lie against the exact masks: see `LabelOffset`.

@@ -40,10 +40,10 @@ def touched_shares(trajectory) -> tuple[float, float, float]:
     for n, id_ in enumerate(trajectory.class_ids.tolist()):
         pose = trajectory.positions[:, n], trajectory.rotations[:, n]
         rendered = RenderedObject(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu")
-        in_block = in_block | rendered.covered_blocks() | rendered.shadowed_blocks()
-        for picture, (x0, x1, y0, y1) in zip(in_rectangle, rendered.rectangles[rendered.pose_of_frame], strict=True):
+        in_block = in_block | rendered.covered_blocks() | rendered.shadows.covered_blocks()
+        for picture, (x0, x1, y0, y1) in zip(in_rectangle, rendered.rectangles[rendered.view_of_frame], strict=True):
             picture[y0:y1, x0:x1] = True
-        poses.append(len(rendered.positions) / len(rendered.pose_of_frame))
+        poses.append(len(rendered.positions) / len(rendered.view_of_frame))
     return in_rectangle.mean(), np.mean(in_block), float(np.mean(poses))
 
 

@@ -15,10 +15,11 @@ def _clip():
     return frames, masks
 
 
+GEOMETRY = ("hflip", "vflip", "crop", "rotate")
 KEEP_SIZE = [name for name in AUGMENTATIONS if name != "object_crop"]
 
 
-@pytest.mark.parametrize("name", KEEP_SIZE)
+@pytest.mark.parametrize("name", GEOMETRY)
 def test_all_frames_of_a_clip_change_alike_and_the_mask_with_them(name):
     frames, masks = _clip()
     transform = build_augmentation(name)
@@ -96,3 +97,54 @@ def test_an_object_crop_of_an_empty_scene_has_a_random_position():
     empty = torch.zeros(80, 120, dtype=torch.uint8)
     assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1), empty)[1].shape == (32, 32)
     assert augment(build_augmentation("object_crop"), empty.expand(3, -1, -1))[0].shape == (3, 32, 32)
+
+
+APPEARANCE = ("resample", "codec", "light", "object_light", "real")
+
+
+@pytest.mark.parametrize("name", APPEARANCE)
+def test_a_change_of_appearance_leaves_the_mask_and_follows_the_seed(name):
+    frames, masks = _clip()
+    frames[:, :, 20:30, 30:50] = 200  # a pattern, which scaling and JPEG change
+    for pictures, labels in ((frames, masks), (frames[0], masks[0])):
+        outcomes = []
+        for seed in (0, 1, 2, 3, 4, 0):
+            torch.manual_seed(seed)
+            changed, same = augment(build_augmentation(name), pictures, labels)
+            assert changed.shape == pictures.shape and changed.dtype == torch.uint8
+            assert torch.equal(same, labels)
+            outcomes.append(changed)
+        assert torch.equal(outcomes[0], outcomes[5])
+        assert any(not torch.equal(pictures, outcome) for outcome in outcomes)
+        # a small change: the picture is still the same one
+        assert all((outcome.float() - pictures).abs().mean() < 12 for outcome in outcomes)
+
+
+def test_light_on_objects_spares_the_ground_and_changes_metal_most():
+    frame = torch.full((3, 80, 120), 100, dtype=torch.uint8)
+    mask = torch.zeros(80, 120, dtype=torch.uint8)
+    mask[:, 40:80], mask[:, 80:110], mask[:, 110:] = 1, 9, 255  # metal, rubber and ignored
+    change = torch.zeros(80, 120)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        lit, _ = augment(build_augmentation("object_light"), frame, mask)
+        change += (lit.float() - frame).abs().mean(dim=0)
+    assert (change[(mask == 0) | (mask == 255)] == 0).all()
+    assert change[mask == 1].mean() > 2 * change[mask == 9].mean() > 0
+
+
+def test_light_on_objects_needs_a_mask():
+    frames, _ = _clip()
+    assert torch.equal(augment(build_augmentation("object_light"), frames)[0], frames)
+
+
+def test_resampling_softens_an_edge_and_keeps_the_mean():
+    frame = torch.zeros(3, 80, 120, dtype=torch.uint8)
+    frame[:, :, ::2] = 200  # the finest detail there is
+    spreads = []
+    for seed in range(12):
+        torch.manual_seed(seed)
+        resampled, _ = augment(build_augmentation("resample"), frame)
+        assert abs(resampled.float().mean().item() - 100) < 2
+        spreads.append(resampled.float().std().item())
+    assert min(spreads) < 50 and max(spreads) <= frame.float().std().item() + 1

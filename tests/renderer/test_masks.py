@@ -9,6 +9,7 @@ from tests.renderer.trajectories import (
     METAL_CUBE,
     METAL_CYLINDER,
     RUBBER_SPHERE,
+    STANDING_CYLINDER,
     random_trajectory,
     still_trajectory,
 )
@@ -17,8 +18,6 @@ from vidseg_utils.renderer.windows import bounding_rectangles
 from vidseg_utils.world.camera import camera_matrix, project
 from vidseg_utils.world.label_offset import COURSE_LABELS, LabelOffset
 from vidseg_utils.world.solids import CUBE_EDGE_RADIUS, visible_half_size
-
-STANDING_CYLINDER = Rotation.from_euler("x", 90, degrees=True).as_matrix()  # a cylinder's axis is its own y
 
 
 def walk_along_rays(class_id_, position, rotation, pixels, size):

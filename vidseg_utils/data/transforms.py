@@ -1,6 +1,7 @@
 """Augmentation of an image and its mask together, with torchvision.transforms.v2; all frames of a clip change alike.
 
-Pixels from outside the image get the label 255, so neither loss nor score counts them.
+A change of geometry moves the mask with the image. Pixels from outside the image get the label 255, so neither loss nor
+score counts them. A change of appearance leaves the mask as it is; "real" is the set that imitates real frames.
 """
 
 import math
@@ -11,6 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from vidseg_utils.classes import IGNORE_INDEX
+from vidseg_utils.data.appearance_changes import Codec, ObjectLight, Resample
 
 Transform = Callable[..., tuple[torch.Tensor, ...] | torch.Tensor]  # takes and returns tv_tensors, like those of v2
 
@@ -55,7 +57,13 @@ AUGMENTATIONS = {
         interpolation=v2.InterpolationMode.BILINEAR,  # of images; v2 uses the nearest label for masks
         fill={tv_tensors.Mask: IGNORE_INDEX, "others": 0},
     ),
+    "resample": Resample,
+    "codec": Codec,
+    "light": lambda: v2.ColorJitter(brightness=0.05, contrast=0.08, saturation=0.08, hue=0.01),
+    "object_light": ObjectLight,
 }
+REAL = ("object_light", "light", "resample", "codec")  # in the order in which they befall a real frame
+AUGMENTATIONS["real"] = lambda: v2.Compose([AUGMENTATIONS[name]() for name in REAL])
 
 
 def build_augmentation(*names: str) -> Transform:

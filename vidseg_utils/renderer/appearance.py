@@ -39,6 +39,7 @@ class Appearance:
     # metal: a tinted mirror of the ground below and the sky above
     metal_gain: float = 0.533
     ground_reflection: float = 1.74
+    object_reflection: float = 1.74  # strength of the mirror images of other objects
     reflected_shadow: tuple = (0.49, 0.91, 0.6)  # by shape: darkness of an object's own shadow in its mirror image
     reflected_shadow_reach: float = 0.69  # in radii of the object
     # Coefficients of 1, x, y, z, xy, yz, xz, xx - yy, zz, where (x, y, z) is the direction into the sky.

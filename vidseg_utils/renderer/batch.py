@@ -1,7 +1,7 @@
 """Frames of a video, many at a time: objects, shadows and ground put together.
 
 A frame is antialiased with four rays a pixel. Only blocks of pixels that an object or a shadow can touch are computed;
-the rest shows the empty ground. Simplification: objects neither mirror nor shade each other.
+the rest shows the empty ground. Metal mirrors near objects once. Simplification: objects do not shade each other.
 Shapes: F frames, N blocks of P pixels a frame (`pixel_blocks`); K of the F * N blocks are computed.
 """
 
@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
-from vidseg_utils.renderer.appearance import appearance_tensors
+from vidseg_utils.renderer.appearance import appearance_tensors, material_and_colour
 from vidseg_utils.renderer.ground import build_ground
 from vidseg_utils.renderer.lights import light_colours
 from vidseg_utils.renderer.masks import check_objects, render_masks
 from vidseg_utils.renderer.objects import ANTIALIASING, RenderedObject
 from vidseg_utils.renderer.pixel_blocks import PixelBlocks, build_pixel_blocks
+from vidseg_utils.renderer.reflections import near_objects
 from vidseg_utils.renderer.shading import srgb_levels
 from vidseg_utils.task import HEIGHT, WIDTH
 from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
@@ -83,17 +84,18 @@ def _render_frames(
 ) -> UInt8[np.ndarray, "F 3 H W"]:
     """Frames without noise, all at once."""
     n_frames, settings = len(positions), {"height": height, "width": width, "device": device}
-    objects = [
-        RenderedObject(int(class_id), positions[:, n], rotations[:, n], **settings)
-        for n, class_id in enumerate(class_ids)
-    ]
+    objects = []
+    for n, class_id in enumerate(class_ids):
+        is_metal = material_and_colour(int(class_id))[0] == "metal"
+        mirrored = near_objects(n, class_ids, positions, rotations) if is_metal else ()
+        objects.append(RenderedObject(int(class_id), positions[:, n], rotations[:, n], mirrored=mirrored, **settings))
     ground, blocks = build_ground(height, width, device), build_pixel_blocks(height, width, device)
     touched = np.zeros((n_frames, height, width), dtype=bool)
     covered_blocks, computed_blocks = np.zeros((2, n_frames, len(blocks.edges)), dtype=bool)
     for rendered in objects:
         rendered.mark_touched_pixels(touched)
         covered_blocks |= rendered.covered_blocks()
-        computed_blocks |= rendered.covered_blocks() | rendered.shadowed_blocks()
+        computed_blocks |= rendered.covered_blocks() | rendered.shadows.covered_blocks()
     computed, computed_index = _selected_blocks(computed_blocks, device)
     light = ground.light.index_select(1, computed % len(blocks.edges))
     light = _shade_ground(objects, computed_index, light)
@@ -171,10 +173,10 @@ def _shade_ground(objects: list[RenderedObject], position: Tensor, light: Tensor
     appearance, n_blocks = appearance_tensors(position.device), light.shape[1]
     lamp_rows, bounced = light.view(-1, light.shape[2]), torch.zeros_like(light[:3])
     for rendered in objects:
-        for lamp, frame_block, visible in rendered.visible_lamp_shares():
+        for lamp, frame_block, visible in rendered.shadows.visible_lamp_shares():
             row = position.index_select(0, frame_block) + lamp * n_blocks
             lamp_rows.index_copy_(0, row, lamp_rows.index_select(0, row).mul_(visible))
-        for frame_block, hidden in rendered.hidden_sky_shares():
+        for frame_block, hidden in rendered.shadows.hidden_sky_shares():
             row = position.index_select(0, frame_block)
             visible = 1 - (appearance.ambient_occlusion * hidden).clamp_max_(1)
             light[4].index_copy_(0, row, light[4].index_select(0, row).mul_(visible))

@@ -1,10 +1,11 @@
-"""One object in the frames of a video: the pixels it covers, the light that comes from it, and the shadows it casts.
+"""One object in the frames of a video: the pixels it covers, and the light that comes from it.
 
-An object at rest has the same pose in many frames. Everything that does not depend on the other objects is computed
-once a pose. Shapes: F frames, U distinct poses, N blocks of P pixels (`pixel_blocks`), windows of h x w pixels.
+An object at rest looks the same in many frames, unless it is metal and mirrors an object that moves. So its light is
+computed once a view: a pose of its own together with the poses of the objects that it mirrors.
+Shapes: F frames, V views, U windows of h x w pixels, S rays a pixel, N blocks of P pixels (`pixel_blocks`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,28 +16,19 @@ from torch import Tensor
 from vidseg_utils.classes import class_attributes
 from vidseg_utils.renderer.appearance import appearance_tensors, material_and_colour
 from vidseg_utils.renderer.ground import build_ground
-from vidseg_utils.renderer.lights import (
-    SKY_SHADOW_REACH,
-    Vector,
-    dot,
-    hidden_lamp_share,
-    hidden_sky_share,
-    lamp_light,
-    lamp_positions,
-    lamp_radii,
-    shadow_hulls,
-    shadow_rectangles,
-    unit,
-)
+from vidseg_utils.renderer.lights import Vector, dot, lamp_light, unit
 from vidseg_utils.renderer.pixel_blocks import build_pixel_blocks
 from vidseg_utils.renderer.rays import camera_rays, cast_rays, entry_depths, float_tensors, sample_positions
+from vidseg_utils.renderer.reflections import MirroredObject, add_mirror_images
 from vidseg_utils.renderer.shading import BOUNCE_SCALE, shade_metal, shade_rubber, surface_normal
-from vidseg_utils.renderer.windows import PIXELS_PER_BATCH, WindowBatch, batch_windows, bounding_rectangles
+from vidseg_utils.renderer.shadows import ObjectShadows
+from vidseg_utils.renderer.windows import WindowBatch, batch_windows, bounding_rectangles
 from vidseg_utils.world.solids import visible_half_size
 
 # Poses that differ by less, in world units and in entries of the rotation matrix (about radians), count as one: this is
 # less than a twentieth of a pixel.
 SAME_POSITION, SAME_ROTATION = 5e-4, 2e-3
+MIRRORED_TOLERANCE = 10.0  # times as much for an object that is seen in a mirror only
 # The rays of a pixel: (x, y) from its centre, in pixels. On this rotated grid, all four cross an upright or level edge
 # one after the other, so such edges come out in steps of a quarter.
 ANTIALIASING = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
@@ -54,7 +46,10 @@ class WindowLight(NamedTuple):
 
 
 class RenderedObject:
-    """An object of class `class_id` in F frames, at `positions` and `rotations` (object -> world)."""
+    """An object of class `class_id` in F frames, at `positions` and `rotations` (object -> world).
+
+    mirrored: the objects that it mirrors if it is metal, in the same F frames
+    """
 
     def __init__(
         self,
@@ -62,42 +57,40 @@ class RenderedObject:
         positions: Float[np.ndarray, "F 3"],
         rotations: Float[np.ndarray, "F 3 3"],
         *,
+        mirrored: Sequence[MirroredObject] = (),
         height: int,
         width: int,
         device: torch.device | str,
     ) -> None:
-        is_new_pose = _is_new_pose(positions, rotations)
         self.shape = class_attributes(class_id)[0]
         self.half_size = visible_half_size(self.shape)
         self.material, colour = material_and_colour(class_id)
         self.colour = torch.as_tensor(colour).to(device)
-        self.pose_of_frame = np.cumsum(is_new_pose) - 1  # (F,) 0..U-1
-        self.positions, self.rotations = positions[is_new_pose], rotations[is_new_pose]  # (U, 3), (U, 3, 3)
         self.size, self.device = {"height": height, "width": width}, device
         self.appearance = appearance_tensors(device)
         self.ground, self.blocks = build_ground(height, width, device), build_pixel_blocks(height, width, device)
+        is_new_pose = is_new_view = _is_new_pose(positions, rotations)
+        poses = positions[is_new_pose], rotations[is_new_pose], np.cumsum(is_new_pose) - 1
+        self.shadows = ObjectShadows(self.shape, *poses, **self.size, device=device)
+        for other in mirrored:
+            is_new_view = is_new_view | _is_new_pose(other.positions, other.rotations, tolerance=MIRRORED_TOLERANCE)
+        self.view_of_frame = np.cumsum(is_new_view) - 1  # (F,) 0..V-1
+        self.positions, self.rotations = positions[is_new_view], rotations[is_new_view]  # (V, 3), (V, 3, 3)
+        self.mirrored = [other.select(is_new_view) for other in mirrored]
         margin_px = max(max(abs(x), abs(y)) for x, y in ANTIALIASING)
         pose = self.positions, self.rotations
-        self.rectangles = bounding_rectangles(self.shape, *pose, **self.size, margin_px=margin_px)  # (U, 4)
-        hulls = shadow_hulls(self.shape, self.positions)
-        rectangles = shadow_rectangles(hulls, **self.size)
-        by_light = 5, len(self.positions), -1  # key, fill, back, sun and sky
-        self.shadow_rectangles = rectangles.reshape(by_light)  # (5, U, 4)
-        self.shadow_blocks = self.blocks.overlap_hulls(rectangles, hulls).reshape(by_light)  # (5, U, N)
+        self.rectangles = bounding_rectangles(self.shape, *pose, **self.size, margin_px=margin_px)  # (V, 4)
 
     def mark_touched_pixels(self, touched: Bool[np.ndarray, "F H W"]) -> None:
         """Set to True, in place, the pixels that the object or its shadows can touch."""
-        for rectangles in (self.rectangles, *self.shadow_rectangles):
-            for picture, (x0, x1, y0, y1) in zip(touched, rectangles[self.pose_of_frame].tolist(), strict=True):
+        shadows = self.shadows.rectangles[:, self.shadows.pose_of_frame]
+        for rectangles in (self.rectangles[self.view_of_frame], *shadows):
+            for picture, (x0, x1, y0, y1) in zip(touched, rectangles.tolist(), strict=True):
                 picture[y0:y1, x0:x1] = True
 
     def covered_blocks(self) -> Bool[np.ndarray, "F N"]:
         """The blocks that the object can cover."""
-        return self.blocks.overlap_rectangles(self.rectangles)[self.pose_of_frame]
-
-    def shadowed_blocks(self) -> Bool[np.ndarray, "F N"]:
-        """The blocks that one of its shadows can touch."""
-        return np.any(self.shadow_blocks, axis=0)[self.pose_of_frame]
+        return self.blocks.overlap_rectangles(self.rectangles)[self.view_of_frame]
 
     def window_lights(self) -> Iterator[WindowLight]:
         """Cast the object's rays, one batch of windows after the other."""
@@ -109,7 +102,7 @@ class RenderedObject:
             finite_depth = depth.clamp_max(MAX_DEPTH)
             local = tuple(o + finite_depth * d for o, d in zip(rays.origin, rays.direction, strict=True))
             light = self._light(windows, finite_depth, local, share)
-            frames, window_index, pixels = windows.pixel_indices(self.pose_of_frame, width=self.size["width"])
+            frames, window_index, pixels = windows.pixel_indices(self.view_of_frame, width=self.size["width"])
             frames = torch.as_tensor(frames).to(self.device)
             yield WindowLight(frames, pixels, window_index, depth.flatten(2), light.flatten(2))
 
@@ -146,6 +139,17 @@ class RenderedObject:
             shape=self.shape,
             appearance=self.appearance,
         )
+        if self.mirrored:
+            add_mirror_images(
+                light,
+                point,
+                reflected,
+                others=self.mirrored,
+                views=windows.poses,
+                colour=self.colour,
+                ground_colour=self.ground.reflected_colour,
+                appearance=self.appearance,
+            )
         return (light.clamp_(0, 1) * share).sum(1)
 
     def bounced_colour(self) -> Float[Tensor, "3"]:
@@ -154,72 +158,15 @@ class RenderedObject:
         gain = self.appearance.metal_gain if metal else self.appearance.rubber_gain
         return BOUNCE_SCALE * gain * self.appearance.ground_bounce[0 if metal else 1] * self.colour
 
-    def visible_lamp_shares(self) -> Iterator[tuple[Int[Tensor, "G"], Int[Tensor, "G"], Float[Tensor, "G P"]]]:
-        """How much of key, fill, back and sun can be seen past the object, from the pixels of G blocks at a time.
 
-        yields: lamp (0..3); frame and block as an index into (F, N); share, 0..1.
-        """
-        to_object = np.swapaxes(self.rotations, 1, 2)  # (U, 3, 3)
-        lamps = lamp_positions(self.positions)  # (4, U, 3)
-        # The world's x and y axes, its origin and the lamp, in the object's frame: columns of (4 lamps, U, 3, 4).
-        columns = np.empty((4, len(self.positions), 3, 4))
-        columns[..., :2] = to_object[:, :, :2]
-        columns[..., 2] = (to_object @ -self.positions[:, :, None])[..., 0]
-        columns[..., 3] = (to_object @ (lamps - self.positions)[..., None])[..., 0]
-        radii = np.array(lamp_radii())
-        for lamp, pose, block in self._block_batches(self.shadow_blocks[:4]):
-            x, y = self._ground_positions(block)
-            rows, radius = float_tensors(self.device, columns[lamp, pose].transpose(1, 2, 0), radii[lamp])
-            rows = rows[..., None]  # (3, 4, blocks, 1)
-            point = [row[0] * x + (row[1] * y + row[2]) for row in rows]
-            to_lamp = [row[3] - p for row, p in zip(rows, point, strict=True)]
-            visible = 1 - hidden_lamp_share(self.shape, self.half_size, point, to_lamp, radius[:, None])
-            row, frame_block = self._expand_to_frames(pose, block)
-            yield torch.as_tensor(lamp).to(self.device).index_select(0, row), frame_block, visible.index_select(0, row)
-
-    def hidden_sky_shares(self) -> Iterator[tuple[Int[Tensor, "G"], Float[Tensor, "G P"]]]:
-        """How much of the sky the object hides from the pixels of G blocks at a time.
-
-        yields: frame and block as an index into (F, N); share, 0..1.
-        """
-        for _, pose, block in self._block_batches(self.shadow_blocks[4:]):
-            x, y = self._ground_positions(block)
-            centre_x, centre_y, centre_z = float_tensors(self.device, *self.positions[pose].T[:, :, None])
-            hidden = hidden_sky_share(x - centre_x, y - centre_y, centre_z, SKY_SHADOW_REACH)
-            row, frame_block = self._expand_to_frames(pose, block)
-            yield frame_block, hidden.index_select(0, row)
-
-    def _block_batches(self, selected: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yields the light, pose and block of every True entry of `selected` (lights, U, N), a batch at a time."""
-        light, pose, block = selected.nonzero()
-        blocks_per_batch = max(1, PIXELS_PER_BATCH // self.ground.positions.shape[-1])
-        for start in range(0, len(light), blocks_per_batch):
-            part = slice(start, start + blocks_per_batch)
-            yield light[part], pose[part], block[part]
-
-    def _expand_to_frames(self, pose: np.ndarray, block: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Repeat (pose, block) pairs for every frame that shows the pose: row of the pair, and index into (F, N)."""
-        # The frames of a pose follow one another.
-        first, count = np.unique(self.pose_of_frame, return_index=True, return_counts=True)[1:]
-        count = count[pose]
-        row = np.repeat(np.arange(len(pose)), count)
-        frames_since_first = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-        frame_block = (first[pose][row] + frames_since_first) * len(self.blocks.edges) + block[row]
-        return torch.as_tensor(row).to(self.device), torch.as_tensor(frame_block).to(self.device)
-
-    def _ground_positions(self, block: np.ndarray) -> Tensor:
-        """(2, blocks, P) world x, y of the ground that each pixel of those blocks shows."""
-        return self.ground.positions.index_select(1, torch.as_tensor(block).to(self.device))
-
-
-def _is_new_pose(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+def _is_new_pose(positions: np.ndarray, rotations: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
     """(F,) whether each frame starts a new pose. A frame is compared with the start of the pose, so drift adds up."""
     is_new = np.ones(len(positions), dtype=bool)
     start = 0
     for frame in range(1, len(positions)):
         moved = np.abs(positions[frame] - positions[start]).max()
         turned = np.abs(rotations[frame] - rotations[start]).max()
-        if moved < SAME_POSITION and turned < SAME_ROTATION:  # False for NaN
+        if moved < tolerance * SAME_POSITION and turned < tolerance * SAME_ROTATION:  # False for NaN
             is_new[frame] = False
         else:
             start = frame

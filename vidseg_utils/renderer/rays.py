@@ -21,14 +21,14 @@ PIXEL_CENTRE = ((0.0, 0.0),)
 
 @dataclass(frozen=True)
 class Rays:
-    """Rays through S points of each pixel of a window batch, in the frame of the one object that they may hit.
+    """Rays in the frame of the one object that they may hit, such as those through the pixels of a window batch.
 
-    A point of a ray is origin + depth * direction. Depth is measured along the camera's view axis, in world units.
+    A point of a ray is origin + depth * direction. Depth is in world units; from the camera, along its view axis.
     """
 
     shape: str
-    origin: tuple[Float[Tensor, "U 1 1"], ...]  # x, y, z
-    direction: tuple[Float[Tensor, "S U h w"], ...]  # x, y, z
+    origin: tuple[Float[Tensor, "*origins"], ...]  # x, y, z; broadcast against the directions
+    direction: tuple[Float[Tensor, "*rays"], ...]  # x, y, z
 
 
 @functools.lru_cache(maxsize=16)
@@ -80,7 +80,7 @@ def sample_positions(
     return windows.columns + shift[:, 0], windows.rows + shift[:, 1]
 
 
-def entry_depths(rays: Rays) -> Float[Tensor, "S U h w"]:
+def entry_depths(rays: Rays) -> Float[Tensor, "*rays"]:
     """Depth at which each ray enters the object; infinity where it misses.
 
     A ray that hits a cube's rounded edge gets the depth at which it enters the cube with sharp edges.

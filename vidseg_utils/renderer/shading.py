@@ -36,9 +36,9 @@ def surface_normal(shape: str, point: Vector, half_size: float, appearance: Simp
 
 
 def shade_rubber(
-    normal: Vector, lamps: Float[Tensor, "4 3 U 1 1"], colour: Float[Tensor, "3"], appearance: SimpleNamespace
-) -> Float[Tensor, "3 U h w"]:
-    """Linear light from a matt surface. normal: unit, (U, h, w) each; lamps: direction times strength."""
+    normal: Vector, lamps: Float[Tensor, "4 3 *lamps"], colour: Float[Tensor, "3"], appearance: SimpleNamespace
+) -> Float[Tensor, "3 *points"]:
+    """Linear light from a matt surface. normal: unit; lamps: direction times strength, broadcast against the normal."""
     facing = torch.stack([dot(normal, lamp).clamp_min(0) for lamp in lamps] + [0.5 + 0.5 * normal[2]])
     colours = light_colours(appearance)
     from_ground = (BOUNCE_SCALE * appearance.rubber_ground_light).expand(3, 1)  # lights a surface from below
@@ -52,18 +52,18 @@ def shade_metal(
     point: Vector,
     reflected: Vector,
     *,
-    lamps: Float[Tensor, "4 3 U 1 1"],
-    centre: Float[Tensor, "2 U 1 1"],
+    lamps: Float[Tensor, "4 3 *lamps"],
+    centre: Float[Tensor, "2 *lamps"],
     colour: Float[Tensor, "3"],
     ground_colour: Callable[[Tensor, Tensor], Tensor],
     shape: str,
     appearance: SimpleNamespace,
-) -> Float[Tensor, "3 S U h w"]:
+) -> Float[Tensor, "3 *points"]:
     """Linear light from a tinted mirror with the ground below it and the sky above.
 
-    point: world positions on the surface, and reflected: unit directions of the mirrored rays, (S, U, h, w) each;
-    lamps: unit directions; centre: world x, y of the object; ground_colour: the linear colour (3, S, U, h, w) of the
-    ground at world x, y.
+    point: world positions on the surface, and reflected: unit directions of the mirrored rays, tensors of one shape;
+    lamps: unit directions, and centre: world x, y of the object, both broadcast against them; ground_colour: the linear
+    colour of the ground at world x, y.
     """
     x, y, z = reflected
     length = point[2].clamp_min(0) / (-z).clamp_min(MIN_DESCENT)  # of the mirrored ray, down to the ground
@@ -81,7 +81,7 @@ def shade_metal(
     for lamp, highlight, glow in zip(lamps, appearance.highlight, appearance.glow, strict=True):
         halo = _square_repeatedly((0.5 + 0.5 * dot(reflected, lamp)).clamp_min(0), 5)  # to the power 32
         light = light + (highlight * _square_repeatedly(halo, 4) + glow * halo)  # the highlight: to the power 512
-    return (appearance.metal_gain * colour).view(3, 1, 1, 1, 1) * light
+    return (appearance.metal_gain * colour).view(3, *[1] * x.dim()) * light
 
 
 def _square_repeatedly(x: Tensor, times: int) -> Tensor:

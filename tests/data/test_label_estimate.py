@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from vidseg_utils.data.check import check_root
-from vidseg_utils.data.label_estimate import estimate_label_offset
+from vidseg_utils.data.label_estimate import estimate_label_offset, read_sample
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks, write_video
 from vidseg_utils.data.sources.clevrer_video import ClevrerVideo, load_clevrer_video
+from vidseg_utils.data.sources.generate import generate
 from vidseg_utils.data.sources.generated_video import make_video
 from vidseg_utils.renderer import render_masks
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world import COURSE_LABELS, EXACT_LABELS, LabelOffset
 
 NUMBERS_OF_VIDEOS = (3, 4, 5)
-TOLERANCE_PX = 0.1
+TOLERANCE_PX = 0.12  # y is found 0.06 px too far up in generated videos, where objects colour the ground below them
 
 
 def assert_close(estimate, offset, *, tolerance=TOLERANCE_PX):
@@ -45,6 +46,21 @@ def test_the_check_of_a_data_set_prints_the_offset(generated, tmp_path):
     assert_close(report.labels, COURSE_LABELS)
     assert "labels against the objects in the frames: x -0.4" in report.table()
     assert report.to_json()["labels"]["offset"]["x"] == report.labels.offset.x
+
+
+@pytest.mark.parametrize("store", ["png", "cache"])
+def test_a_sample_is_read_from_either_store_at_full_size(tmp_path, store):
+    generate(tmp_path, train=3, val=0, unlabeled=1, hidden=0, seed=7, store=store, progress=False)
+    frames, masks = read_sample(tmp_path, n_videos=2)
+    for index, number in enumerate((0, 1)):
+        made = make_video(7, number)
+        assert np.array_equal(frames[index], made[0]) and np.array_equal(masks[index], made[1])
+    if store == "png":
+        (tmp_path / "train" / "video_0" / "mask.npy").write_bytes(b"damaged")
+        later_masks = read_sample(tmp_path, n_videos=2)[1]
+        assert np.array_equal(later_masks, [masks[1], make_video(7, 2)[1]])
+    with pytest.raises(ValueError, match="unlabeled has no labelled video that can be read"):
+        read_sample(tmp_path, "unlabeled")
 
 
 def test_labels_that_cannot_be_compared_are_refused_in_one_line(generated):

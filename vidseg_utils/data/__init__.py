@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vidseg_utils.data.check import check_root
     from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate
     from vidseg_utils.data.identity import dataset_identity, has_grown
-    from vidseg_utils.data.label_estimate import LabelEstimate, estimate_label_offset
+    from vidseg_utils.data.label_estimate import LabelEstimate, estimate_label_offset, read_sample
     from vidseg_utils.data.labels import check_labels
     from vidseg_utils.data.layout import HIDDEN_TRUTH, list_videos, read_frames, read_masks, write_video
     from vidseg_utils.data.resize import area_scale, nearest_scale
@@ -50,6 +50,7 @@ __all__ = [
     "open_split",
     "read_frames",
     "read_masks",
+    "read_sample",
     "to_float",
     "writable_folder",
     "write_video",
@@ -60,7 +61,7 @@ _MODULES = {
     "check": ("check_root",),
     "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate"),
     "identity": ("dataset_identity", "has_grown"),
-    "label_estimate": ("LabelEstimate", "estimate_label_offset"),
+    "label_estimate": ("LabelEstimate", "estimate_label_offset", "read_sample"),
     "labels": ("check_labels",),
     "layout": ("HIDDEN_TRUTH", "list_videos", "read_frames", "read_masks", "write_video"),
     "resize": ("area_scale", "nearest_scale"),

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import open_split, writable_folder
 from vidseg_utils.data.faults import FAULT_EFFECTS, NOTE_EFFECTS, SKIPPED, Fault, Note, read_bytes
-from vidseg_utils.data.label_estimate import LabelEstimate, estimate_from_videos
+from vidseg_utils.data.label_estimate import LabelEstimate, estimate_from_root
 from vidseg_utils.data.layout import ANNOTATION_FILE, LABELLED, MASK_FILE, SPLITS, Video, find_frames, scan_split
 from vidseg_utils.data.mask_file import read_raw_mask_file
 from vidseg_utils.data.parallel import map_in_order, n_cores
@@ -116,10 +116,9 @@ def check_root(root: Path | str, *, progress: bool = True) -> Report:
     for video in unusable:
         report.skipped[video.split] += 1
     without_objects = {note.path.parent for note in report.notes if note.kind == "mask without objects"}
-    labelled = [video for video in videos if video.split in LABELLED and video not in unusable]
-    report.labels = estimate_from_videos(labelled)
+    report.labels = estimate_from_root(report.root)
     for split in LABELLED:
-        usable = [video for video in labelled if video.split == split]
+        usable = [video for video in videos if video.split == split and video not in unusable]
         if usable and all(video.folder in without_objects for video in usable):
             detail = f"no pixel of its {len(usable)} videos has a class id from 1 to 48"
             report.faults.append(Fault("no object in the split", report.root / split, detail))

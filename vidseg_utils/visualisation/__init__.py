@@ -14,6 +14,7 @@ from vidseg_utils.visualisation.curves import (
 )
 from vidseg_utils.visualisation.decision_tree import plot_decision_tree
 from vidseg_utils.visualisation.filmstrip import clip_to_rgb, plot_filmstrip, write_movie
+from vidseg_utils.visualisation.outlines import plot_outline
 from vidseg_utils.visualisation.overlays import (
     frame_to_rgb,
     mask_to_rgb,
@@ -46,6 +47,7 @@ __all__ = [
     "plot_footprints",
     "plot_ground",
     "plot_horizon_curves",
+    "plot_outline",
     "plot_paths",
     "plot_score_bars",
     "plot_training_curves",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vidseg_utils.task import WIDTH
 
-_CORNERS = 8  # of the polygon that stands for a disc of radius `fatness`
+_CORNERS = 6  # of the polygon that stands for a disc of radius `fatness`
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class LabelOffset:
     def sample_points(self) -> tuple[tuple[float, float], ...]:
         """Points, as (x, y) pixels from a pixel's centre: an object has the pixel if it covers one of them.
 
-        They are the corners of a regular octagon around the shifted centre, which moves a straight outline by `fatness`
-        to within 4 %. Raises ValueError for a fatness below 0.
+        They are the corners of a regular hexagon around the shifted centre, which moves a straight outline by `fatness`
+        to within 10 %. Raises ValueError for a fatness below 0.
         """
         if self.fatness < 0:
             raise ValueError(f"label fatness {self.fatness} px is below 0; labels can only be drawn fatter than exact")
         if not self.fatness:
             return ((-self.x, -self.y),)
         angles = [2 * math.pi * (corner + 0.5) / _CORNERS for corner in range(_CORNERS)]
-        # The octagon reaches between cos(pi / 8) and 1 times its radius in a direction; the mean is this.
+        # The hexagon reaches between cos(pi / 6) and 1 times its radius in a direction; the mean is this.
         radius = self.fatness / (_CORNERS / math.pi * math.sin(math.pi / _CORNERS))
         return tuple((radius * math.cos(a) - self.x, radius * math.sin(a) - self.y) for a in angles)
 

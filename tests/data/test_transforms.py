@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidseg_utils.data.transforms import AUGMENTATIONS, augment, build_augmentation, to_float
+from vidseg_utils.data.transforms import AUGMENTATIONS, IgnoreRim, augment, build_augmentation, to_float
 
 
 def _clip():
@@ -148,3 +148,15 @@ def test_resampling_softens_an_edge_and_keeps_the_mean():
         assert abs(resampled.float().mean().item() - 100) < 2
         spreads.append(resampled.float().std().item())
     assert min(spreads) < 50 and max(spreads) <= frame.float().std().item() + 1
+
+
+def test_only_pixels_well_inside_a_label_remain_without_the_rim():
+    mask = torch.zeros(12, 14, dtype=torch.uint8)
+    mask[:, 6:] = 3
+    frame = torch.zeros(3, 12, 14, dtype=torch.uint8)
+    expected = mask.clone()
+    expected[:, 4:8] = 255
+    for frames, masks in ((frame, mask), (frame.expand(2, -1, -1, -1), mask.expand(2, -1, -1))):
+        kept, inside = augment(IgnoreRim(), frames, masks)
+        assert torch.equal(kept, frames)
+        assert torch.equal(inside, expected.expand_as(masks))

@@ -12,6 +12,7 @@ from vidseg_utils.metrics import (
     confusion_matrix,
     iou_per_class,
     jaccard,
+    object_accuracy,
     object_kinds,
     reference_masks,
 )
@@ -113,3 +114,10 @@ def test_wrong_shapes_and_class_ids_are_refused(unchecked_shapes):
         jaccard(torch.full((1, 4, 4), 49), torch.zeros(1, 4, 4))
     with pytest.raises(ValueError, match="target holds class id 200"):
         jaccard(torch.zeros(1, 4, 4), torch.full((1, 4, 4), 200))
+
+
+def test_the_accuracy_of_objects_counts_their_pixels_alone():
+    target = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 2]]])
+    prediction = torch.tensor([[[0, 5, 0, 1], [0, 0, 1, 1]]])
+    assert object_accuracy(confusion_matrix(prediction, target)) == 2 / 4
+    assert math.isnan(object_accuracy(confusion_matrix(target * 0, target * 0)))

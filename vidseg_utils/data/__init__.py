@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vidseg_utils.data.sources.clevrer import import_clevrer
     from vidseg_utils.data.sources.course_archive import import_archive
     from vidseg_utils.data.sources.generate import generate
-    from vidseg_utils.data.transforms import build_augmentation, to_float
+    from vidseg_utils.data.transforms import IgnoreRim, build_augmentation, to_float
 
 __all__ = [
     "HIDDEN_TRUTH",
@@ -29,6 +29,7 @@ __all__ = [
     "ClipDataset",
     "ClipSequences",
     "FrameDataset",
+    "IgnoreRim",
     "Item",
     "LabelEstimate",
     "MaskDataset",
@@ -70,7 +71,7 @@ _MODULES = {
     "sources.clevrer": ("import_clevrer",),
     "sources.course_archive": ("import_archive",),
     "sources.generate": ("generate",),
-    "transforms": ("build_augmentation", "to_float"),
+    "transforms": ("IgnoreRim", "build_augmentation", "to_float"),
 }
 
 

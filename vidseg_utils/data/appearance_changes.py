@@ -49,7 +49,7 @@ class ObjectLight:
     """
 
     CELL_SIZES = (3.0, 16.0)  # smallest and largest distance of the pattern's random values, in pixels
-    METAL, RUBBER = 0.5, 0.12  # largest standard deviation of the logarithm of the light
+    METAL, RUBBER = 0.2, 0.04  # largest standard deviation of the logarithm of the light
 
     def __init__(self) -> None:
         materials = ["", *(class_attributes(class_id)[1] for class_id in range(1, N_CLASSES))]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import max_pool2d
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -94,6 +95,23 @@ def augment_item(transform: Transform, item: dict[str, torch.Tensor]) -> dict[st
     frames, masks = augment(transform, item["frames"], item["masks"])
     assert masks is not None
     return {"frames": frames, "masks": masks}
+
+
+class IgnoreRim:
+    """Set labels within `width` pixels of another label to 255, so that only pixels well inside count in a score.
+
+    The course's labels lie half a pixel beside the objects, which no segmenter can know.
+    """
+
+    def __init__(self, width: int = 2):
+        self.width = width
+
+    def __call__(self, pictures: torch.Tensor, masks: torch.Tensor):
+        """Pictures (…, 3, H, W) and masks (…, H, W), as tv_tensors."""
+        labels = masks.as_subclass(torch.Tensor).float().unsqueeze(-3)
+        side = {"kernel_size": 2 * self.width + 1, "stride": 1, "padding": self.width}
+        is_inside = max_pool2d(labels, **side) == -max_pool2d(-labels, **side)
+        return pictures, masks.masked_fill(~is_inside.squeeze(-3), IGNORE_INDEX)
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:

@@ -65,6 +65,11 @@ def pixel_accuracy(confusion: Int64[Tensor, "K K"]) -> float:
     return float(confusion.diagonal().sum() / confusion.sum())
 
 
+def object_accuracy(confusion: Int64[Tensor, "K K"]) -> float:
+    """Share of the objects' pixels that are right, in [0, 1]; NaN without objects. Class 0 is the background."""
+    return float(confusion.diagonal()[1:].sum() / confusion[1:].sum())
+
+
 def jaccard(
     prediction: Shaped[Tensor, "N H W"] | Shaped[np.ndarray, "N H W"],
     target: Shaped[Tensor, "N H W"] | Shaped[np.ndarray, "N H W"],

@@ -7,9 +7,6 @@ import numpy as np
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.datasets import labelled_masks
-from vidseg_utils.world.label_offset import LabelOffset
-
-__all__ = ["LabelOffset", "check_labels", "has_object"]
 
 
 def check_labels(cache: SplitCache, *, frames: Sequence[int]) -> None:

@@ -35,7 +35,8 @@ class Appearance:
     ground_bounce: tuple = (0.94, 0.585)  # metal, rubber: how strongly an object tints the ground beside it
     # rubber
     rubber_gain: float = 1.167  # brightness of a colour's RGB / 255, relative to the ground's
-    rubber_ground_light: float = 0.76  # light that the ground reflects onto rubber from below
+    rubber_lights: tuple = (1.275, 0.686, 1.003, 0.81, 1.282)  # of key, fill, back, sun, sky; relative to the ground's
+    rubber_ground_light: float = 0.673  # light that the ground reflects onto rubber from below
     # metal: a tinted mirror of the ground below and the sky above
     metal_gain: float = 0.533
     ground_reflection: float = 1.74
@@ -47,6 +48,9 @@ class Appearance:
     horizon_width: float = 0.212
     highlight: tuple = (5.5, 3.3, 8.3, 14.5)
     glow: tuple = (0.31, 0.136, 0.346, 0.67)  # a wide halo around each highlight
+    # A standing cylinder's lid is brushed along its radii, so each lamp is smeared into two bright sectors.
+    lid_highlight: float = 0.0215  # of `highlight`
+    lid_widths: tuple = (0.66, 0.172)  # of the smear, in slopes of the half-way direction: along the radius, across it
     bevel: tuple = (0.0362, 0.0, 0.008)  # by shape: width of the strip along edges whose normals turn
 
 

@@ -1,6 +1,6 @@
 """Frames of a video, many at a time: objects, shadows and ground put together.
 
-A frame is antialiased with four rays a pixel. Only blocks of pixels that an object or a shadow can touch are computed;
+A frame is antialiased with five rays a pixel. Only blocks of pixels that an object or a shadow can touch are computed;
 the rest shows the empty ground. Metal mirrors near objects once. Simplification: objects do not shade each other.
 Shapes: F frames, N blocks of P pixels a frame (`pixel_blocks`); K of the F * N blocks are computed.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.trajectory import Trajectory
 
 FRAMES_PER_CHUNK = 32
+BEYOND_DEPTH = 1e9  # world units; every object is nearer, and a ray that misses one is not
 BLOCKS_PER_CHUNK = 256  # the arrays of one chunk then fit the processor's cache
 NOISE_LEVELS = 0.8  # standard deviation of the sensor noise that all channels share, of 255
 CHANNEL_NOISE_SHARE = 0.4  # standard deviation of each channel's own noise, relative to NOISE_LEVELS
@@ -137,30 +139,26 @@ def _cast_objects(
     row K, which is discarded.
     """
     n_rays, n_pixels = len(ANTIALIASING), blocks.n_pixels
-    nearest = torch.full((n_rays, (n_selected + 1) * n_pixels), torch.inf, device=position.device)
-    owner = torch.full((n_rays, (n_selected + 1) * n_pixels), -1, dtype=torch.int8, device=position.device)
-    lights = []
-    for n, rendered in enumerate(objects):
+    nearest = torch.full(((n_selected + 1) * n_pixels, n_rays), BEYOND_DEPTH, device=position.device)
+    hits = []
+    for rendered in objects:
         for window in rendered.window_lights():
             block = blocks.block_of_pixel.index_select(0, window.pixels.view(-1)).view(window.pixels.shape)
             frame_block = (window.frames[:, None] * len(blocks.edges) + block).view(-1)
             target = position.index_select(0, frame_block) * n_pixels
             target += blocks.offset_in_block.index_select(0, window.pixels.view(-1))
-            for ray in range(n_rays):
-                depth = window.depth[ray].index_select(0, window.windows).view(-1)
-                depth_before = nearest[ray].index_select(0, target)
-                new_owner = owner[ray].index_select(0, target).masked_fill_(depth < depth_before, n)
-                owner[ray].scatter_(0, target, new_owner)
-                nearest[ray].scatter_(0, target, torch.minimum(depth, depth_before))
-            lights.append((n, target, window.light.index_select(1, window.windows).view(3, -1)))
+            depth = rearrange(window.depth, "rays windows pixels -> windows pixels rays").contiguous()
+            depth = depth.index_select(0, window.windows).view(-1, n_rays)
+            nearest.index_copy_(0, target, torch.minimum(depth, nearest.index_select(0, target)))
+            hits.append((target, depth, window.light.index_select(1, window.windows).view(3, -1)))
     total = torch.zeros((3, (n_selected + 1) * n_pixels), device=position.device)
-    covered = torch.zeros_like(nearest[0])
-    for n, target, light in lights:
-        owned_rays = ((owner[ray].index_select(0, target) == n).float() for ray in range(n_rays))
-        share = sum(owned_rays, start=torch.zeros(())) * (1 / n_rays)
-        covered.scatter_add_(0, target, share)
+    covered = torch.zeros_like(total[0])
+    equal_shares = torch.full((n_rays,), 1 / n_rays, device=position.device)
+    for target, depth, light in hits:
+        share = (depth <= nearest.index_select(0, target)).float() @ equal_shares
+        covered.index_add_(0, target, share)
         for channel in range(3):
-            total[channel].scatter_add_(0, target, light[channel] * share)
+            total[channel].index_add_(0, target, light[channel] * share)
     return total.view(3, -1, n_pixels)[:, :n_selected], covered.view(-1, n_pixels)[:n_selected]
 
 

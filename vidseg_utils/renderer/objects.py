@@ -20,7 +20,7 @@ from vidseg_utils.renderer.lights import Vector, dot, lamp_light, unit
 from vidseg_utils.renderer.pixel_blocks import build_pixel_blocks
 from vidseg_utils.renderer.rays import camera_rays, cast_rays, entry_depths, float_tensors, sample_positions
 from vidseg_utils.renderer.reflections import MirroredObject, add_mirror_images
-from vidseg_utils.renderer.shading import BOUNCE_SCALE, shade_metal, shade_rubber, surface_normal
+from vidseg_utils.renderer.shading import BOUNCE_SCALE, lid_highlights, shade_metal, shade_rubber, surface_normal
 from vidseg_utils.renderer.shadows import ObjectShadows
 from vidseg_utils.renderer.windows import WindowBatch, batch_windows, bounding_rectangles
 from vidseg_utils.world.solids import visible_half_size
@@ -29,9 +29,10 @@ from vidseg_utils.world.solids import visible_half_size
 # less than a twentieth of a pixel.
 SAME_POSITION, SAME_ROTATION = 5e-4, 2e-3
 MIRRORED_TOLERANCE = 10.0  # times as much for an object that is seen in a mirror only
-# The rays of a pixel: (x, y) from its centre, in pixels. On this rotated grid, all four cross an upright or level edge
-# one after the other, so such edges come out in steps of a quarter.
-ANTIALIASING = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
+# The rays of a pixel: (x, y) from its centre, in pixels. No two share a row or a column, so the pictures of upright and
+# level edges have steps of a fifth.
+ANTIALIASING = ((-0.2, -0.4), (0.4, -0.2), (0.0, 0.0), (-0.4, 0.2), (0.2, 0.4))
+LID_NORMAL_Z = 0.97  # a cylinder's surface whose normal has a larger z is its lid, without the rim
 MAX_DEPTH = 10.0  # world units: depth at which a ray that misses the object ends, so that all numbers stay finite
 
 
@@ -139,6 +140,8 @@ class RenderedObject:
             shape=self.shape,
             appearance=self.appearance,
         )
+        if self.shape == "cylinder":
+            self._add_lid_highlights(light, point, direction, normal[2], lamps=to_lamps, centre=position[:2])
         if self.mirrored:
             add_mirror_images(
                 light,
@@ -151,6 +154,25 @@ class RenderedObject:
                 appearance=self.appearance,
             )
         return (light.clamp_(0, 1) * share).sum(1)
+
+    def _add_lid_highlights(
+        self, light: Tensor, point: Vector, direction: Vector, normal_z: Tensor, *, lamps: Tensor, centre: Tensor
+    ) -> None:
+        """Add the highlights of a standing cylinder's lid to light (3, S, U, h, w), in place.
+
+        lamps: (4, 3, U); centre: (2, U); the rest as in `_light`
+        """
+        rays = (normal_z.reshape(-1) > LID_NORMAL_Z).nonzero()[:, 0]
+        _, n_views, height, width = normal_z.shape
+        view = rays // (height * width) % n_views
+        point, direction = (
+            [part.expand(normal_z.shape).reshape(-1).index_select(0, rays) for part in vector]
+            for vector in (point, direction)
+        )
+        lamps, centre = lamps.index_select(2, view), centre.index_select(1, view)
+        highlights = lid_highlights(point, direction, lamps=lamps, centre=centre, appearance=self.appearance)
+        tint = (self.appearance.metal_gain * self.colour)[:, None]
+        light.view(3, -1).index_add_(1, rays, tint * highlights)
 
     def bounced_colour(self) -> Float[Tensor, "3"]:
         """Linear light that the object would reflect onto the ground at a point where it hides the whole sky."""

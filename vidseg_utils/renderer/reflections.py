@@ -20,7 +20,7 @@ from vidseg_utils.renderer.rays import Rays, entry_depths, float_tensors
 from vidseg_utils.renderer.shading import shade_metal, shade_rubber, surface_normal
 from vidseg_utils.world.solids import OBJECT_RADIUS, visible_half_size
 
-MIRROR_REACH = 1.2  # world units between two objects' centres; mirror images of objects farther away are left out
+MIRROR_REACH = 1.0  # world units between two objects' centres; mirror images of objects farther away are left out
 # Radius of a ball around an object, world units: a little more than half a diagonal.
 BALL_RADIUS = {"cube": 3**0.5 * OBJECT_RADIUS, "sphere": OBJECT_RADIUS, "cylinder": 2**0.5 * OBJECT_RADIUS}
 

@@ -42,6 +42,7 @@ def shade_rubber(
     facing = torch.stack([dot(normal, lamp).clamp_min(0) for lamp in lamps] + [0.5 + 0.5 * normal[2]])
     colours = light_colours(appearance)
     from_ground = (BOUNCE_SCALE * appearance.rubber_ground_light).expand(3, 1)  # lights a surface from below
+    colours = colours * appearance.rubber_lights
     from_sky = (1 - appearance.sun_share) * colours[:, 4:] - from_ground
     colours = torch.cat([colours[:, :4], from_sky], dim=1)
     gain = appearance.rubber_gain * colour[:, None]
@@ -82,6 +83,31 @@ def shade_metal(
         halo = _square_repeatedly((0.5 + 0.5 * dot(reflected, lamp)).clamp_min(0), 5)  # to the power 32
         light = light + (highlight * _square_repeatedly(halo, 4) + glow * halo)  # the highlight: to the power 512
     return (appearance.metal_gain * colour).view(3, *[1] * x.dim()) * light
+
+
+def lid_highlights(
+    point: Vector,
+    direction: Vector,
+    *,
+    lamps: Float[Tensor, "4 3 *lamps"],
+    centre: Float[Tensor, "2 *lamps"],
+    appearance: SimpleNamespace,
+) -> Float[Tensor, "*points"]:
+    """Highlights in the brushed lid of a standing metal cylinder, before the metal's colour.
+
+    The arguments are as for `shade_metal`; direction: unit directions from the camera to the points.
+    """
+    out_x, out_y = point[0] - centre[0], point[1] - centre[1]
+    scale = torch.rsqrt(out_x * out_x + out_y * out_y + 1e-6)
+    out_x, out_y = out_x * scale, out_y * scale
+    width_along, width_across = appearance.lid_widths
+    light = torch.zeros_like(out_x)
+    for lamp, highlight in zip(lamps, appearance.highlight, strict=True):
+        half_x, half_y, half_z = (to_lamp - step for to_lamp, step in zip(lamp, direction, strict=True))
+        along = (half_x * out_x + half_y * out_y) / (half_z * width_along)
+        across = (half_y * out_x - half_x * out_y) / (half_z * width_across)
+        light += highlight * torch.exp(-along * along - across * across)
+    return appearance.lid_highlight * light
 
 
 def _square_repeatedly(x: Tensor, times: int) -> Tensor:

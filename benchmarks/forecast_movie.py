@@ -18,6 +18,7 @@ from vidseg_utils.renderer import render_video
 from vidseg_utils.simulator import simulate_video
 from vidseg_utils.systems.object_dynamics import ObjectDynamics, advance, decide_mask
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
+from vidseg_utils.systems.object_dynamics.physics.annotated_states import tracks_from_trajectory
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.task import CLIP_FRAMES, CLIP_VIDEO_FRAMES, FRAME_STEP, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.visualisation import frame_to_rgb, mask_to_rgb, overlay_mask, show_rgb, use_style, write_movie
@@ -33,7 +34,7 @@ EMPTY_RGB = 225  # light grey: nothing is known of the future frame but the mask
 def forecast_every_frame(past: np.ndarray) -> np.ndarray:
     """past: (11, H, W) true masks -> (11, H, W) uint8 masks forecast for frames 11..21."""
     training = [simulate_video(SEED, number) for number in range(TRAINING_VIDEOS)]
-    system = ObjectDynamics(fit_constants(training, progress=False))
+    system = ObjectDynamics(fit_constants(map(tracks_from_trajectory, training), progress=False))
     tracks, worlds = system.estimate_worlds(assign_track_classes(past[None]))
     masks = []
     for _ in range(PAST_FRAMES, CLIP_FRAMES):

@@ -21,7 +21,7 @@ from vidseg_utils.systems.object_dynamics.error_sources import LAST_PAST_VIDEO_F
 from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
-from vidseg_utils.systems.object_dynamics.system import load_constants
+from vidseg_utils.systems.object_dynamics.training import load_constants
 from vidseg_utils.task import FRAME_STEP, PAST_FRAMES
 from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.trajectory import Trajectory, read_annotation

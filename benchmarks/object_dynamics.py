@@ -34,8 +34,9 @@ from vidseg_utils.systems.object_dynamics.error_sources import (
 )
 from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
+from vidseg_utils.systems.object_dynamics.physics.annotated_states import tracks_from_trajectory, yaw_from_rotations
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants, yaw_from_rotations
+from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.world.mask_drawing import draw_masks
@@ -102,7 +103,7 @@ def show_simulated(arguments: argparse.Namespace) -> ObjectDynamics:
     else:
         train = simulate_videos(arguments.seed, arguments.train, None, "simulate training videos")
         start = time.perf_counter()
-        constants = fit_constants(train)
+        constants = fit_constants(map(tracks_from_trajectory, train))
         print(f"fitted to {len(train)} videos in {time.perf_counter() - start:.0f} s")
         if arguments.constants:
             constants.to_json(arguments.constants)

@@ -20,6 +20,7 @@ from vidseg_utils.paths import atomic_write, read_json, write_json
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
 CONSTANTS = "constants.json"  # instead of weights, where constants of a formula are fitted
 TRAINED_ON = "trained_on"  # key of config.json: the identity of the training data, see `data.dataset_identity`
+FITTED_TO, FITTED_VIDEOS = "fitted_to", "fitted_videos"  # keys of config.json: "annotations" or "masks", and how many
 UNKNOWN_DATA = {"id": "unknown", "text": "unknown data"}  # in its place for runs of earlier versions
 OWN_FILES = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
 
@@ -76,7 +77,7 @@ def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> N
         return
     if is_evaluation(run):
         raise ValueError(f"run folder {run} holds the evaluation of a system; choose another name, or delete it")
-    checked = {"finished", "sha256"}
+    checked = {"finished", "sha256", FITTED_TO, FITTED_VIDEOS}
     if TRAINED_ON in settings:
         check_trained_on(run, settings[TRAINED_ON])
         checked.add(TRAINED_ON)

@@ -6,10 +6,9 @@ from dataclasses import asdict
 import pytest
 
 from vidseg_utils.systems import build_system
-from vidseg_utils.systems.object_dynamics import ObjectDynamics
+from vidseg_utils.systems.object_dynamics import ObjectDynamics, training
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.system import train_physics
-from vidseg_utils.training.run_folder import CONSTANTS, file_sha256, is_finished
+from vidseg_utils.training.run_folder import CONSTANTS
 
 CONTENT = asdict(PhysicsConstants(rolling_friction=1 / 3, restitution_cube_sphere=0.1 + 0.2))
 
@@ -58,17 +57,14 @@ def test_a_missing_or_cut_file_is_refused_with_its_name_and_the_cure(tmp_path):
         PhysicsConstants.from_json(path)
 
 
-def test_a_finished_run_is_read_and_not_fitted_again(workspace):
+def test_a_finished_run_is_read_and_not_fitted_again(workspace, monkeypatch):
     here, constants = workspace(), PhysicsConstants(**CONTENT)
-    run = here.run_folder("rigid_body_physics")
-    with pytest.raises(ValueError, match=r"have no annotation\.json"):
-        train_physics(here, progress=False)  # claims the run folder, then fails
-    constants.to_json(run / CONSTANTS)
-    assert not is_finished(run)
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"finished": True, "sha256": file_sha256(run / CONSTANTS)}))
-    assert is_finished(run)
-    assert train_physics(here, progress=False) == constants
+    monkeypatch.setattr(training, "fit_to_videos", lambda *_, **__: (constants, "masks", 2))
+    assert training.train_physics(here, progress=False) == constants
+    config = json.loads((here.run_folder("rigid_body_physics") / "config.json").read_text())
+    assert config["finished"] and (config["fitted_to"], config["fitted_videos"]) == ("masks", 2)
+    monkeypatch.delattr(training, "fit_to_videos")
+    assert training.train_physics(here, progress=False) == constants
 
 
 def test_a_system_without_its_constants_is_not_trained(workspace):

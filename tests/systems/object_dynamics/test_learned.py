@@ -16,8 +16,8 @@ from vidseg_utils.systems.object_dynamics.learned.rollout import (
 )
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.learned.windows import TrajectoryWindows, training_windows
+from vidseg_utils.systems.object_dynamics.physics.annotated_states import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.world.mask_drawing import draw_masks

@@ -18,13 +18,11 @@ from vidseg_utils.systems.object_dynamics.decision import decide_mask
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.object_dynamics.system import upsample_logits
 from vidseg_utils.world.label_offset import EXACT_LABELS
 from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.solids import VERTICAL_INERTIA
-from vidseg_utils.world.trajectory import Collision, Trajectory
 
 CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids
 CONSTANTS = PhysicsConstants()
@@ -165,40 +163,6 @@ def test_a_collision_of_cubes_keeps_momentum_and_energy_and_turns_them():
     energy = (world.velocity**2).sum() + 2 / 3 * 0.2**2 * (world.spin**2).sum()
     assert energy == pytest.approx(0.05**2, rel=1e-6)
     assert np.abs(world.spin).max() > 1e-3
-
-
-def test_constants_are_found_again_from_trajectories_alone():
-    truth = PhysicsConstants(restitution_sphere_sphere=0.5, sliding_friction=4e-4)
-    rng = np.random.default_rng(0)
-    trajectories = []
-    for n in range(14):
-        ids = [SPHERE, SPHERE + 1, CYLINDER]
-        offset = rng.uniform(-0.2, 0.2)
-        world = worlds(ids, [[-1.5, offset], [0.5 + 0.1 * n, 0.0], [0.0, 3.0]], [[0.08, 0.0], [0, 0], [0.07, 0.03]])
-        states = []
-        for _ in range(128):
-            states.append((world.position[0].copy(), world.velocity[0].copy()))
-            advance(world, 1, truth)
-        position, velocity = (
-            np.pad(np.stack(column), ((0, 0), (0, 0), (0, 1))) for column in zip(*states, strict=True)
-        )
-        hit = int(np.argmax(velocity[:, 1, 0] > 1e-3))
-        upright = np.broadcast_to(np.eye(3), (128, 3, 3, 3))
-        view = np.ones((128, 3), dtype=bool)
-        collision = Collision(hit, (0, 1), (0.0, 0.0, 0.2))
-        trajectories.append(
-            Trajectory(np.array(ids), position, upright, velocity / 0.04, 0 * velocity, view, (collision,))
-        )
-    found = fit_constants(trajectories, progress=False)
-    rising = [
-        law.restitution_sphere_sphere
-        * (0.07 - law.restitution_start_speed)
-        / (law.restitution_full_speed - law.restitution_start_speed)
-        for law in (found, truth)
-    ]
-    assert rising[0] == pytest.approx(rising[1], abs=0.05)
-    assert found.sliding_friction == pytest.approx(4e-4, rel=0.3)
-    assert found.start_speed == pytest.approx(0.08, abs=0.01)
 
 
 MOVERS = ([CUBE, SPHERE, CYLINDER], [[-1.5, -1.5], [1.0, 1.5], [-2.0, 1.5]], [[0.03, 0.02], [-0.03, -0.02], [0, 0]])

@@ -17,9 +17,10 @@ from vidseg_utils.systems.object_dynamics.error_sources import (
 from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
-from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
+from vidseg_utils.systems.object_dynamics.physics.annotated_states import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
-from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, load_constants, train_physics
+from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
+from vidseg_utils.systems.object_dynamics.training import load_constants, train_physics
 
 __all__ = [
     "DYNAMICS",

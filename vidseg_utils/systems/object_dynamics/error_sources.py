@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer, UInt8
 
 from vidseg_utils.classes import SHAPES, shape_code
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
-from vidseg_utils.systems.object_dynamics.physics.fitting import (
+from vidseg_utils.systems.object_dynamics.physics.annotated_states import (
     seconds_per_frame,
     worlds_from_trajectories,
     yaw_from_rotations,

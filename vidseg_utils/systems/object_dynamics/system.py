@@ -11,7 +11,6 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidseg_utils.data import dataset_identity
 from vidseg_utils.data.identity import has_grown
 from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.systems.base import Forecaster
@@ -22,25 +21,16 @@ from vidseg_utils.systems.object_dynamics.perception.components import foregroun
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks, build_tracks
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.systems.object_dynamics.training import load_constants, train_physics
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
-from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
 from vidseg_utils.training.run_folder import (
-    CONSTANTS,
-    TRAINED_ON,
     UNKNOWN_DATA,
-    file_sha256,
-    finish,
-    is_finished,
-    note_run,
-    trained_file,
     training_data,
 )
 from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
-from vidseg_utils.world.trajectory import Trajectory
 
 CLIPS_PER_BATCH = 32  # clips that one process forecasts together
 
@@ -74,7 +64,7 @@ class ObjectDynamics(Forecaster):
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
-        """Train U-Net, then fit the constants to the annotations of the training videos."""
+        """Train U-Net, then fit the constants to the training videos."""
         SegmenterRecipe(workspace).train()
         train_physics(workspace)
 
@@ -183,40 +173,3 @@ def upsample_logits(logits: Float[Tensor, "T K H W"]) -> Float[Tensor, "T K 160 
     row, column = torch.meshgrid(*axes, indexing="ij")
     grid = torch.stack([column, row], dim=-1).to(logits).expand(len(logits), -1, -1, -1)
     return F.grid_sample(logits, grid, padding_mode="border", align_corners=True)
-
-
-def load_training_trajectories(workspace: Workspace) -> list[Trajectory]:
-    """The annotations of the training videos. Raises ValueError, with the cure, where there are none."""
-    split = workspace.split("train")
-    annotations = [split.annotation(index) for index in range(len(split))]
-    trajectories = [trajectory for trajectory in annotations if trajectory is not None]
-    if not trajectories:
-        raise ValueError(
-            f"the training videos in {workspace.root} have no annotation.json, to which object dynamics is "
-            "fitted; generate or import videos (`vidseg data generate --help`)"
-        )
-    return trajectories
-
-
-def train_physics(workspace: Workspace, *, run: str = "rigid_body_physics", progress: bool = True) -> PhysicsConstants:
-    """Fit the constants to the annotations of the training split, or read them if the run is finished.
-
-    Raises ValueError, with the cure, where the training videos have no annotations.
-    """
-    folder = workspace.run_folder(run)
-    settings = {"task": "object dynamics", "profile": workspace.profile.name}
-    settings |= {TRAINED_ON: dataset_identity(workspace.root)}
-    with locked_unless_finished(folder):
-        claim_or_replace(folder, settings, defaults={})
-        if not is_finished(folder):
-            fit_constants(load_training_trajectories(workspace), progress=progress).to_json(folder / CONSTANTS)
-            finish(folder, sha256=file_sha256(folder / CONSTANTS))
-    return load_constants(workspace, run=run)
-
-
-def load_constants(workspace: Workspace, *, run: str = "rigid_body_physics") -> PhysicsConstants:
-    """The constants that `train_physics` left. Raises ValueError, with the cure, where they are missing or damaged."""
-    folder = workspace.run_folder(run)
-    constants = PhysicsConstants.from_json(trained_file(folder, CONSTANTS))
-    note_run(constants, folder)
-    return constants

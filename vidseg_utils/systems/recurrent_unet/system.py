@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
-from vidseg_utils.systems.object_dynamics.system import load_constants, train_physics
+from vidseg_utils.systems.object_dynamics.training import load_constants, train_physics
 from vidseg_utils.systems.recurrent_unet.recipe import RecurrentUNetRecipe
 from vidseg_utils.systems.workspace import Workspace
 

@@ -24,7 +24,7 @@ from vidseg_utils.systems.object_dynamics.learned.windows import (
     objects_at,
     training_windows,
 )
-from vidseg_utils.systems.object_dynamics.system import load_training_trajectories
+from vidseg_utils.systems.object_dynamics.training import load_training_trajectories
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
 from vidseg_utils.training.fit_config import FitConfig

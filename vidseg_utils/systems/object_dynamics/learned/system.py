@@ -13,10 +13,12 @@ from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_ne
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
-from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, load_constants, train_physics
+from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
+from vidseg_utils.systems.object_dynamics.training import check_annotations, load_constants, train_physics
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
+from vidseg_utils.training.run_folder import is_finished
 from vidseg_utils.training.weights import load_model
 
 DYNAMICS = ("learned", "both")
@@ -49,7 +51,12 @@ class LearnedObjectDynamics(ObjectDynamics):
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
-        """Train U-Net, fit the physics and train the network, both on the annotations of the training videos."""
+        """Train U-Net, fit the physics and train the network, both on the annotations of the training videos.
+
+        Raises ValueError, with the cure, where there are none.
+        """
+        if not is_finished(workspace.run_folder("interaction_network")):
+            check_annotations(workspace)  # before anything else is trained
         SegmenterRecipe(workspace).train()
         train_physics(workspace)
         InteractionRecipe(workspace).train()

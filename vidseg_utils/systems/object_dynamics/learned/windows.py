@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from vidseg_utils.models.interaction_network import Objects
 from vidseg_utils.systems.object_dynamics.learned.rollout import objects_from_worlds
-from vidseg_utils.systems.object_dynamics.physics.fitting import seconds_per_frame, worlds_from_trajectories
+from vidseg_utils.systems.object_dynamics.physics.annotated_states import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.world.solids import CUBE, SPHERE
 from vidseg_utils.world.trajectory import Trajectory
 

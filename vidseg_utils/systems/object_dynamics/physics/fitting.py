@@ -1,200 +1,190 @@
-"""The physics constants, fitted to the trajectories of the training videos; the simulator's settings are not read.
+"""The physics constants, fitted to tracks: poses of objects in the frames of clips, measured in masks or annotated.
 
-Gliding and collisions are fitted separately: all objects for 20 frames from three moments, then every collision that
-has no other collision near it in time, from 2 frames before it to 8 after. The least squares are robust, because some
-windows contain a second event.
+First objects that glide alone are played again, then pairs of objects that collide. What is unknown in a window (the
+state at its start, the ratio of two masses, the bounce) is fitted with the constants. A prior around the shipped
+constants decides where the tracks say little, so that few videos move them little.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Integer
-from scipy.optimize import least_squares
+from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from vidseg_utils.classes import shape_code
+from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
+from vidseg_utils.systems.object_dynamics.physics.bounce_law import Contacts, fit_bounce_law, fit_mass_spread
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
-from vidseg_utils.world.solids import CUBE
-from vidseg_utils.world.trajectory import Trajectory
+from vidseg_utils.systems.object_dynamics.physics.least_squares import WindowFit, fit_windows
+from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
+from vidseg_utils.systems.object_dynamics.physics.track_windows import (
+    MIN_GLIDE,
+    Windows,
+    find_collisions,
+    find_glides,
+)
+from vidseg_utils.systems.object_dynamics.physics.window_rollout import (
+    COLLISION_MEAN,
+    COLLISION_PRIOR,
+    start_unknowns,
+    unknown_bounds,
+    unknown_steps,
+    window_residuals,
+    without_law,
+    worlds_from_unknowns,
+)
+from vidseg_utils.task import FRAME_STEP
+from vidseg_utils.world.solids import VERTICAL_INERTIA
 
-GLIDE_STARTS, GLIDE_FRAMES = (0, 40, 80), 20  # video frames
-FRAMES_BEFORE, FRAMES_AFTER = 2, 8  # video frames of a window around a collision
-MAX_GLIDE_VIDEOS, MAX_COLLISIONS = 400, 1500  # used in a fit; more do not change the result
-POSITION_SCALE, COLLISION_POSITION_SCALE = 1e-3, 1e-2  # world units; residuals are in these
-VELOCITY_SCALE, SPIN_SCALE = 1e-3, 1e-2  # units and radians a frame
-MIN_MEASURED_SPEED = 0.5  # units a second; the steps of slower objects are too short to measure a frame's duration
-MIN_START_SPEED = 0.01  # units a frame, above which an object counts as moving in the first frame
-# Least squares over logarithms: relative step of a finite difference (1 % carries the slope over the jitter of single
-# contacts), expected change, and most evaluations.
-RELATIVE_STEP, LOG_CHANGE, MAX_EVALUATIONS = 1e-2, 0.1, 25
-GLIDING = ("sliding_friction", "rolling_friction", "linear_drag", "quadratic_drag")
-STARTING = ("start_speed", "start_speed_spread", "start_angle_spread")
-LABELS = ("label_shift_x", "label_shift_y", "label_fatness")  # no trajectory shows them
-SPREADS = ("restitution_spread", "mass_spread")  # not fitted here: they keep their defaults
-OTHERS = GLIDING + STARTING + SPREADS + LABELS
-CONTACT = tuple(field.name for field in fields(PhysicsConstants) if field.name not in OTHERS)
+# Standard deviation of a constant's logarithm before the tracks are seen.
+GLIDING = {
+    "sliding_friction": 0.3,
+    "rolling_friction": 1.0,
+    "linear_drag": 0.5,
+    "quadratic_drag": 0.3,
+    "spin_drag": 0.5,
+}
+CONTACT = {"contact_friction": 0.5, "half_side": 0.02, "radius": 0.02, "contact_delay": 0.5}
+SPREAD_WEIGHT = 10.0  # collisions, or moving objects, that a shipped spread counts as
+# Errors of the physics in world units and radians: while gliding, and in a window with a collision.
+GLIDE_FLOOR, COLLISION_FLOOR = (1.5e-3, 0.01), (3e-3, 0.02)
+OUTLIER = 4.0  # sum of squares a measured number, above which a window has less than half its weight
+MOST_WINDOWS = (1500, 1000)  # with glides and with collisions in a fit; more do not change the result
+LEAST_VARIANCE_SCALE = 0.04  # of the assumed errors' variance
+MIN_IMPULSE = 2e-3  # units a frame, of a mass of 1: more than friction and drag take off in a frame
+ITERATIONS_ALONE, ITERATIONS = 4, 12  # at most: of the unknowns alone, then with the constants
 
 
-def seconds_per_frame(trajectories: Sequence[Trajectory]) -> float:
-    """Duration of a video frame: the distance that an object moves in it over its annotated velocity (median).
+def fit_constants(tracks: Iterable[Tracks], *, progress: bool = True) -> PhysicsConstants:
+    """Fit all constants but those of the labels to clips whose tracks come in any number of parts.
 
-    Raises ValueError if nothing moves.
+    Raises ValueError if no object glides in view.
     """
-    ratios = []
-    for trajectory in trajectories:
-        step = np.linalg.norm(np.diff(trajectory.positions[..., :2], axis=0), axis=-1)
-        speed = np.linalg.norm((trajectory.velocities[1:] + trajectory.velocities[:-1])[..., :2], axis=-1) / 2
-        ratios.append((step / np.maximum(speed, 1e-9))[speed > MIN_MEASURED_SPEED])
-    ratios = np.concatenate(ratios)
-    if not len(ratios):
-        raise ValueError("no object moves in the training trajectories: there is no motion to fit")
-    return float(np.median(ratios))
+    parts = [(find_glides(part), find_collisions(part)) for part in tracks]
+    if not sum(len(glides) for glides, _ in parts):
+        raise ValueError(
+            f"no object glides alone for {MIN_GLIDE} frames in the training videos: there is no motion to which object "
+            "dynamics could be fitted; take more videos"
+        )
+    found = (Windows.join(column) for column in zip(*parts, strict=True))
+    glides, collisions = (_limit(windows, most) for windows, most in zip(found, MOST_WINDOWS, strict=True))
+    constants, starting = _fit_gliding(PhysicsConstants(), glides, progress)
+    if len(collisions):
+        constants = _fit_collisions(constants, collisions, progress)
+    return replace(constants, **starting)
 
 
-def yaw_from_rotations(
-    shape: Integer[np.ndarray, " N"] | Integer[np.ndarray, ""], rotations: Float[np.ndarray, "*batch 3 3"]
-) -> Float[np.ndarray, "*batch"]:
-    """Angles about the vertical in radians; 0 for spheres and cylinders. shape: codes of the last batch axis."""
-    return np.where(shape == CUBE, np.arctan2(rotations[..., 1, 0], rotations[..., 0, 0]), 0.0)
-
-
-def worlds_from_trajectories(
-    trajectories: Sequence[Trajectory],
-    frames: Sequence[int],
-    seconds: float,
-    *,
-    picks: Sequence[Sequence[int]] | None = None,
-) -> Worlds:
-    """The true state of each trajectory at its video frame of `frames`, one world each.
-
-    seconds: of a video frame; picks: which objects of each trajectory, by default all
-    """
-    picks = picks if picks is not None else [range(len(t.class_ids)) for t in trajectories]
-    count, slots = len(trajectories), max(len(pick) for pick in picks)
-    worlds = Worlds.empty(count, slots)
-    for m, (trajectory, frame, pick) in enumerate(zip(trajectories, frames, picks, strict=True)):
-        pick, n = list(pick), len(pick)
-        shape = shape_code(trajectory.class_ids[pick])
-        worlds.shape[m, :n], worlds.active[m, :n] = shape, True
-        worlds.position[m, :n] = trajectory.positions[frame, pick, :2]
-        worlds.velocity[m, :n] = trajectory.velocities[frame, pick, :2] * seconds
-        worlds.yaw[m, :n] = yaw_from_rotations(shape, trajectory.rotations[frame, pick])
-        worlds.spin[m, :n] = trajectory.angular_velocities[frame, pick, 2] * seconds
-    return worlds
-
-
-def fit_constants(trajectories: Sequence[Trajectory], *, progress: bool = True) -> PhysicsConstants:
-    """Fit all constants; those that no trajectory shows keep their defaults. Raises ValueError if nothing moves."""
-    if not trajectories:
-        raise ValueError("no training trajectories; object dynamics is fitted to annotation.json of the train split")
-    seconds = seconds_per_frame(trajectories)
-    constants = replace(PhysicsConstants(), **_start_statistics(trajectories, seconds))
-    constants = _fit_gliding(constants, trajectories[:MAX_GLIDE_VIDEOS], seconds, progress)
-    return _fit_collisions(constants, trajectories, seconds, progress)
-
-
-def _start_statistics(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float]:
-    """STARTING: the speed of the objects that move at frame 0, and the direction of those that are not yet in view."""
-    speeds, angles = [], []
-    for trajectory in trajectories:
-        position, velocity = trajectory.positions[0, :, :2], trajectory.velocities[0, :, :2] * seconds
-        speed = np.linalg.norm(velocity, axis=-1)
-        moving = speed > MIN_START_SPEED
-        speeds.append(speed[moving])
-        cross = position[:, 0] * velocity[:, 1] - position[:, 1] * velocity[:, 0]
-        inward = -(position * velocity).sum(-1)
-        angles.append(np.arctan2(cross, inward)[moving & ~trajectory.in_view[0]])
-    speeds, angles = np.concatenate(speeds), np.concatenate(angles)
-    spread = max(float(speeds.std()), 1e-3)
-    angle = float(np.sqrt((angles**2).mean())) if len(angles) else PhysicsConstants().start_angle_spread
-    return {"start_speed": float(speeds.mean()), "start_speed_spread": spread, "start_angle_spread": angle}
+def _limit(windows: Windows, most: int) -> Windows:
+    """At most that many windows, evenly from all clips."""
+    count = len(windows)
+    return windows if count <= most else windows[np.linspace(0, count - 1, most).astype(int)]
 
 
 def _fit_gliding(
-    start: PhysicsConstants, trajectories: Sequence[Trajectory], seconds: float, progress: bool
-) -> PhysicsConstants:
-    """Fit GLIDING to positions GLIDE_FRAMES after each of GLIDE_STARTS."""
-    count = len(trajectories)
-    before = [worlds_from_trajectories(trajectories, [f] * count, seconds) for f in GLIDE_STARTS]
-    after = [worlds_from_trajectories(trajectories, [f + GLIDE_FRAMES] * count, seconds) for f in GLIDE_STARTS]
-
-    def residuals(constants: PhysicsConstants) -> np.ndarray:
-        errors = []
-        for first, last in zip(before, after, strict=True):
-            moved = first.copy()
-            advance(moved, GLIDE_FRAMES, constants)
-            errors.append((moved.position - last.position)[first.active].ravel())
-        return np.concatenate(errors) / POSITION_SCALE
-
-    return _fit(start, GLIDING, residuals, title="fit gliding", progress=progress)
+    start: PhysicsConstants, windows: Windows, progress: bool
+) -> tuple[PhysicsConstants, dict[str, float]]:
+    """Fit GLIDING; also returns the start speed and its spreads."""
+    fit, _ = _fit(start, windows, GLIDING, floor=GLIDE_FLOOR, title="fit gliding", progress=progress)
+    return fit.constants, _start_statistics(windows, fit)
 
 
-def _fit_collisions(
-    start: PhysicsConstants, trajectories: Sequence[Trajectory], seconds: float, progress: bool
-) -> PhysicsConstants:
-    """Fit CONTACT to velocities, positions and spins shortly after collisions; without collisions return `start`."""
-    before, after = _collision_windows(trajectories, seconds)
-    if not len(before.active):
-        return start
-
-    def residuals(constants: PhysicsConstants) -> np.ndarray:
-        moved = before.copy()
-        advance(moved, FRAMES_BEFORE + FRAMES_AFTER, constants)
-        spin = (moved.spin - after.spin) * (moved.shape == CUBE)
-        parts = (
-            (moved.velocity - after.velocity) / VELOCITY_SCALE,
-            (moved.position - after.position) / COLLISION_POSITION_SCALE,
-            spin / SPIN_SCALE,
-        )
-        return np.concatenate([part.ravel() for part in parts])
-
-    return _fit(start, CONTACT, residuals, title="fit collisions", progress=progress)
-
-
-def _collision_windows(trajectories: Sequence[Trajectory], seconds: float) -> tuple[Worlds, Worlds]:
-    """The two objects of each collision that has no other near it in time: their states before and after it."""
-    window = FRAMES_BEFORE + FRAMES_AFTER
-    found = []
-    for trajectory in trajectories:
-        for collision in trajectory.collisions:
-            others = [c.frame for c in trajectory.collisions if c is not collision]
-            first, last = collision.frame - FRAMES_BEFORE, collision.frame + FRAMES_AFTER
-            isolated = all(abs(frame - collision.frame) > window for frame in others)
-            if isolated and first >= 0 and last < len(trajectory.positions):
-                found.append((trajectory, first, collision.objects))
-    found = found[:MAX_COLLISIONS]
-    if not found:
-        return Worlds.empty(0, 2), Worlds.empty(0, 2)
-    chosen, frames, picks = zip(*found, strict=True)
-    return (
-        worlds_from_trajectories(chosen, frames, seconds, picks=picks),
-        worlds_from_trajectories(chosen, [frame + window for frame in frames], seconds, picks=picks),
-    )
+def _fit_collisions(start: PhysicsConstants, windows: Windows, progress: bool) -> PhysicsConstants:
+    """Fit CONTACT, then the law of the bounce and the spread of masses."""
+    fit, numbers = _fit(start, windows, CONTACT, floor=COLLISION_FLOOR, title="fit collisions", progress=progress)
+    contacts = measure_contacts(windows, fit, numbers)
+    return replace(fit.constants, **fit_bounce_law(contacts), mass_spread=fit_mass_spread(contacts))
 
 
 def _fit(
     start: PhysicsConstants,
-    names: Sequence[str],
-    residuals: Callable[[PhysicsConstants], np.ndarray],
+    windows: Windows,
+    widths: dict[str, float],
     *,
+    floor: tuple[float, float],
     title: str,
     progress: bool,
-) -> PhysicsConstants:
-    """Robust least squares over the logarithms of the constants called `names`."""
+) -> tuple[WindowFit, Float[np.ndarray, " W"]]:
+    """Fit the unknowns of the windows, then the constants with them; also returns the measured numbers a window."""
+    residuals, numbers = window_residuals(windows, floor=floor)
+    objects, unknowns, constants = windows.shape.shape[1], start_unknowns(windows), start
+    fit = None
+    with tqdm(desc=title, total=ITERATIONS_ALONE + ITERATIONS, unit="step", disable=not progress) as bar:
+        for names, iterations in (({}, ITERATIONS_ALONE), (widths, ITERATIONS)):
+            fit = fit_windows(
+                residuals,
+                constants,
+                unknowns,
+                steps=unknown_steps(objects),
+                bounds=unknown_bounds(objects),
+                prior={name: (getattr(PhysicsConstants(), name), width) for name, width in names.items()},
+                tolerance=OUTLIER * numbers,
+                max_iterations=iterations,
+                after_iteration=bar.update,
+            )
+            constants, unknowns = fit.constants, fit.unknowns
+    assert fit is not None
+    return fit, numbers
 
-    def with_logs(logs: np.ndarray) -> PhysicsConstants:
-        return replace(start, **{name: float(np.exp(log)) for name, log in zip(names, logs, strict=True)})
 
-    with tqdm(desc=title, unit="trial", disable=not progress) as bar:
+def measure_contacts(windows: Windows, fit: WindowFit, numbers: Float[np.ndarray, " W"]) -> Contacts:
+    """Restitution, mass ratio and speed of approach of fitted windows."""
+    values, variance = (
+        fit.unknowns[:, -2:],
+        np.einsum("wuu->wu", fit.covariance)[:, -2:] * _variance_scale(fit, numbers),
+    )
+    # What the tracks alone say, without the prior of the rollouts.
+    information = np.maximum(1 / variance - 1 / COLLISION_PRIOR**2, 1e-6)
+    alone = (values / variance - COLLISION_MEAN / COLLISION_PRIOR**2) / information
+    sigma = information**-0.5
+    at_bound = (values[:, 1] <= 0) | (values[:, 1] >= 1)
+    restitution = np.where(at_bound, values[:, 1], np.clip(alone[:, 1], 0, 1))
+    approach = approach_speeds(windows, fit)
+    weight = fit.weight * (approach > 0)
+    return Contacts(windows.shape, approach, restitution, sigma[:, 1], alone[:, 0], sigma[:, 0], weight)
 
-        def trial(logs: np.ndarray) -> np.ndarray:
-            bar.update()
-            return residuals(with_logs(logs))
 
-        logs = np.log([getattr(start, name) for name in names])
-        result = least_squares(
-            trial, logs, loss="cauchy", diff_step=RELATIVE_STEP, x_scale=LOG_CHANGE, max_nfev=MAX_EVALUATIONS
-        )
-    return with_logs(result.x)
+def _variance_scale(fit: WindowFit, numbers: np.ndarray) -> float:
+    """The median squared residual a degree of freedom: how far the assumed errors are off."""
+    freedom = np.maximum(numbers - fit.unknowns.shape[1], 1)
+    return max(float(np.median(fit.square / freedom)), LEAST_VARIANCE_SCALE)
+
+
+def approach_speeds(windows: Windows, fit: WindowFit) -> Float[np.ndarray, " W"]:
+    """Speed of approach at the largest impulse of each window, in units a video frame; 0 where nothing touches.
+
+    An impulse J changes the velocities by J / mass, the spins by J lever / inertia, and the speed of the points of
+    contact along the normal by 1 + restitution times that of approach.
+    """
+    worlds, constants = worlds_from_unknowns(windows, fit.unknowns[None]), without_law(fit.constants)
+    inertia = VERTICAL_INERTIA[worlds.shape] * worlds.mass
+    largest, approach = np.full(len(windows), MIN_IMPULSE), np.zeros(len(windows))
+    for _ in range((windows.pose.shape[1] - 1) * FRAME_STEP):
+        velocity, spin = worlds.velocity.copy(), worlds.spin.copy()
+        advance(worlds, 1, constants)
+        impulse = np.linalg.norm((worlds.velocity - velocity) * worlds.mass[..., None], axis=-1).min(axis=1)
+        turn = (inertia * (worlds.spin - spin) ** 2).sum(axis=1) / np.maximum(impulse, MIN_IMPULSE) ** 2
+        speed = impulse * ((1 / worlds.mass).sum(axis=1) + turn) / (1 + fit.unknowns[:, -1])
+        approach = np.where(impulse > largest, speed, approach)
+        largest = np.maximum(largest, impulse)
+    return approach
+
+
+def _start_statistics(windows: Windows, fit: WindowFit) -> dict[str, float]:
+    """The speed of the objects that move in the first frame, and the direction of those that come into view later."""
+    shipped = PhysicsConstants()
+    position, velocity = fit.unknowns[:, :2], fit.unknowns[:, 3:5]
+    speed = np.linalg.norm(velocity, axis=-1)
+    noise = np.einsum("wii->w", fit.covariance[:, 3:5, 3:5]) / 2
+    at_start = (windows.start == 0) & (fit.weight > 0.5)
+    weight = at_start.sum() + SPREAD_WEIGHT
+    mean = (speed[at_start].sum() + SPREAD_WEIGHT * shipped.start_speed) / weight
+    square = ((speed[at_start] - mean) ** 2 - noise[at_start]).sum() + SPREAD_WEIGHT * shipped.start_speed_spread**2
+    entering = windows.first_seen & (windows.start > 0) & (fit.weight > 0.5)
+    cross = position[:, 0] * velocity[:, 1] - position[:, 1] * velocity[:, 0]
+    angle = np.arctan2(cross, -(position * velocity).sum(-1))[entering]
+    angle_square = (angle**2).sum() + SPREAD_WEIGHT * shipped.start_angle_spread**2
+    return {
+        "start_speed": float(mean),
+        "start_speed_spread": float(np.sqrt(max(square / weight, 1e-6))),
+        "start_angle_spread": float(np.sqrt(angle_square / (len(angle) + SPREAD_WEIGHT))),
+    }

@@ -1,6 +1,6 @@
 """Frames of a video, many at a time: objects, shadows and ground put together.
 
-A frame is antialiased with five rays a pixel. Only blocks of pixels that an object or a shadow can touch are computed;
+A frame is antialiased with four rays a pixel. Only blocks of pixels that an object or a shadow can touch are computed;
 the rest shows the empty ground. Metal mirrors near objects once. Simplification: objects do not shade each other.
 Shapes: F frames, N blocks of P pixels a frame (`pixel_blocks`); K of the F * N blocks are computed.
 """

@@ -30,8 +30,8 @@ from vidseg_utils.world.solids import visible_half_size
 SAME_POSITION, SAME_ROTATION = 5e-4, 2e-3
 MIRRORED_TOLERANCE = 10.0  # times as much for an object that is seen in a mirror only
 # The rays of a pixel: (x, y) from its centre, in pixels. No two share a row or a column, so the pictures of upright and
-# level edges have steps of a fifth.
-ANTIALIASING = ((-0.2, -0.4), (0.4, -0.2), (0.0, 0.0), (-0.4, 0.2), (0.2, 0.4))
+# level edges have steps of a quarter. A fifth ray gains 0.2 dB on the pixels of objects and takes 10 % longer.
+ANTIALIASING = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
 LID_NORMAL_Z = 0.97  # a cylinder's surface whose normal has a larger z is its lid, without the rim
 MAX_DEPTH = 10.0  # world units: depth at which a ray that misses the object ends, so that all numbers stay finite
 

@@ -27,6 +27,7 @@ CONTACT_MARGIN = 0.01  # world units; objects count as close when their widest c
 SAME_COLLISION_FRAMES = 8  # contacts of a pair within this many frames are one collision: a spinning cube hits twice
 PARTED_DISTANCE = 0.1  # world units that two objects must part before they can collide again
 GOLDEN_RATIO = 0.618  # step from the quantile of a pair's touch to that of its next one
+SAFE_GAP = 0.003  # world units between outlines; it allows for a slight lean and for friction during a frame
 # Rules that CLEVRER's videos keep
 MIN_UPRIGHT = math.cos(math.radians(20))  # cosine of the lean at which an object counts as tipped over
 MAX_LIFT = 0.1  # world units of a centre above OBJECT_RADIUS, at any time
@@ -119,6 +120,7 @@ class _Simulation:
         if frame < self.apart_until or not self._may_touch(speed):
             self.model.opt.timestep = SECONDS_PER_FRAME / COARSE_STEPS
             mj_step(self.model, self.data, nstep=COARSE_STEPS)
+            self.touching = set()
             return
         self.model.opt.timestep = SECONDS_PER_FRAME / FINE_STEPS
         for _ in range(FINE_STEPS):
@@ -143,7 +145,29 @@ class _Simulation:
         closing = self.speeds[first, :2] - self.speeds[second, :2]
         until_nearest = -np.einsum("pd,pd->p", apart, closing) / (np.einsum("pd,pd->p", closing, closing) + 1e-12)
         nearest = apart + np.clip(until_nearest, 0, SECONDS_PER_FRAME)[:, None] * closing
-        return bool((np.einsum("pd,pd->p", nearest, nearest) < self.contact_distance**2).any())
+        close = np.flatnonzero(np.einsum("pd,pd->p", nearest, nearest) < self.contact_distance**2)
+        if not self.draws_restitution:
+            return len(close) > 0  # the first world keeps this rule, so that its videos stay the same
+        return any(self._outlines_may_touch(int(first[pair]), int(second[pair])) for pair in close)
+
+    def _outlines_may_touch(self, a: int, b: int) -> bool:
+        """Whether two close objects may touch in the next frame: unless a fixed line between them stays free."""
+        (x, y), (vx, vy) = self.poses[a, :2] - self.poses[b, :2], self.speeds[a, :2] - self.speeds[b, :2]
+        angles, turning = [math.atan2(y, x)], 0.0  # of the normals of the lines that are tried; speed of the corners
+        yaws = []
+        for n in (a, b):
+            if self.scene.shapes[n] == "cube":
+                yaws.append(2 * math.atan2(self.poses[n, 6], self.poses[n, 3]))
+                turning += abs(self.speeds[n, 5]) * 2**0.5 * OBJECT_RADIUS
+                angles += [yaws[-1], yaws[-1] + math.pi / 2]
+        for angle in angles:
+            cos, sin = math.cos(angle), math.sin(angle)
+            side = math.copysign(1.0, x * cos + y * sin)
+            widths = [abs(math.cos(angle - yaw)) + abs(math.sin(angle - yaw)) for yaw in yaws] + [1.0] * (2 - len(yaws))
+            gap = side * (x * cos + y * sin) - OBJECT_RADIUS * sum(widths)
+            if gap + min(side * (vx * cos + vy * sin) - turning, 0.0) * SECONDS_PER_FRAME > SAFE_GAP:
+                return False
+        return True
 
     def _meet(self, frame: int) -> None:
         """Record the contacts between objects in this physics step. Pairs that touch anew draw their restitution."""

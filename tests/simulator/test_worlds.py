@@ -31,21 +31,13 @@ REAL = {
 }
 
 
-def _outside(videos):
-    figures = motion_statistics(videos)
-    return {name: figures[name] for name, (low, high) in REAL.items() if not low <= figures[name] <= high}
-
-
-def test_the_world_of_clevrer_moves_as_the_real_videos_do():
-    assert not _outside([simulate_video(0, number) for number in range(1000, 1080)])
-
-
 @pytest.mark.slow
-def test_the_world_of_clevrer_moves_as_the_real_videos_do_in_many_videos():
-    videos = [simulate_video(1, number) for number in range(300)]
-    assert not _outside(videos)
+def test_the_world_of_clevrer_moves_as_the_real_videos_do():
+    videos = [simulate_video(1, number) for number in range(200)]
+    figures = motion_statistics(videos)
+    assert not {name: figures[name] for name, (low, high) in REAL.items() if not low <= figures[name] <= high}
     past, target = (
-        torch.from_numpy(np.stack([render_masks(video.select_frames((frame,)))[0] for video in videos[:150]]))
+        torch.from_numpy(np.stack([render_masks(video.select_frames((frame,)))[0] for video in videos]))
         for frame in (60, 126)
     )
     assert 0.24 <= float(jaccard(past, target)) <= 0.32

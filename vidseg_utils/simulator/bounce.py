@@ -26,7 +26,7 @@ SPREAD_WITHOUT_SPHERE = np.array([0.10, 0.14, 0.14, 0.12, 0.11, 0.12, 0.10, 0.09
 # With no, one and two cubes the mean is this much more, and this many times as large: a bounce off the centre turns a
 # cube, so the centres part more slowly than the surfaces. Chosen so that the centres of generated pairs part as fast as
 # those of real pairs do.
-CUBE_GAINS = ((0.0, 1.0), (0.1, 1.8), (0.15, 1.8))
+CUBE_GAINS = ((0.0, 1.0), (0.14, 1.7), (0.2, 1.7))
 
 
 def restitution_at(speed: float, quantile: float, shapes: tuple[str, str]) -> float:

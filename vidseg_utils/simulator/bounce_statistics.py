@@ -13,12 +13,13 @@ BOUNCE_FRAMES, QUIET_FRAMES = 3, 2
 MIN_APPROACH = 0.3  # units a second; a slower bounce says nothing about the restitution
 SLOW_APPROACH, FAST_APPROACH = 1.1, 2.1  # units a second; limits of the bins of the restitution
 SCATTER_APPROACH = 1.5  # units a second, above which the scatter of the restitution is measured
+MIN_KICK = 0.05  # units a second; an object whose velocity changes less was only grazed
 MASS_APPROACH = 1.0  # units a second, above which masses are compared: friction matters little then
 
 
 def bounce_statistics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """Name -> figure; NaN where no collision can be measured. Speeds are in units a second."""
-    bounces = [measure(t, c) for t in trajectories for c in t.collisions if is_isolated(t, c)]
+    bounces = [bounce for t in trajectories for c in t.collisions if (bounce := measure(t, c)) is not None]
     approach, restitution, mass = np.array(bounces or [(np.nan,) * 3]).T
     known = approach > MIN_APPROACH
     slow, fast = known & (approach < SLOW_APPROACH), approach >= FAST_APPROACH
@@ -39,13 +40,17 @@ def is_isolated(trajectory: Trajectory, collision: Collision) -> bool:
     return first >= 0 and last < len(trajectory.positions) and not near
 
 
-def measure(trajectory: Trajectory, collision: Collision) -> tuple[float, float, float]:
-    """Of an isolated collision: the speed of approach, the restitution (both along the line of centres) and the log of
-    the ratio of the two masses.
+def measure(trajectory: Trajectory, collision: Collision) -> tuple[float, float, float] | None:
+    """The speed of approach, the restitution (both along the line of centres) and the log of the ratio of the two
+    masses. None for a collision that is not isolated, and for one that only grazed.
     """
+    if not is_isolated(trajectory, collision):
+        return None
     velocities = trajectory.velocities[[collision.frame - 1, collision.frame + BOUNCE_FRAMES]]
     velocities = velocities[:, list(collision.objects)]
-    kicks = np.linalg.norm(velocities[1] - velocities[0], axis=-1) + 1e-9
+    kicks = np.linalg.norm(velocities[1] - velocities[0], axis=-1)
+    if kicks.min() < MIN_KICK:
+        return None
     normal = (velocities[1, 0] - velocities[0, 0]) / kicks[0]  # nearly all of the impulse is along the line of centres
     meeting, parting = (velocities[:, 0] - velocities[:, 1]) @ normal
     return abs(meeting), -parting / meeting, float(np.log(kicks[1] / kicks[0]))

@@ -174,8 +174,10 @@ class _Simulation:
         contacts, speeds = self.data.contact, {}
         for contact in np.flatnonzero(contacts.geom[:, 0]).tolist():
             first, second = sorted((self.bodies[contacts.geom[contact]] - 1).tolist())
-            self.note_contact(frame, (first, second), contacts.pos[contact])
             speed = -float(self.data.efc_vel[contacts.efc_address[contact]])  # of approach, along the normal
+            grazing = speed <= 0 and frame > 0 and (first, second) not in self.last_contact  # no impulse is exchanged
+            if not (grazing and self.draws_restitution):
+                self.note_contact(frame, (first, second), contacts.pos[contact])
             speeds[first, second] = max(speed, speeds.get((first, second), 0.0))
         new = speeds.keys() - self.touching
         self.touching = set(speeds)

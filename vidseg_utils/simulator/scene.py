@@ -31,7 +31,7 @@ PATH_OFFSET = 0.3  # world units, in x and y, by which such an object may be off
 MEETING_FRAMES = (8.0, 125.0)  # when a mover reaches its target
 # 1 spreads the meetings evenly over MEETING_FRAMES; more makes them earlier. The second where movers are counted: they
 # are more, and fewer of them may come late.
-MEETING_SKEW, COUNTED_MEETING_SKEW = 1.3, 2.4
+MEETING_SKEW, COUNTED_MEETING_SKEW = 1.3, 2.8
 AIM_OFFSET = 0.25  # world units by which a mover aims past its target's centre, to either side
 BYSTANDER_AREA = ((-2.0, -1.7), (2.0, 1.7))  # lowest and highest (x, y), world units
 LEAVING_SHARE = 0.6  # of the videos: in these one object may leave the picture

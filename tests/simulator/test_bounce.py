@@ -6,7 +6,7 @@ import pytest
 from vidseg_utils.classes import class_id
 from vidseg_utils.simulator import physics
 from vidseg_utils.simulator.bounce import MAX_RESTITUTION, restitution_at, spring_and_damper
-from vidseg_utils.simulator.physics import simulate
+from vidseg_utils.simulator.physics import simulate, simulate_video
 from vidseg_utils.simulator.scene import Scene
 from vidseg_utils.simulator.settings import PhysicsSettings
 
@@ -92,3 +92,14 @@ def test_drag_and_friction_slow_a_heavy_object_as_a_light_one():
     video = simulate(starts)
     before = video.collisions[0].frame
     assert video.velocities[before, 0] == pytest.approx(video.velocities[before, 2], abs=2e-3)
+
+
+def test_coarse_steps_between_close_outlines_miss_no_touch(monkeypatch):
+    videos = [simulate_video(4, number) for number in range(6)]
+    monkeypatch.setattr(physics._Simulation, "_outlines_may_touch", lambda *_: True)
+    for number, video in enumerate(videos):
+        always_fine, first = simulate_video(4, number), video.collisions[0]
+        assert (always_fine.collisions[0].frame, always_fine.collisions[0].objects) == (first.frame, first.objects)
+        # the same up to the steps' own error; a touch between two coarse steps would leave a dent that throws them apart
+        assert always_fine.positions[: first.frame + 2] == pytest.approx(video.positions[: first.frame + 2], abs=5e-3)
+        assert np.linalg.norm(np.diff(video.velocities, axis=0), axis=-1).max() < 6

@@ -133,5 +133,6 @@ def test_a_shift_that_is_not_there_cancels_between_reading_and_drawing_and_fatne
     best, shifted, fat = (
         scores(ObjectDynamics(c), exact[:, :11], exact[:, 21]) for c in (CONSTANTS, shift, COURSE_CONSTANTS)
     )
-    assert shifted > best - 0.005
-    assert fat > best - 0.03
+    assert shifted > best - 0.01
+    painted = gliding_clips(6, LabelOffset(fatness=COURSE_LABELS.fatness))[:, 21]
+    assert fat > jaccard(painted, exact[:, 21]) - 0.02

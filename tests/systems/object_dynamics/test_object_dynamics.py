@@ -196,7 +196,7 @@ def test_a_clips_forecast_depends_on_nothing_else_and_is_always_the_same():
 def test_a_worker_process_would_give_the_same_forecast():
     masks = torch.from_numpy(play(*BOUNCE, height=80)[0][None, :11])
     forecaster = system()
-    worker = pickle.loads(pickle.dumps(partial(forecaster._forecast_batch, offset=EXACT_LABELS)))
+    worker = pickle.loads(pickle.dumps(partial(forecaster._forecast_batch, offset=EXACT_LABELS, assigned=False)))
     np.testing.assert_array_equal(worker(masks.numpy()), forecaster.predict(masks).numpy())
 
 

@@ -117,25 +117,28 @@ class ObjectDynamics(Forecaster):
 
     def forecast_masks(self, masks: Integer[Tensor, "B T H W"]) -> UInt8[Tensor, "B H W"]:
         """Forecast from past class ids (others unknown). The same masks give the same forecast, in any batch."""
-        return self._forecast(masks, self.constants.label_offset)
+        return self._forecast(masks, offset=self.constants.label_offset, assigned=False)
 
     def forecast_segmented(self, masks: Integer[Tensor, "B T H W"]) -> UInt8[Tensor, "B H W"]:
         """Forecast from class ids that `segment` found."""
-        return self._forecast(masks, self.segmenter_offset)
+        return self._forecast(masks, offset=self.segmenter_offset, assigned=True)
 
-    def _forecast(self, masks: Integer[Tensor, "B T H W"], offset: LabelOffset) -> UInt8[Tensor, "B H W"]:
+    def _forecast(
+        self, masks: Integer[Tensor, "B T H W"], *, offset: LabelOffset, assigned: bool
+    ) -> UInt8[Tensor, "B H W"]:
+        """offset: of the masks; assigned: whether an object has one class in the whole clip."""
         past = masks.to("cpu", torch.uint8).numpy()
         batches = [past[start : start + CLIPS_PER_BATCH] for start in range(0, len(past), CLIPS_PER_BATCH)]
         sent = copy(self)
         sent.segmenter = None  # the worker processes do not need it
         with worker_processes(min(self.processes, len(batches))) as run_in_order:
-            forecasts = list(run_in_order(partial(sent._forecast_batch, offset=offset), batches))
+            forecasts = list(run_in_order(partial(sent._forecast_batch, offset=offset, assigned=assigned), batches))
         return torch.from_numpy(np.concatenate(forecasts)).to(masks.device)
 
-    def _forecast_batch(self, past: np.ndarray, *, offset: LabelOffset) -> np.ndarray:
+    def _forecast_batch(self, past: np.ndarray, *, offset: LabelOffset, assigned: bool) -> np.ndarray:
         height, width = past.shape[2:]
-        assigned = assign_track_classes(past, offset=offset)
-        return self.forecast_from_worlds(*self.estimate_worlds(assigned, offset=offset), height=height, width=width)
+        past = past if assigned else assign_track_classes(past, offset=offset)
+        return self.forecast_from_worlds(*self.estimate_worlds(past, offset=offset), height=height, width=width)
 
     def estimate_worlds(
         self, past: Integer[np.ndarray, "B T H W"], *, offset: LabelOffset | None = None

@@ -1,8 +1,9 @@
 """One class for each object of a video, though a segmenter classifies every pixel of every frame anew.
 
 Components are linked into tracks by position and appearance. Along a track the logarithms of the votes add up, minus
-the residuals of a cube's, a sphere's and a cylinder's outline: where the segmenter is unsure of the shape, geometry
-decides. No two objects of a video share a class, so all tracks get their classes at once (Kuhn, 1955).
+the residuals of a cube's, a sphere's and a cylinder's outline. So geometry decides unless the outlines differ little: a
+segmenter is often sure of a wrong shape in videos unlike those it learned from. Clear labels are trusted instead. No
+two objects of a video share a class, so all tracks get their classes at once (Kuhn, 1955).
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from scipy.optimize import linear_sum_assignment
 
-from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES, SHAPES
+from vidseg_utils.classes import BACKGROUND, COLOURS, IGNORE_INDEX, N_CLASSES, SHAPES
+from vidseg_utils.systems.object_dynamics.perception.bounding_boxes import fit_an_object, unite_boxes
 from vidseg_utils.systems.object_dynamics.perception.components import (
     N_APPEARANCES,
     Components,
@@ -26,9 +28,13 @@ MAX_LINK_COST = 1.5  # of a link: its distance in MAX_STEPs, plus up to 1 for di
 MAX_GAP = 3  # frames for which the search radius of an unseen track grows
 MAX_EXTRAPOLATION = 2  # frames for which the expected position of an unseen track moves on
 OLD_SHARE, NEW_SHARE = 0.7, 0.3  # weights of a track's appearance so far and of its newest component's
-VOTE_PRIOR = 0.02  # added to the votes for every class, so that one wrong component cannot exclude a class
+# Added to the votes for every class, so that one wrong component cannot exclude a class; twice as much for classes of
+# the component's material and colour, because a segmenter that is sure of a wrong shape is right in them.
+VOTE_PRIOR = 0.02
 RESIDUAL_WEIGHT = 0.3  # log-probability that a shape loses for each pixel of residual at one boundary edge
-CLEAR_SHARE = 0.97  # a shape with this share of a track's votes needs no geometry
+CLEAR_SHARE = 0.97  # a shape with this share of the votes of a track of labels needs no geometry
+MIN_HOST_LENGTH = 2  # times the frames of a patch: those of the track that it belongs to
+FITTED_FRAMES = 5  # of a track, those with the most visible object, to which the three shapes are fitted
 
 
 def assign_track_classes(
@@ -46,7 +52,9 @@ def assign_track_classes(
     """
     components = [find_components(clip, scores[b] if scores is not None else None) for b, clip in enumerate(masks)]
     tracks = [link_components(c) for c in components]
-    residuals = _residuals(components, tracks, offset)
+    if scores is not None:
+        tracks = [absorb_patches(c, track) for c, track in zip(components, tracks, strict=True)]
+    residuals = _residuals(components, tracks, offset, trusted=scores is None)
     assigned = masks.copy()
     for clip, c, track, residual in zip(assigned, components, tracks, residuals, strict=True):
         class_id = np.append(assign_classes(c, track, residual), BACKGROUND).astype(np.uint8)
@@ -95,25 +103,80 @@ def _distance_to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray)
     return np.linalg.norm(from_start - np.clip(share, 0, 1)[..., None] * along, axis=-1)
 
 
-def _residuals(components: Sequence[Components], tracks: Sequence[np.ndarray], offset: LabelOffset) -> list[np.ndarray]:
-    """(P, 3) of each clip: the outline residual of each shape; 0 on tracks whose shape is clear from the votes."""
+def absorb_patches(components: Components, track: Integer[np.ndarray, " P"]) -> Integer[np.ndarray, " P"]:
+    """The tracks without those that are patches of an object, such as reflections that the segmenter takes for another.
+
+    In each of its frames a patch forms with a component of its colour, whose track is at least twice as long, no more
+    than one object.
+    """
+    length = np.bincount(track)
+    colour = components.appearance.argmax(axis=1) % len(COLOURS)
+    size, boxes = components.map.shape[1:], components.boxes
+    absorbed = track.copy()
+    for patch in np.argsort(length, kind="stable"):
+        hosts = []
+        for part in np.flatnonzero(track == patch):
+            host = np.flatnonzero(
+                (components.frame == components.frame[part])
+                & (colour == colour[part])
+                & (length[absorbed] >= MIN_HOST_LENGTH * length[patch])
+            )
+            fits = fit_an_object(unite_boxes(boxes[host], boxes[part]), size)
+            if not fits.any():
+                break
+            hosts.append(host[fits][components.area[host[fits]].argmax()])
+        else:
+            absorbed[track == patch] = absorbed[hosts]
+    return np.unique(absorbed, return_inverse=True)[1]
+
+
+def _residuals(
+    components: Sequence[Components], tracks: Sequence[np.ndarray], offset: LabelOffset, *, trusted: bool
+) -> list[np.ndarray]:
+    """(P, 3) of each clip: the outline residual of each shape, the same along a track: the median of a few frames.
+
+    trusted: whether a track whose shape is clear from the votes needs no geometry; its residuals are then 0
+    """
     frames, height, width = components[0].map.shape
     labels = np.zeros((len(components), frames, height, width), dtype=np.uint8)
     residuals, numbers = [], []
     for b, (c, track) in enumerate(zip(components, tracks, strict=True)):
         count = len(track)
-        shape_votes = np.zeros((track.max(initial=-1) + 1, len(SHAPES)))
-        np.add.at(shape_votes, track, c.votes[:, 1:].reshape(count, len(SHAPES), N_APPEARANCES).sum(axis=-1))
-        unclear = shape_votes.max(axis=1) < CLEAR_SHARE * shape_votes.sum(axis=1)
+        fitted = _best_visible(c, track)
+        if trusted:
+            fitted &= _unclear_shape(c, track)
         number = np.arange(count) % (IGNORE_INDEX - 1) + 1
-        labels[b] = np.append(np.where(unclear[track], number, IGNORE_INDEX), 0)[c.map]
-        residuals.append(np.zeros((count, len(SHAPES))))
+        labels[b] = np.append(np.where(fitted, number, IGNORE_INDEX), 0)[c.map]
+        residuals.append(np.full((count, len(SHAPES)), np.nan))
         numbers.append({key: k for k, key in enumerate(zip(c.frame, number, strict=True))})
     image, label, residual = shape_residuals(labels.reshape(-1, height, width), offset=offset)
     clip, frame = np.divmod(image, frames)
     for k, b in enumerate(clip):
         residuals[b][numbers[b][frame[k], label[k]]] = residual[k]
+    for track, of_clip in zip(tracks, residuals, strict=True):
+        for number in range(track.max(initial=-1) + 1):
+            in_track = track == number
+            measured = of_clip[in_track & np.isfinite(of_clip[:, 0])]
+            of_clip[in_track] = np.median(measured, axis=0) if len(measured) else 0.0
     return residuals
+
+
+def _best_visible(components: Components, track: np.ndarray) -> np.ndarray:
+    """(P,): the FITTED_FRAMES components of each track that show the largest share of their object."""
+    share = components.area / components.full_area
+    order = np.lexsort((-share, track))
+    first = np.searchsorted(track[order], track[order])
+    chosen = np.zeros(len(track), dtype=bool)
+    chosen[order[np.arange(len(track)) - first < FITTED_FRAMES]] = True
+    return chosen
+
+
+def _unclear_shape(components: Components, track: np.ndarray) -> np.ndarray:
+    """(P,): whether no shape has CLEAR_SHARE of the votes of the component's track."""
+    shape_votes = np.zeros((track.max(initial=-1) + 1, len(SHAPES)))
+    votes = components.votes[:, 1:].reshape(len(track), len(SHAPES), N_APPEARANCES).sum(axis=-1)
+    np.add.at(shape_votes, track, votes)
+    return (shape_votes.max(axis=1) < CLEAR_SHARE * shape_votes.sum(axis=1))[track]
 
 
 def assign_classes(
@@ -124,7 +187,8 @@ def assign_classes(
     residual: outline residual of each shape; more makes the shape less probable
     """
     weight = np.sqrt(np.minimum(components.area / components.full_area, 1.0))[:, None]
-    log_votes = weight * np.log(components.votes[:, 1:] + VOTE_PRIOR)
+    prior = VOTE_PRIOR * (1 + np.tile(components.appearance, len(SHAPES)))
+    log_votes = weight * np.log(components.votes[:, 1:] + prior)
     ballots = log_votes - RESIDUAL_WEIGHT * np.repeat(residual, N_APPEARANCES, axis=1)
     total = np.zeros((track.max(initial=-1) + 1, N_CLASSES - 1))
     np.add.at(total, track, ballots)

@@ -10,16 +10,21 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 from scipy.ndimage import find_objects, label
+from scipy.sparse import csr_array
 
 from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES
 from vidseg_utils.systems.object_dynamics.perception.boundary_edges import min_region_area
+from vidseg_utils.systems.object_dynamics.perception.bounding_boxes import (
+    bounding_boxes,
+    fit_an_object,
+    pixels_per_unit,
+    unite_boxes,
+)
 from vidseg_utils.world.camera import FOCAL_LENGTH, MIN_DEPTH, project, unproject
 from vidseg_utils.world.solids import OBJECT_RADIUS
 
 N_APPEARANCES = len(MATERIALS) * len(COLOURS)  # material and colour: (class_id - 1) % N_APPEARANCES
 FRAGMENT_SHARE = 0.3  # share of a fully visible object's area; a smaller component may be a fragment of another one
-MAX_EXTENT = 0.64  # world units: no object looks wider or higher
-EXTENT_MARGIN_PX = 2  # added to MAX_EXTENT in pixels
 MAX_FRAGMENT_DISTANCE = 0.5  # world units from a fragment to the component of its appearance that it is merged into
 _IN_FRAME = np.zeros((3, 3, 3), dtype=bool)
 _IN_FRAME[1] = True  # pixels that touch, diagonally too, within a frame
@@ -37,6 +42,11 @@ class Components:
     map: Integer[np.ndarray, "T H W"]  # component of each pixel, or -1
 
     @property
+    def boxes(self) -> Integer[np.ndarray, "P 4"]:
+        """First and last row, first and last column; see `bounding_boxes`."""
+        return bounding_boxes(self.map + 1)[1]
+
+    @property
     def appearance(self) -> Float[np.ndarray, "P 16"]:
         """Shares of the appearances in the votes; they sum to 1."""
         shares = self.votes[:, 1:].reshape(len(self.votes), len(SHAPES), N_APPEARANCES).sum(axis=1) + 1e-6
@@ -51,26 +61,51 @@ def foreground(masks: UInt8[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]
 def find_components(masks: UInt8[np.ndarray, "T H W"], scores: Float[np.ndarray, "F 49"] | None = None) -> Components:
     """Components of a clip's class ids.
 
-    scores: class probabilities of the foreground pixels, in order; without them each pixel votes for its label
+    scores: class probabilities of the foreground pixels, in order, from a segmenter that may mistake materials; without
+    them each pixel votes for its label
     """
     shown = foreground(masks)
-    regions = _connected_regions(np.where(shown, (masks - 1) % N_APPEARANCES + 1, 0))
-    _, height, width = masks.shape
-    for region, (frame, rows, columns) in enumerate(find_objects(regions)):
-        bottom = unproject(np.array([(columns.start + columns.stop) / 2, rows.stop]), height=height, width=width)
-        depth = project(np.array([*bottom, 0.0]))[2]
-        if (
-            max(rows.stop - rows.start, columns.stop - columns.start)
-            > MAX_EXTENT * FOCAL_LENGTH * height / depth + EXTENT_MARGIN_PX
-        ):
-            # Several objects of one appearance touch. Their shapes tell them apart.
-            box = regions[frame, rows, columns]
-            inside = box == region + 1
-            by_shape = _connected_regions(np.where(inside, masks[frame, rows, columns], 0))
-            box[inside] = (regions.max() + by_shape)[inside]
+    distinct = np.ones(len(COLOURS), dtype=bool) if scores is None else _colours_of_several_objects(masks, shown)
+    regions = _connected_regions(np.where(shown, _kind(masks, distinct), 0))
+    # Where several objects of one kind touch, their materials or their shapes tell them apart.
+    for finer in ((masks - 1) % N_APPEARANCES + 1, masks):
+        _split_wide_regions(regions, finer)
     components = _measure(regions, masks, shown, scores)
-    merged = _merge_fragments(components)
+    kind = _kind(components.appearance.argmax(axis=1) + 1, distinct)
+    merged = _merge_fragments(components, kind)
     return _measure(np.append(merged, -1)[components.map] + 1, masks, shown, scores)
+
+
+def _kind(class_ids: np.ndarray, distinct: np.ndarray) -> np.ndarray:
+    """1 to 16, the appearance, for colours (8,) whose materials are `distinct` objects; 17 to 24, the colour, else."""
+    colour = (class_ids - 1) % len(COLOURS)
+    return np.where(distinct[colour], (class_ids - 1) % N_APPEARANCES, N_APPEARANCES + colour) + 1
+
+
+def _colours_of_several_objects(masks: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """(8,): whether some frame shows two large regions of that colour."""
+    regions = _connected_regions(np.where(shown, (masks - 1) % len(COLOURS) + 1, 0))
+    _split_wide_regions(regions, (masks - 1) % N_APPEARANCES + 1)
+    frame, boxes = bounding_boxes(regions)
+    area = np.bincount(regions.ravel())[1:]
+    large = area >= FRAGMENT_SHARE * (2 * OBJECT_RADIUS * pixels_per_unit(boxes, masks.shape[1:])) ** 2
+    pixel = np.flatnonzero(shown)
+    colour = np.zeros(len(area), dtype=int)
+    colour[regions.ravel()[pixel] - 1] = (masks.ravel()[pixel] - 1) % len(COLOURS)
+    count = np.zeros((len(masks), len(COLOURS)), dtype=int)
+    np.add.at(count, (frame[large], colour[large]), 1)
+    return np.any(count > 1, axis=0)
+
+
+def _split_wide_regions(regions: np.ndarray, finer: np.ndarray) -> None:
+    """Split, in place, regions (T, H, W) that are wider or higher than an object by the values of `finer` (T, H, W)."""
+    frames, boxes = bounding_boxes(regions)
+    for region in np.flatnonzero(~fit_an_object(boxes, regions.shape[1:])):
+        top, bottom, left, right = boxes[region]
+        box = frames[region], slice(top, bottom), slice(left, right)
+        inside = regions[box] == region + 1
+        parts = _connected_regions(np.where(inside, finer[box], 0)[None])[0]
+        regions[box][inside] = (regions.max() + parts)[inside]
 
 
 def _connected_regions(values: np.ndarray) -> np.ndarray:
@@ -105,7 +140,10 @@ def _measure(regions: np.ndarray, masks: np.ndarray, shown: np.ndarray, scores: 
         votes = np.bincount(region * N_CLASSES + masks.ravel()[pixel], minlength=count * N_CLASSES)
         votes = votes.reshape(count, N_CLASSES)[kept] / area[kept, None]
     else:
-        votes = np.stack([mean(score) for score in scores.T], axis=1)
+        of_region = csr_array(
+            (np.ones(len(pixel), scores.dtype), region, np.arange(len(pixel) + 1)), (len(pixel), count)
+        )
+        votes = (of_region.T @ scores)[kept].astype(float) / area[kept, None]
     middle = np.stack([mean(column + 0.5), mean(row + 0.5)], axis=1)
     position = unproject(middle, z=OBJECT_RADIUS, height=height, width=width)
     depth = project(np.column_stack([position, np.full(len(kept), OBJECT_RADIUS)]))[:, 2]
@@ -113,19 +151,21 @@ def _measure(regions: np.ndarray, masks: np.ndarray, shown: np.ndarray, scores: 
     return Components(mean(frame).astype(int), area[kept], full_area, position, votes, component[regions])
 
 
-def _merge_fragments(components: Components) -> np.ndarray:
-    """(P,) the component that each component is merged into: itself, unless it is a fragment.
+def _merge_fragments(components: Components, kind: np.ndarray) -> np.ndarray:
+    """(P,) the component that each component is merged into: itself, unless it is a part or a fragment.
 
-    A component is a fragment if it is small and either a large component in its frame has its appearance, or no large
-    component in the clip has. It is merged into a close component of its appearance, or else into the component with
-    which it shares the longest border.
+    Parts are components of one kind in a frame that together are no larger than an object. A component is a fragment if
+    it is small and either a large component in its frame is of its kind, or no large component in the clip is. It is
+    merged into a close component of its kind, or else into the component with which it shares the longest border.
     """
-    target = np.arange(len(components.area))
-    appearance = components.appearance.argmax(axis=1)
-    large = components.area >= FRAGMENT_SHARE * components.full_area
+    target = _merge_parts(components, kind)
+    area = np.bincount(target, weights=components.area, minlength=len(target))
+    whole = target == np.arange(len(target))
+    large = area >= FRAGMENT_SHARE * components.full_area
     border = _shared_borders(components)
-    for small in np.flatnonzero(~large)[np.argsort(components.area[~large], kind="stable")]:
-        alike = np.flatnonzero(large & (appearance == appearance[small]))
+    fragments = np.flatnonzero(whole & ~large)
+    for small in fragments[np.argsort(area[fragments], kind="stable")]:
+        alike = np.flatnonzero(whole & large & (kind == kind[small]))
         in_frame = alike[components.frame[alike] == components.frame[small]]
         if len(alike) and not len(in_frame):
             continue  # the visible part of an object that is half hidden in this frame
@@ -134,7 +174,26 @@ def _merge_fragments(components: Components) -> np.ndarray:
             target[small] = in_frame[distance.argmin()]
         elif border[small].any():
             target[small] = target[border[small].argmax()]
-    return target[target]
+    while (target[target] != target).any():  # it ends: every step leads to a larger component or to a large one
+        target = target[target]
+    return target
+
+
+def _merge_parts(components: Components, kind: np.ndarray) -> np.ndarray:
+    """(P,) the largest of the parts that together are one object, for each component; see `_merge_fragments`."""
+    target = np.arange(len(kind))
+    boxes = components.boxes
+    found: dict[tuple[int, int], list[int]] = {}  # by frame and kind: components that parts are merged into
+    for part in np.argsort(-components.area, kind="stable"):
+        wholes = found.setdefault((int(components.frame[part]), int(kind[part])), [])
+        for whole in wholes:
+            union = unite_boxes(boxes[whole], boxes[part])
+            if fit_an_object(union[None], components.map.shape[1:])[0]:
+                target[part], boxes[whole] = whole, union
+                break
+        else:
+            wholes.append(part)
+    return target
 
 
 def _shared_borders(components: Components) -> np.ndarray:

@@ -14,7 +14,7 @@ COARSE_STEPS, FINE_STEPS = 4, 28  # physics steps a video frame: while all objec
 FINE_STEP_SECONDS = SECONDS_PER_FRAME / FINE_STEPS
 MAX_SPEED = 4.2  # units a second; nothing moves faster
 MAX_MASS_SPREAD = 0.9
-NEWER = {"mass_spread", "counted_movers", "repeated_contact"}  # settings that the first world did not have
+NEW_SETTINGS = {"mass_spread", "counted_movers", "repeated_contact"}  # settings that the first world did not have
 _CURVE_POINTS = 1000  # of a glide curve, from MAX_SPEED to rest
 
 
@@ -49,7 +49,7 @@ class PhysicsSettings:
         so that the record of the first world is the same as when that setting did not exist.
         """
         first = asdict(FIRST_WORLD)
-        return {name: value for name, value in asdict(self).items() if name not in NEWER or value != first[name]}
+        return {name: value for name, value in asdict(self).items() if name not in NEW_SETTINGS or value != first[name]}
 
 
 # The world of the first releases: bounces return 0.7 of the speed, masses are equal, two in five objects move.

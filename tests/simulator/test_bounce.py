@@ -100,6 +100,6 @@ def test_coarse_steps_between_close_outlines_miss_no_touch(monkeypatch):
     for number, video in enumerate(videos):
         always_fine, first = simulate_video(4, number), video.collisions[0]
         assert (always_fine.collisions[0].frame, always_fine.collisions[0].objects) == (first.frame, first.objects)
-        # the same up to the error of the steps; a touch missed by coarse steps would leave a dent that throws them apart
+        # the same up to the error of the steps; a touch that coarse steps miss would throw the two apart
         assert always_fine.positions[: first.frame + 2] == pytest.approx(video.positions[: first.frame + 2], abs=5e-3)
         assert np.linalg.norm(np.diff(video.velocities, axis=0), axis=-1).max() < 6

@@ -8,6 +8,7 @@ from tests.renderer.trajectories import (
     METAL_CUBE,
     METAL_CYLINDER,
     RUBBER_SPHERE,
+    STANDING_CYLINDER,
     random_trajectory,
     still_trajectory,
 )
@@ -18,6 +19,7 @@ from vidseg_utils.renderer.masks import cast_masks, render_masks
 from vidseg_utils.renderer.pixel_blocks import PixelBlocks
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
+from vidseg_utils.world.camera import project
 from vidseg_utils.world.trajectory import read_annotation
 
 NO_OBJECTS = still_trajectory([], np.zeros((0, 3)))
@@ -59,6 +61,16 @@ def test_metal_shines_and_rubber_does_not():
         frames, masks = render_video(still_trajectory([class_id("sphere", material, "blue")], [[0.5, 0.5, 0.2]]))
         brightest[material] = frames[0].min(axis=0)[masks[0] > 0].max()
     assert brightest["metal"] > 180 > 120 > brightest["rubber"]
+
+
+def test_the_lid_of_a_metal_cylinder_has_two_bright_sectors():
+    """Brushed along its radii, this lid is brighter before and behind its middle than to the left and right of it."""
+    position, cyan = np.array([0.8, 1.1, 0.2]), class_id("cylinder", "metal", "cyan")
+    frame = render_video(still_trajectory([cyan], [position], STANDING_CYLINDER))[0][0]
+    around = position + 0.12 * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]) + [0, 0, 0.19]
+    column, row = np.floor(project(around)[:, :2]).astype(int).T
+    front, back, right, left = frame[1, row, column].astype(int)
+    assert min(front, back) > max(right, left) + 10
 
 
 def test_absent_and_far_objects_are_not_drawn():

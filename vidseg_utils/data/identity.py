@@ -1,7 +1,7 @@
 """The identity of a data set: the same for a copy under another name, another one for other videos.
 
-A generated set is known by its seed, its physics, its labels and its video numbers: the same set made on another
-machine may differ in a rounding. Any other set is known by its video numbers and the decoded pixels of a few videos, so
+A generated set is known by its seed, physics, look, labels and video numbers: the same set made on another machine may
+differ in a rounding. Any other set is known by its video numbers and the decoded pixels of a few videos, so
 it does not matter how they are encoded or stored. 15,000 videos take less than a second.
 """
 
@@ -46,6 +46,8 @@ def dataset_identity(root: Path | str) -> dict[str, str]:
         others = f" in the world {world}" if world in WORLDS else f" and physics {json.dumps(physics, sort_keys=True)}"
         others = "" if world == "first" else others  # as when it was the only world, so that its runs fit
         content = ["generated", seed, physics, numbers]
+        if (look := made.get("look", 1)) != 1:  # as the first releases drew
+            content.append({"look": look})
         exact = label_record("exact")  # also in older sets, which do not name their labels
         if (labels := {key: made.get(key, value) for key, value in exact.items()}) != exact:
             others += f" and {labels['labels']} labels"

@@ -25,6 +25,7 @@ from vidseg_utils.data.sources.generate import first_numbers, generate
 from vidseg_utils.data.sources.generated_video import make_video
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
+from vidseg_utils.renderer import LOOK
 from vidseg_utils.simulator import FIRST_WORLD, PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world import COURSE_LABELS, EXACT_LABELS, read_annotation
@@ -185,6 +186,17 @@ def test_a_set_made_before_worlds_had_names_is_of_the_first_world_and_grows_in_i
         _quiet(tmp_path, train=2)
     _quiet(tmp_path, train=2, physics=FIRST_WORLD)
     assert cheap == [0, 1]
+
+
+def test_a_set_with_another_look_is_another_one_and_does_not_grow(tmp_path, cheap):
+    _quiet(tmp_path, train=1)
+    made = dataset_identity(tmp_path)
+    record = read_json(tmp_path / "generated.json")
+    assert record.pop("look") == LOOK
+    (tmp_path / "generated.json").write_text(json.dumps(record))
+    assert dataset_identity(tmp_path)["id"] != made["id"]
+    with pytest.raises(ValueError, match=rf"has pictures of look 1, this version draws look {LOOK}; use another"):
+        _quiet(tmp_path, train=2)
 
 
 def test_a_cache_that_the_first_releases_filled_is_continued(tmp_path):

@@ -1,6 +1,7 @@
 """Generate a data set of any size on all cores. An interrupted run resumes.
 
-`generated.json` keeps the seed, the world, its physics and the labels of a set; a folder with others is refused.
+`generated.json` keeps the seed, the world, its physics, the look and the labels of a set; a folder with others is
+refused.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from vidseg_utils.data.sources.generated_video import VideoJob, file_names, make
 from vidseg_utils.data.sources.label_record import check_record, label_record
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.renderer import LOOK
 from vidseg_utils.simulator import WORLDS, PhysicsSettings, world_name
 from vidseg_utils.world import EXACT_LABELS, LABELS
 
@@ -67,7 +69,7 @@ def generate(
     with lock_dataset(root):
         record = physics.to_record()
         world = {"world": world_name(record)}
-        identity = {**world, "seed": seed, "store": store, "physics": record, **recorded_labels}
+        identity = {**world, "seed": seed, "store": store, "physics": record, "look": LOOK, **recorded_labels}
         starts = _check_and_record(root, sizes, identity)
         jobs = {
             split: [VideoJob(root, split, starts[split] + n, seed, physics, device, offset) for n in range(size)]
@@ -119,7 +121,7 @@ def _workers_and_bar(
 def _check_and_record(root: Path, sizes: dict[str, int], identity: dict) -> dict[str, int]:
     """Check that `root` is empty or was generated with the same identity; write GENERATED_FILE.
 
-    identity: seed, store, physics and labels
+    identity: world, seed, store, physics, look and labels
     returns: the first video number of each split
     """
     old_sizes = dict.fromkeys(SPLITS, 0)
@@ -127,6 +129,10 @@ def _check_and_record(root: Path, sizes: dict[str, int], identity: dict) -> dict
         recorded = read_json(root / GENERATED_FILE)
         recorded.setdefault("world", world_name(recorded.get("physics")))  # a set made before worlds had names
         _check_world(root, made=recorded["world"], now=identity["world"])
+        if (look := recorded.setdefault("look", 1)) != LOOK:
+            raise ValueError(
+                f"{root} has pictures of look {look}, and this version draws look {LOOK}; use another folder"
+            )
         check_record(root, recorded, identity, made="generated")
         old_sizes |= _recorded_sizes(root, recorded)
     elif splits := [split for split in SPLITS if file_names(root / split)]:

@@ -3,6 +3,7 @@ says of its fit.
 """
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -28,6 +29,12 @@ from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.least_squares import fit_windows
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.object_dynamics.physics.track_windows import find_collisions, find_glides
+from vidseg_utils.systems.object_dynamics.physics.window_rollout import (
+    start_unknowns,
+    unknown_bounds,
+    unknown_steps,
+    window_residuals,
+)
 from vidseg_utils.systems.object_dynamics.training import fit_to_videos, train_physics
 from vidseg_utils.task import CLIP_FRAMES
 from vidseg_utils.world import EXACT_LABELS, Trajectory, draw_masks, read_annotation
@@ -255,3 +262,36 @@ def test_labels_without_motion_or_without_objects_are_one_line(tmp_path):
     here = replace(here, root=tmp_path / "empty", runs=tmp_path / "others")
     with pytest.raises(ValueError, match="the masks hold no object in any of its 1 videos"):
         train_physics(here, progress=False)
+
+
+def test_an_uninformed_collision_does_not_count(masks):
+    """Two objects that only pass each other say nothing of a bounce."""
+    windows = find_collisions(measure(masks[:4]))
+    residuals, numbers = window_residuals(windows, floor=fitting.COLLISION_FLOOR)
+    unknowns = start_unknowns(windows)
+    unknowns[:, 1] += 50.0  # the first object is far away
+    fit = fit_windows(
+        residuals,
+        SHIPPED,
+        unknowns,
+        steps=unknown_steps(2),
+        bounds=unknown_bounds(2),
+        prior={},
+        tolerance=1e9 * numbers,
+        max_iterations=1,
+    )
+    contacts = fitting.measure_contacts(windows, fit, numbers)
+    assert (contacts.weight == 0).all()
+    assert contacts.restitution_sigma.min() > 10
+
+
+@pytest.mark.real_data
+def test_three_real_videos_move_the_constants_within_their_prior(tmp_path, real_sample):
+    for number, path in enumerate(sorted(real_sample.glob("*/*/mask.npy"))):
+        shutil.copytree(path.parent, tmp_path / "train" / f"video_{number}")
+    here = Workspace.for_profile("cpu_full", root=tmp_path, runs=tmp_path / "runs", device="cpu")
+    found = train_physics(here, progress=False)
+    assert found.label_shift_x == pytest.approx(-0.42, abs=0.15)
+    assert found.label_shift_y == pytest.approx(-0.45, abs=0.15)
+    for name, width in {**fitting.GLIDING, **fitting.CONTACT, **dict.fromkeys(PAIR_NAMES, 0.36)}.items():
+        assert abs(np.log(getattr(found, name) / getattr(SHIPPED, name))) < 2.5 * width, name

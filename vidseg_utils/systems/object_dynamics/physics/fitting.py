@@ -42,7 +42,7 @@ GLIDING = {
     "rolling_friction": 1.0,
     "linear_drag": 0.5,
     "quadratic_drag": 0.3,
-    "spin_drag": 0.5,
+    "spin_drag": 0.15,
 }
 CONTACT = {"contact_friction": 0.5, "half_side": 0.02, "radius": 0.02, "contact_delay": 0.5}
 SPREAD_WEIGHT = 10.0  # collisions, or moving objects, that a shipped spread counts as
@@ -51,6 +51,7 @@ GLIDE_FLOOR, COLLISION_FLOOR = (1.5e-3, 0.01), (3e-3, 0.02)
 OUTLIER = 4.0  # sum of squares a measured number, above which a window has less than half its weight
 MOST_WINDOWS = (1500, 1000)  # with glides and with collisions in a fit; more do not change the result
 LEAST_VARIANCE_SCALE = 0.04  # of the assumed errors' variance
+LEAST_INFORMATION = 1e-6  # of a restitution or a logarithm of masses
 MIN_IMPULSE = 2e-3  # units a frame, of a mass of 1: more than friction and drag take off in a frame
 ITERATIONS_ALONE, ITERATIONS = 4, 12  # at most: of the unknowns alone, then with the constants
 
@@ -104,12 +105,16 @@ def _fit(
     title: str,
     progress: bool,
 ) -> tuple[WindowFit, Float[np.ndarray, " W"]]:
-    """Fit the unknowns of the windows, then the constants with them; also returns the measured numbers a window."""
-    residuals, numbers = window_residuals(windows, floor=floor)
-    objects, unknowns, constants = windows.shape.shape[1], start_unknowns(windows), start
-    fit = None
+    """Fit the unknowns of the windows, then the constants with them; also returns the measured numbers a window.
+
+    Real labels scatter more than the outlines' sigmas say. Where the first fit leaves larger residuals than assumed,
+    the second one takes all errors to be that much larger, so that such labels weigh less against the prior.
+    """
+    objects, unknowns, constants, scale = windows.shape.shape[1], start_unknowns(windows), start, 1.0
+    fit, numbers = None, np.zeros(0)
     with tqdm(desc=title, total=ITERATIONS_ALONE + ITERATIONS, unit="step", disable=not progress) as bar:
         for names, iterations in (({}, ITERATIONS_ALONE), (widths, ITERATIONS)):
+            residuals, numbers = window_residuals(windows, floor=floor, scale=scale)
             fit = fit_windows(
                 residuals,
                 constants,
@@ -122,20 +127,18 @@ def _fit(
                 after_iteration=bar.update,
             )
             constants, unknowns = fit.constants, fit.unknowns
+            scale = max(scale, _variance_scale(fit, numbers) ** 0.5)
     assert fit is not None
     return fit, numbers
 
 
 def measure_contacts(windows: Windows, fit: WindowFit, numbers: Float[np.ndarray, " W"]) -> Contacts:
     """Restitution, mass ratio and speed of approach of fitted windows."""
-    values, variance = (
-        fit.unknowns[:, -2:],
-        np.einsum("wuu->wu", fit.covariance)[:, -2:] * _variance_scale(fit, numbers),
-    )
+    values, variance = fit.unknowns[:, -2:], np.einsum("wuu->wu", fit.covariance)[:, -2:]
     # What the tracks alone say, without the prior of the rollouts.
-    information = np.maximum(1 / variance - 1 / COLLISION_PRIOR**2, 1e-6)
+    information = np.maximum(1 / variance - 1 / COLLISION_PRIOR**2, LEAST_INFORMATION)
     alone = (values / variance - COLLISION_MEAN / COLLISION_PRIOR**2) / information
-    sigma = information**-0.5
+    sigma = np.sqrt(_variance_scale(fit, numbers) / information)
     at_bound = (values[:, 1] <= 0) | (values[:, 1] >= 1)
     restitution = np.where(at_bound, values[:, 1], np.clip(alone[:, 1], 0, 1))
     approach = approach_speeds(windows, fit)

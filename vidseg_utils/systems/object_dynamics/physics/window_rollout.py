@@ -82,10 +82,13 @@ def roll_out(
     return stacked.reshape(*unknowns.shape[:2], *stacked.shape[1:])
 
 
-def window_residuals(windows: Windows, *, floor: tuple[float, float]) -> tuple[Residuals, Float[np.ndarray, " W"]]:
+def window_residuals(
+    windows: Windows, *, floor: tuple[float, float], scale: float = 1.0
+) -> tuple[Residuals, Float[np.ndarray, " W"]]:
     """The residuals of rollouts, in standard deviations, and the number of measured numbers in each window.
 
     floor: error of the physics in world units and radians, added to that of the measurements
+    scale: factor on the standard deviations of both
     """
     count, _, objects, _ = windows.pose.shape
     counted = windows.information[..., 0, 0] > 0
@@ -94,7 +97,7 @@ def window_residuals(windows: Windows, *, floor: tuple[float, float]) -> tuple[R
     covariance[..., 2, :2] *= cube[..., None]
     covariance[..., :2, 2] *= cube[..., None]
     whitening = np.linalg.cholesky(np.linalg.inv(covariance + np.diag([floor[0] ** 2, floor[0] ** 2, floor[1] ** 2])))
-    whitening *= counted[..., None, None]
+    whitening *= counted[..., None, None] / scale
     whitening[..., 2, :] *= cube[..., None]
     spin_columns = [len(STATE) * (n + 1) - 1 for n in range(objects)]
 

@@ -195,7 +195,7 @@ def test_a_set_with_another_look_is_another_one_and_does_not_grow(tmp_path, chea
     assert record.pop("look") == LOOK
     (tmp_path / "generated.json").write_text(json.dumps(record))
     assert dataset_identity(tmp_path)["id"] != made["id"]
-    with pytest.raises(ValueError, match=rf"has pictures of look 1, this version draws look {LOOK}; use another"):
+    with pytest.raises(ValueError, match=rf"has pictures of look 1, and this version draws look {LOOK}; use another"):
         _quiet(tmp_path, train=2)
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from vidseg_utils.classes import class_id
-from vidseg_utils.simulator import physics
+from vidseg_utils.simulator import measure_bounces, physics
 from vidseg_utils.simulator.bounce import MAX_RESTITUTION, restitution_at, spring_and_damper
 from vidseg_utils.simulator.physics import simulate, simulate_video
 from vidseg_utils.simulator.scene import Scene
 from vidseg_utils.simulator.settings import PhysicsSettings
+from vidseg_utils.world import Collision, Trajectory
 
 QUANTILES = np.linspace(0.005, 0.995, 100)
 SPHERES, CYLINDERS = (
@@ -103,3 +104,22 @@ def test_coarse_steps_between_close_outlines_miss_no_touch(monkeypatch):
         # the same up to the error of the steps; a touch that coarse steps miss would throw the two apart
         assert always_fine.positions[: first.frame + 2] == pytest.approx(video.positions[: first.frame + 2], abs=5e-3)
         assert np.linalg.norm(np.diff(video.velocities, axis=0), axis=-1).max() < 6
+
+
+def _hit(before, after, *, frame=4) -> Trajectory:
+    """Ten frames of two objects with these velocities along x before and after a collision."""
+    velocities = np.zeros((10, 2, 3))
+    velocities[:frame, :, 0], velocities[frame:, :, 0] = before, after
+    turned, still = np.broadcast_to(np.eye(3), (10, 2, 3, 3)), np.zeros((10, 2, 3))
+    hit = Collision(frame, (0, 1), (0.0, 0.0, 0.0))
+    return Trajectory(np.array(SPHERES[:2], np.uint8), still, turned, velocities, still, np.ones((10, 2), bool), (hit,))
+
+
+def test_a_bounce_is_measured_from_the_velocities_before_and_after():
+    measured = measure_bounces([_hit((2.0, 0.0), (0.6, 1.4)), _hit((2.0, 0.0), (1.2, 1.6))])
+    assert measured == pytest.approx(np.array([(2.0, 0.4, 0.0), (2.0, 0.2, np.log(2))]))
+
+
+def test_a_video_without_a_whole_bounce_has_none():
+    assert measure_bounces([]).shape == (0, 3)
+    assert measure_bounces([_hit((2.0, 0.0), (0.6, 1.4), frame=8)]).shape == (0, 3)

@@ -1,5 +1,6 @@
 """How videos move: a scene is drawn at random, rigid-body physics plays it, and statistics compare it with CLEVRER."""
 
+from vidseg_utils.simulator.bounce_statistics import measure_bounces
 from vidseg_utils.simulator.physics import BrokenRuleError, simulate, simulate_video
 from vidseg_utils.simulator.scene import Scene, sample_scene
 from vidseg_utils.simulator.settings import FIRST_WORLD, WORLDS, PhysicsSettings, find_world, world_name
@@ -12,6 +13,7 @@ __all__ = [
     "PhysicsSettings",
     "Scene",
     "find_world",
+    "measure_bounces",
     "motion_statistics",
     "sample_scene",
     "simulate",

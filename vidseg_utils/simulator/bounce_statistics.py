@@ -19,8 +19,8 @@ MASS_APPROACH = 1.0  # units a second, above which masses are compared: friction
 
 def bounce_statistics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """Name -> figure; NaN where no collision can be measured. Speeds are in units a second."""
-    bounces = [bounce for t in trajectories for c in t.collisions if (bounce := measure(t, c)) is not None]
-    approach, restitution, mass = np.array(bounces or [(np.nan,) * 3]).T
+    bounces = measure_bounces(trajectories)
+    approach, restitution, mass = (bounces if len(bounces) else np.full((1, 3), np.nan)).T
     known = approach > MIN_APPROACH
     slow, fast = known & (approach < SLOW_APPROACH), approach >= FAST_APPROACH
     return {
@@ -30,6 +30,12 @@ def bounce_statistics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "scatter of restitution, approach above 1.5": _spread(restitution[approach > SCATTER_APPROACH]),
         "scatter of the log of the mass ratio": _spread(mass[approach > MASS_APPROACH]),
     }
+
+
+def measure_bounces(trajectories: Sequence[Trajectory]) -> Float[np.ndarray, "N 3"]:
+    """Each measurable collision: approach (units a second), restitution, log of the mass ratio; see `measure`."""
+    bounces = [bounce for t in trajectories for c in t.collisions if (bounce := measure(t, c)) is not None]
+    return np.array(bounces).reshape(-1, 3)
 
 
 def is_isolated(trajectory: Trajectory, collision: Collision) -> bool:

@@ -111,8 +111,10 @@ class IgnoreRim:
     def __call__(self, pictures: torch.Tensor, masks: torch.Tensor):
         """Pictures (…, 3, H, W) and masks (…, H, W), as tv_tensors."""
         labels = masks.as_subclass(torch.Tensor).float().unsqueeze(-3)
-        side = {"kernel_size": 2 * self.width + 1, "stride": 1, "padding": self.width}
-        is_inside = max_pool2d(labels, **side) == -max_pool2d(-labels, **side)
+        size = 2 * self.width + 1
+        largest = max_pool2d(labels, size, stride=1, padding=self.width)
+        smallest = -max_pool2d(-labels, size, stride=1, padding=self.width)
+        is_inside = largest == smallest
         return pictures, masks.masked_fill(~is_inside.squeeze(-3), IGNORE_INDEX)
 
 

@@ -124,6 +124,21 @@ def test_every_member_has_its_own_masses_and_bounces_and_they_follow_the_class()
     np.testing.assert_array_equal(ensemble.bounce, swapped.bounce[:, ::-1, ::-1])
 
 
+def test_the_nearer_an_entering_object_is_the_less_sure_is_its_direction():
+    spreads = []
+    for y in (-3.6, -2.5):  # both are just inside the left edge of the image
+        poses = np.zeros((PAST_FRAMES, 1, 3))
+        poses[:, 0] = (-1.5 if y > -3 else -4.0), y, 0.0
+        tracks = tracks_of([20], poses, 0.01)
+        tracks.seen[:, :-1] = False
+        velocity = run_ensemble_filter(tracks, CONSTANTS, FilterSettings(members=200)).velocity[:, 0]
+        towards = -poses[-1, 0, :2]
+        angle = np.arctan2(velocity @ [-towards[1], towards[0]], velocity @ towards)
+        assert angle.mean() == pytest.approx(0, abs=0.1)
+        spreads.append(angle.std())
+    assert CONSTANTS.start_angle_spread < spreads[0] < spreads[1]
+
+
 def test_friction_and_drag_take_from_the_start_speed():
     shape = np.array([SPHERE, CYLINDER])
     speeds = [remaining_start_speed(shape, frames, CONSTANTS) for frames in (0, 30)]

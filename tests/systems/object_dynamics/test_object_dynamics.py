@@ -156,6 +156,23 @@ def test_a_light_object_bounces_off_a_heavy_one():
     np.testing.assert_allclose(world.position[0], [[0.3, 0.0], [1.3, 0.0]], atol=1e-9)  # 12 frames are left
 
 
+@pytest.mark.parametrize(("first", "offset"), [(CUBE, 0.0), (SPHERE, 0.0), (SPHERE, 0.15)])
+def test_objects_that_meet_slowly_stay_in_contact_without_jitter(first, offset):
+    law = replace(CONSTANTS, sliding_friction=0.0, rolling_friction=0.0, linear_drag=0.0, quadratic_drag=0.0)
+    world = worlds([first, CYLINDER], [[0.0, 0.0], [0.42, offset]], [[0.015, 0.0], [0.0, 0.0]])
+    distances, closing = [], []
+    for _ in range(60):
+        advance(world, 1, law)
+        between, relative = world.position[0, 1] - world.position[0, 0], world.velocity[0, 1] - world.velocity[0, 0]
+        distances.append(np.linalg.norm(between))
+        closing.append(-(relative @ between) / distances[-1])
+    assert world.velocity[0, :, 0].sum() == pytest.approx(0.015, abs=1e-9)  # momentum
+    assert min(distances) > law.radius + (law.half_side if first == CUBE else law.radius) - 0.006
+    after = np.array(closing[10:])
+    assert after.max() < 1e-6 and np.abs(np.diff(after)).max() < 1e-4  # they slide apart smoothly, if they do
+    assert offset or np.abs(after).max() < 1e-9
+
+
 def test_a_collision_of_cubes_keeps_momentum_and_energy_and_turns_them():
     world = worlds([CUBE, CUBE], [[0.0, 0.0], [0.9, 0.25]], [[0.05, 0.0], [0.0, 0.0]], [0.4, 0.1])
     advance(world, 20, FRICTIONLESS)

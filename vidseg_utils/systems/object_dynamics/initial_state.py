@@ -17,6 +17,7 @@ RESTING_STEP, MAX_RESTING_STEP = 0.012, 0.15  # world units between the first tw
 ENTERING_STEP = 0.1  # world units: an object that comes in at full speed moves more between its first two measurements
 IMAGE_MARGIN = 0.02  # of the image's size: an object's centre closer to the border counts as outside
 MIN_SPEED = 1e-3  # units a frame: lower bound of a speed that friction is divided by
+MAX_MISS = 0.95  # most by which an entering object may miss the origin, as a share of its distance from it
 SPIN_SHARE = 0.5  # share of a measured turn that counts, because a cube's yaw is only measured modulo 90 degrees
 
 
@@ -174,8 +175,15 @@ def _is_resting(move: np.ndarray) -> np.ndarray:
 def _entering_velocity(
     pose: np.ndarray, shape: np.ndarray, frames: int, drawn: np.ndarray, constants: PhysicsConstants
 ) -> np.ndarray:
-    """(P, K, 2): the usual speed after that many video frames, roughly towards the origin; drawn: (P, K, 2) normal."""
+    """(P, K, 2): the usual speed after that many video frames, roughly towards the origin; drawn: (P, K, 2) normal.
+
+    A line that misses the origin points further past it the nearer the object has come.
+    """
     usual = remaining_start_speed(shape, frames, constants)
     speed = usual[:, None] * (1 + constants.start_speed_spread / constants.start_speed * drawn[..., 0])
-    angle = np.arctan2(-pose[:, 1], -pose[:, 0])[:, None] + constants.start_angle_spread * drawn[..., 1]
+    travelled = sum((remaining_start_speed(shape, frame, constants) for frame in range(frames)), np.zeros(len(shape)))
+    distance = np.maximum(np.linalg.norm(pose[:, :2], axis=-1), OBJECT_RADIUS)
+    nearer = ((distance + travelled) / distance)[:, None]
+    miss = np.clip(nearer * np.sin(constants.start_angle_spread * drawn[..., 1]), -MAX_MISS, MAX_MISS)
+    angle = np.arctan2(-pose[:, 1], -pose[:, 0])[:, None] + np.arcsin(miss)
     return speed[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)

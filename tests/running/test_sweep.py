@@ -195,7 +195,14 @@ def test_the_kernels_and_workers_of_a_killed_sweep_end_and_start_nothing_more(
         "--jobs",
         "2",
     ]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as sweep:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # it is ignored where the tests run under nohup
+    ) as sweep:
         started = [home / "started_1", home / "started_2"]
         wait_until(lambda: all(file.is_file() and file.read_text() for file in started), seconds=60)
         if sent == signal.SIGINT:

@@ -35,6 +35,15 @@ class WindowFit:
     square: Float[np.ndarray, " W"]  # sum of the squared residuals
 
 
+@dataclass(frozen=True)
+class _Step:
+    """Changes of the P constants' logarithms and of the windows' unknowns, and the covariance of these."""
+
+    logs: Float[np.ndarray, " P"]
+    unknowns: Float[np.ndarray, "W U"]
+    covariance: Float[np.ndarray, "W U U"]
+
+
 def fit_windows(
     residuals: Residuals,
     start: PhysicsConstants,
@@ -79,25 +88,12 @@ def fit_windows(
             by_log[index] = (residuals(changed, unknowns[None])[0] - value) / LOG_STEP
         weight = 1 / (1 + (value**2).sum(axis=-1) / tolerance)
 
-        square = np.einsum("uwr,vwr->wuv", by_unknown, by_unknown)
-        gradient = np.einsum("uwr,wr->wu", by_unknown, value)
-        mixed = np.einsum("uwr,pwr->wup", by_unknown, by_log)
-        diagonal = np.einsum("wuu->wu", square)
-        damped = square + (damping[:, None] * diagonal + _TINY)[:, :, None] * np.eye(len(steps))
-        covariance = np.linalg.inv(square + _TINY * np.eye(len(steps)))
-        solved = np.linalg.solve(damped, np.concatenate([gradient[..., None], mixed], axis=-1))
-        by_gradient, by_mixed = solved[..., 0], solved[..., 1:]
-        curvature = np.einsum("w,pwr,qwr->pq", weight, by_log, by_log, optimize=True)
-        curvature -= np.einsum("w,wup,wuq->pq", weight, mixed, by_mixed, optimize=True)
-        slope = np.einsum("w,pwr,wr->p", weight, by_log, value, optimize=True)
-        slope -= np.einsum("w,wup,wu->p", weight, mixed, by_gradient, optimize=True)
-        curvature += np.diag(1 / width**2)
-        slope += (logs - centre) / width**2
-        change = -np.linalg.solve(curvature * (1 + (caution - 1) * np.eye(len(names))), slope)
-        change /= max(1.0, np.abs(change).max(initial=0) / MAX_LOG_CHANGE)
-
-        trial_logs = logs + change
-        trial_unknowns = np.clip(unknowns - by_gradient - np.einsum("wup,p->wu", by_mixed, change), *bounds)
+        step = _gauss_newton_step(
+            value, by_unknown, by_log, weight, damping, caution, off_centre=(logs - centre) / width, width=width
+        )
+        covariance = step.covariance
+        trial_logs = logs + step.logs
+        trial_unknowns = np.clip(unknowns + step.unknowns, *bounds)
         trial = residuals(with_logs(trial_logs), np.stack([trial_unknowns, unknowns]))
         better = costs(trial[0]) < costs(trial[1])
         trial_value = np.where(better[:, None], trial[0], trial[1])
@@ -113,3 +109,39 @@ def fit_windows(
         else:
             caution *= 5
     return WindowFit(with_logs(logs), unknowns, covariance, weight, (value**2).sum(axis=-1))
+
+
+def _gauss_newton_step(
+    value: Float[np.ndarray, "W R"],
+    by_unknown: Float[np.ndarray, "U W R"],
+    by_log: Float[np.ndarray, "P W R"],
+    weight: Float[np.ndarray, " W"],
+    damping: Float[np.ndarray, " W"],
+    caution: float,
+    *,
+    off_centre: Float[np.ndarray, " P"],
+    width: Float[np.ndarray, " P"],
+) -> _Step:
+    """The step that minimises the linearised residuals.
+
+    damping, caution: of the unknowns' and of the constants' part (1 = none of the latter)
+    off_centre: how far the logarithms are from the middle of their prior, in units of its width
+    """
+    identity = np.eye(len(by_unknown))
+    square = np.einsum("uwr,vwr->wuv", by_unknown, by_unknown)
+    gradient = np.einsum("uwr,wr->wu", by_unknown, value)
+    mixed = np.einsum("uwr,pwr->wup", by_unknown, by_log)
+    diagonal = np.einsum("wuu->wu", square)
+    damped = square + (damping[:, None] * diagonal + _TINY)[:, :, None] * identity
+    solved = np.linalg.solve(damped, np.concatenate([gradient[..., None], mixed], axis=-1))
+    by_gradient, by_mixed = solved[..., 0], solved[..., 1:]
+    curvature = np.einsum("w,pwr,qwr->pq", weight, by_log, by_log, optimize=True)
+    curvature -= np.einsum("w,wup,wuq->pq", weight, mixed, by_mixed, optimize=True)
+    slope = np.einsum("w,pwr,wr->p", weight, by_log, value, optimize=True)
+    slope -= np.einsum("w,wup,wu->p", weight, mixed, by_gradient, optimize=True)
+    curvature += np.diag(1 / width**2)
+    slope += off_centre / width
+    change = -np.linalg.solve(curvature * (1 + (caution - 1) * np.eye(len(by_log))), slope)
+    change /= max(1.0, np.abs(change).max(initial=0) / MAX_LOG_CHANGE)
+    unknowns = -by_gradient - np.einsum("wup,p->wu", by_mixed, change)
+    return _Step(change, unknowns, np.linalg.inv(square + _TINY * identity))

@@ -199,9 +199,7 @@ def test_the_kernels_and_workers_of_a_killed_sweep_end_and_start_nothing_more(
         command,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # nohup ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
     ) as sweep:
         started = [home / "started_1", home / "started_2"]
         wait_until(lambda: all(file.is_file() and file.read_text() for file in started), seconds=60)

@@ -1,8 +1,8 @@
 """The identity of a data set: the same for a copy under another name, another one for other videos.
 
 A generated set is known by its seed, physics, look, labels and video numbers: the same set made on another machine may
-differ in a rounding. Any other set is known by its video numbers and the decoded pixels of a few videos, so
-it does not matter how they are encoded or stored. 15,000 videos take less than a second.
+differ in a rounding. Any other set is known by its video numbers and the decoded pixels of a few videos, so it
+does not matter how they are encoded or stored. 15,000 videos take less than a second.
 """
 
 import hashlib

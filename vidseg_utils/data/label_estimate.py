@@ -22,7 +22,7 @@ from vidseg_utils.data.layout import LABELLED, read_frames, read_masks
 from vidseg_utils.task import HEIGHT, WIDTH
 from vidseg_utils.world import LabelOffset
 
-FRAME_STEP = 3  # frames of a video that are looked at: every third, since most objects hardly move from one to the next
+LOOK_EVERY = 3  # frames: only every third is looked at, since most objects hardly move from one to the next
 SMOOTHING_PX = 1.0  # standard deviation of the Gaussian before derivatives are taken
 REACH_PX = 2.5  # how far from a label's outline the object's edge is searched
 _STEPS = np.linspace(-REACH_PX, REACH_PX, 21)  # px along the normal, outwards
@@ -63,7 +63,7 @@ def estimate_label_offset(frames: UInt8[np.ndarray, "V T 3 H W"], masks: UInt8[n
         raise ValueError(f"frames {frames.shape} and masks {masks.shape}; expected both with {HEIGHT} x {WIDTH} pixels")
     normals, distances, objects = [np.zeros((0, 2))], [np.zeros(0)], [np.zeros(0, dtype=int)]
     for video in range(len(frames)):
-        for t in range(0, frames.shape[1], FRAME_STEP):
+        for t in range(0, frames.shape[1], LOOK_EVERY):
             for class_id, normal, distance in _measure_outlines(frames[video, t], masks[video, t]):
                 normals.append(normal)
                 distances.append(distance)

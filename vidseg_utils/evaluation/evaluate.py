@@ -113,10 +113,8 @@ def evaluate_system(
         )
         start = time.perf_counter()
         segmented = system.segment(past) if scores_segmentation and system.uses_only_masks else None
-        if segmented is None:
-            prediction = system.predict(past, masks.shape[-2:]).cpu()
-        else:
-            prediction = system.predict(segmented, masks.shape[-2:], segmented=True).cpu()
+        given = past if segmented is None else segmented
+        prediction = system.predict(given, masks.shape[-2:], segmented=segmented is not None).cpu()
         seconds += time.perf_counter() - start
         if scores_segmentation:
             segmented = system.segment(past) if segmented is None else segmented

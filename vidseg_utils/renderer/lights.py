@@ -38,6 +38,13 @@ def unit(a: Vector) -> tuple[Tensor, Tensor, Tensor]:
     return a[0] * scale, a[1] * scale, a[2] * scale
 
 
+def mirrored(direction: Vector, normal: Vector) -> tuple[Tensor, Tensor, Tensor]:
+    """The direction in which a mirror with that unit normal sends light on."""
+    twice_along_normal = 2 * dot(direction, normal)
+    x, y, z = (d - twice_along_normal * n for d, n in zip(direction, normal, strict=True))
+    return x, y, z
+
+
 def smoothstep(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """0 below 0, 1 above 1, smooth in between."""
     x = x.clamp(0, 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from vidseg_utils.classes import class_attributes
 from vidseg_utils.renderer.appearance import appearance_tensors, material_and_colour
 from vidseg_utils.renderer.ground import build_ground
-from vidseg_utils.renderer.lights import Vector, dot, lamp_light, unit
+from vidseg_utils.renderer.lights import Vector, dot, lamp_light, mirrored, unit
 from vidseg_utils.renderer.pixel_blocks import build_pixel_blocks
 from vidseg_utils.renderer.rays import camera_rays, cast_rays, entry_depths, float_tensors, sample_positions
 from vidseg_utils.renderer.reflections import MirroredObject, add_mirror_images
@@ -128,8 +128,7 @@ class RenderedObject:
         direction = [row[0] * x + (row[1] * y + row[2]) for row in to_world]
         point = [c + depth * d for c, d in zip(camera, direction, strict=True)]
         direction = unit(direction)
-        twice_along_normal = 2 * dot(direction, normal)
-        reflected = [d - twice_along_normal * n for d, n in zip(direction, normal, strict=True)]
+        reflected = mirrored(direction, normal)
         light = shade_metal(
             point,
             reflected,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vidseg_utils.classes import class_attributes
 from vidseg_utils.renderer.appearance import material_and_colour
-from vidseg_utils.renderer.lights import Vector, dot, lamp_light, unit
+from vidseg_utils.renderer.lights import Vector, dot, lamp_light, mirrored, unit
 from vidseg_utils.renderer.rays import Rays, entry_depths, float_tensors
 from vidseg_utils.renderer.shading import shade_metal, shade_rubber, surface_normal
 from vidseg_utils.world.solids import OBJECT_RADIUS, visible_half_size
@@ -147,10 +147,9 @@ def _cast(
     if material == "rubber":
         lamps = (to_lamps * strength[:, None]).index_select(2, view)
         return depth, shade_rubber(normal, lamps, colour, appearance)
-    twice_along_normal = 2 * dot(direction, normal)
     light = shade_metal(
         [p + finite_depth * d for p, d in zip(start, direction, strict=True)],
-        [d - twice_along_normal * n for d, n in zip(direction, normal, strict=True)],
+        mirrored(direction, normal),
         lamps=to_lamps.index_select(2, view),
         centre=centre[:2],
         colour=colour,

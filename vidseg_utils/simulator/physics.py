@@ -83,7 +83,6 @@ class _Simulation:
         self.scene, self.settings = scene, settings
         model = build_mujoco_model(scene.shapes, settings)
         self.draws_restitution = settings.restitution is None  # then each touch changes the model
-        self.masses = scene.masses
         self.model = with_masses(model, scene.masses) if self.draws_restitution or (scene.masses != 1).any() else model
         self.data = MjData(self.model)
         count = len(scene.class_ids)
@@ -116,7 +115,7 @@ class _Simulation:
         """Simulate one video frame: coarse steps while all objects are far from each other, fine ones otherwise."""
         velocity = self.all_speeds[frame, :, :3]
         speed = np.sqrt(np.einsum("nd,nd->n", velocity, velocity))
-        self.forces[:] = (-self.settings.quadratic_drag * self.masses * speed)[:, None] * velocity
+        self.forces[:] = (-self.settings.quadratic_drag * self.scene.masses * speed)[:, None] * velocity
         if frame < self.apart_until or not self._may_touch(speed):
             self.model.opt.timestep = SECONDS_PER_FRAME / COARSE_STEPS
             mj_step(self.model, self.data, nstep=COARSE_STEPS)
@@ -181,7 +180,7 @@ class _Simulation:
             speeds[first, second] = max(speed, speeds.get((first, second), 0.0))
         new = speeds.keys() - self.touching
         self.touching = set(speeds)
-        if self.settings.restitution is not None or not new:
+        if not self.draws_restitution or not new:
             return
         for first, second in sorted(new):
             quantile = (float(self.scene.bounces[first, second]) + GOLDEN_RATIO * self.touches[first, second]) % 1

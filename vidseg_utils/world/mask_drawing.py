@@ -21,9 +21,9 @@ _MIN_NEAR_DEPTH = 0.3  # world units: keeps the size of a silhouette finite clos
 
 
 @lru_cache(maxsize=8)
-def _image_rays(height: int, width: int, shift_u: float, shift_v: float) -> PixelRays:
-    u, v = mask_sample_points(height, width)
-    uu, vv = np.meshgrid(u - shift_u, v - shift_v)
+def _image_rays(height: int, width: int, offset: LabelOffset) -> PixelRays:
+    u, v = mask_sample_points(height, width, offset)
+    uu, vv = np.meshgrid(u, v)
     return pixel_rays(uu.ravel(), vv.ravel(), height=height, width=width)
 
 
@@ -46,8 +46,8 @@ def covered_pixels(
     centre = project(np.column_stack([poses[:, :2], np.full(len(poses), OBJECT_RADIUS)]), height=height, width=width)
     depth = np.where(centre[:, 2] > MIN_DEPTH, centre[:, 2], np.inf)
     reach = _CORNER_REACH * OBJECT_RADIUS * FOCAL_LENGTH * height / np.maximum(depth - _NEAR_SIDE, _MIN_NEAR_DEPTH)
-    offset = offset.scaled_to(width)
-    middle, reach = centre[:, :2] + [offset.x, offset.y], reach[:, None] + max(offset.fatness, 0.0)
+    scaled = offset.scaled_to(width)
+    middle, reach = centre[:, :2] + [scaled.x, scaled.y], reach[:, None] + max(scaled.fatness, 0.0)
     low, high = np.floor(middle - reach), np.ceil(middle + reach)
     low = np.clip(low, 0, [width, height]).astype(int)
     high = np.clip(high, 0, [width, height]).astype(int)
@@ -58,8 +58,8 @@ def covered_pixels(
     position = np.arange(len(objects)) - np.repeat(np.cumsum(counts) - counts, counts)
     row, column = np.divmod(position, columns[objects])
     pixel = (row * stride + low[objects, 1]) * width + column * stride + low[objects, 0]
-    rays = _image_rays(height, width, offset.x, offset.y)[pixel]
-    inside = signed_distance(rays, shapes[objects], poses[objects]).pixels < offset.fatness
+    rays = _image_rays(height, width, offset)[pixel]
+    inside = signed_distance(rays, shapes[objects], poses[objects]).pixels < scaled.fatness
     return objects[inside], pixel[inside]
 
 

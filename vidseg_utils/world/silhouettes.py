@@ -15,6 +15,7 @@ from jaxtyping import Float, Integer
 
 from vidseg_utils.task import HEIGHT, WIDTH
 from vidseg_utils.world.camera import CAMERA_POSITION, camera_matrix
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.solids import (
     CUBE,
     CUBE_EDGE_RADIUS,
@@ -57,14 +58,18 @@ def pixel_rays(u: Float[np.ndarray, " P"], v: Float[np.ndarray, " P"], *, height
 
 
 @lru_cache(maxsize=8)
-def mask_sample_points(height: int, width: int) -> tuple[Float[np.ndarray, " W"], Float[np.ndarray, " H"]]:
+def mask_sample_points(
+    height: int, width: int, offset: LabelOffset = EXACT_LABELS
+) -> tuple[Float[np.ndarray, " W"], Float[np.ndarray, " H"]]:
     """Coordinates u and v, in pixels of a mask of that size, of the points at which the mask was sampled.
 
     Smaller masks take every n-th pixel of the 160 x 240 original; its centre is not the centre of the larger pixel.
+    offset: of labels against the exact mask, which they show at points that are shifted against their pixels
     """
     v = (np.floor((np.arange(height) + 0.5) * HEIGHT / height) + 0.5) * height / HEIGHT
     u = (np.floor((np.arange(width) + 0.5) * WIDTH / width) + 0.5) * width / WIDTH
-    return u, v
+    offset = offset.scaled_to(width)
+    return u - offset.x, v - offset.y
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP, FUTURE_FRAMES, PAST_FRAMES
 from vidseg_utils.world.label_offset import LabelOffset
 from vidseg_utils.world.mask_drawing import draw_masks
-from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS
+from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, smallest_cube_yaw
 from vidseg_utils.world.trajectory import Collision, Trajectory
 
 LAST_PAST_VIDEO_FRAME, TARGET_VIDEO_FRAME = CLIP_VIDEO_FRAMES[PAST_FRAMES - 1], CLIP_VIDEO_FRAMES[-1]
@@ -139,7 +139,7 @@ def _measurement_errors(
             positions[shape].append(np.linalg.norm(pose[:2] - trajectory.positions[video_frame, n, :2]))
             if shape == CUBE:
                 turn = pose[2] - yaw_from_rotations(np.array(shape), trajectory.rotations[video_frame, n])
-                yaws[shape].append(np.degrees(abs((turn + np.pi / 4) % (np.pi / 2) - np.pi / 4)))
+                yaws[shape].append(np.degrees(abs(smallest_cube_yaw(turn))))
     return np.bincount(m.shape, minlength=len(SHAPES)), positions, yaws
 
 

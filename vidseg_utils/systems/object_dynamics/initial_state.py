@@ -11,7 +11,7 @@ from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConsta
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
 from vidseg_utils.task import FRAME_STEP
 from vidseg_utils.world.camera import MIN_DEPTH, project
-from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, SPHERE
+from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, SPHERE, smallest_cube_yaw
 
 RESTING_STEP, MAX_RESTING_STEP = 0.012, 0.15  # world units between the first two measurements: see `_is_resting`
 ENTERING_STEP = 0.1  # world units: an object that comes in at full speed moves more between its first two measurements
@@ -33,17 +33,17 @@ class EnsembleNoise:
         self, frame: int, purpose: str, class_id: Integer[np.ndarray, "B N"], numbers: int
     ) -> Float[np.ndarray, "B K N numbers"]:
         """Numbers for each of K members, whose mean over the members is 0. Raises ValueError for an unknown purpose."""
-        return self._table(frame, purpose, N_CLASSES, numbers)[class_id].swapaxes(1, 2)
+        return self._table(frame, purpose, numbers)[class_id].swapaxes(1, 2)
 
     def of_pairs(self, frame: int, purpose: str, class_id: Integer[np.ndarray, "B N"]) -> Float[np.ndarray, "B K N N"]:
         """A number for each of K members and each pair of classes, as in `normal`."""
-        table = self._table(frame, purpose, N_CLASSES, N_CLASSES)
+        table = self._table(frame, purpose, N_CLASSES)
         low, high = (extreme(class_id[:, :, None], class_id[:, None]) for extreme in (np.minimum, np.maximum))
         return np.moveaxis(table[low, :, high], -1, 1)
 
-    def _table(self, frame: int, purpose: str, rows: int, numbers: int) -> np.ndarray:
+    def _table(self, frame: int, purpose: str, numbers: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, frame, self.PURPOSES.index(purpose)])
-        table = rng.standard_normal((rows, self.members, numbers))
+        table = rng.standard_normal((N_CLASSES, self.members, numbers))
         return table - table.mean(axis=1, keepdims=True)
 
 
@@ -141,7 +141,7 @@ def start_objects(
         drawn = noise.normal(frame, "enter", class_id, 2)[entering, :, 0]  # (P, K, 2)
         measured = tracks.pose[clip, frame, slot][entering]
         velocity[entering] = _entering_velocity(measured, shape[entering], frame * FRAME_STEP, drawn, constants)
-    turn = np.mod(move + np.pi / 4, np.pi / 2)[:, :, 2] - np.pi / 4
+    turn = smallest_cube_yaw(move[:, :, 2])
     spin = np.where((~resting & (frame > 0))[:, None], SPIN_SHARE * turn / duration[:, None], 0.0)
     spin[shape != CUBE] = 0.0
     world = clip[:, None] * noise.members + np.arange(noise.members)

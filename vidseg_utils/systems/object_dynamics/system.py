@@ -26,10 +26,7 @@ from vidseg_utils.systems.object_dynamics.training import load_constants, train_
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
-from vidseg_utils.training.run_folder import (
-    UNKNOWN_DATA,
-    training_data,
-)
+from vidseg_utils.training.run_folder import UNKNOWN_DATA, training_data
 from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 
 CLIPS_PER_BATCH = 32  # clips that one process forecasts together

@@ -41,9 +41,8 @@ from vidseg_utils.world.trajectory import Trajectory
 
 MAX_VIDEOS = 500  # videos of a fit; more do not change the result
 CLIPS_PER_PART = 16  # clips that are measured together
-MIN_OFFSET_PX = (
-    0.1  # pixels of a 240 x 160 mask, beyond two standard errors: a smaller label offset is not told from none
-)
+# Pixels of a 240 x 160 mask, beyond two standard errors: a smaller label offset is not told from none.
+MIN_OFFSET_PX = 0.1
 
 
 def train_physics(workspace: Workspace, *, run: str = "rigid_body_physics", progress: bool = True) -> PhysicsConstants:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vidseg_utils.classes import material_code
 from vidseg_utils.models.interaction_network import Contacts, Objects
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.contact import BodyArrays, pair_geometry
+from vidseg_utils.systems.object_dynamics.physics.contact import pair_geometry
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import WATCH_FRAMES, Worlds, may_touch
 from vidseg_utils.world.solids import OBJECT_RADIUS, VERTICAL_INERTIA, WIDEST_RADIUS
 
@@ -92,10 +92,8 @@ def find_contacts(objects: Objects, pairs: tuple[Integer[np.ndarray, " P"], Inte
         body_time = np.tile(time, 2)
         moved = position[both] + body_time[:, None] * velocity[both]
         turned = yaw[both] + body_time * spin[both]
-        mass, bounce = np.ones(2 * count), np.zeros((2 * count, 1))
-        bodies = BodyArrays(kinds, mass, VERTICAL_INERTIA[kinds], moved, velocity[both], turned, spin[both], bounce)
         index = np.arange(count)
-        parts = pair_geometry(bodies, index, index + count, _CONTACT_SIZES)
+        parts = pair_geometry(kinds, moved, turned, index, index + count, _CONTACT_SIZES)
         return *(np.concatenate(column) for column in zip(*parts, strict=True)), moved
 
     time = np.zeros(count)  # of each pair's contact, in frames

@@ -76,7 +76,7 @@ def find_boundary_edges(
     """
     count, height, width = images.shape
     table = _region_table(count, regions.image, regions.label)
-    u, v = mask_sample_points(height, width)
+    u, v = mask_sample_points(height, width, offset)
     owners, neighbours, us, vs, randoms = [], [], [], [], []
     for vertical in (False, True):
         a, b = (images[:, :-1], images[:, 1:]) if vertical else (images[:, :, :-1], images[:, :, 1:])
@@ -92,11 +92,9 @@ def find_boundary_edges(
             us.append(edge_u[known])
             vs.append(edge_v[known])
             randoms.append(((row * width + column)[known] * _HASH >> 8) % _HASH_STEPS / _HASH_STEPS)
-    offset = offset.scaled_to(width)
-    u, v = np.concatenate(us) - offset.x, np.concatenate(vs) - offset.y
-    rays = pixel_rays(u, v, height=height, width=width)
+    rays = pixel_rays(np.concatenate(us), np.concatenate(vs), height=height, width=width)
     owner, neighbour, random = np.concatenate(owners), np.concatenate(neighbours), np.concatenate(randoms)
-    return BoundaryEdges(owner, neighbour, rays, random, offset.fatness)
+    return BoundaryEdges(owner, neighbour, rays, random, offset.scaled_to(width).fatness)
 
 
 def _region_table(images: int, image: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -134,9 +134,7 @@ def _starts(
     are a radius behind the lowest visible point, also to its left and right, and a radius in front of the highest.
     """
     count = len(regions)
-    u, v = mask_sample_points(height, width)
-    offset = offset.scaled_to(width)
-    u, v = u - offset.x, v - offset.y
+    u, v = mask_sample_points(height, width, offset)
     pixel, region = regions.pixel[regions.pixel_region >= 0], regions.pixel_region[regions.pixel_region >= 0]
     row, column = np.divmod(pixel % (height * width), width)
     area = np.bincount(region, minlength=count)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Integer
 
 from vidseg_utils.systems.object_dynamics.perception.boundary_edges import BoundaryEdges
 from vidseg_utils.world.silhouettes import PixelRays, signed_distance
-from vidseg_utils.world.solids import CUBE
+from vidseg_utils.world.solids import CUBE, smallest_cube_yaw
 
 EDGE_NOISE_PX = 0.33  # standard deviation of a boundary edge, which is at most half a pixel away from the outline
 OUTLIER_PX = 1.2  # an edge further away pulls with constant force (Huber)
@@ -83,7 +83,7 @@ def _descend(
     square = np.bincount(owner, weights=weight * pixels**2, minlength=count) / np.maximum(n_edges, 1)
     noise = np.maximum(square, EDGE_NOISE_PX**2)
     information = hessian / noise[:, None, None] + np.eye(3) * _PRIOR_INFORMATION
-    pose[shape == CUBE, 2] = np.mod(pose[shape == CUBE, 2] + np.pi / 4, np.pi / 2) - np.pi / 4
+    pose[shape == CUBE, 2] = smallest_cube_yaw(pose[shape == CUBE, 2])
     return PoseFit(pose, information, np.sqrt(square))
 
 

@@ -51,7 +51,7 @@ def resolve_contacts(
     """Exchange the impulses of those pairs (a, b) that overlap and approach each other."""
     position, velocity, spin = bodies.position, bodies.velocity, bodies.spin
     mass, inertia = bodies.mass, bodies.inertia
-    for i, j, overlap, normal, point in pair_geometry(bodies, a, b, constants):
+    for i, j, overlap, normal, point in pair_geometry(bodies.shape, position, bodies.yaw, a, b, constants):
         touching = np.flatnonzero(overlap > 0)
         if not len(touching):
             continue
@@ -94,10 +94,14 @@ def _restitution(
 
 
 def pair_geometry(
-    bodies: BodyArrays, a: Integer[np.ndarray, " P"], b: Integer[np.ndarray, " P"], constants: PhysicsConstants
+    shape: Integer[np.ndarray, " N"],
+    position: Float[np.ndarray, "N 2"],
+    yaw: Float[np.ndarray, " N"],
+    a: Integer[np.ndarray, " P"],
+    b: Integer[np.ndarray, " P"],
+    constants: PhysicsConstants,
 ) -> Iterator[PairGeometry]:
     """Yields the geometry of the pairs (a, b), one kind of pair after the other, as the bodies lie at that moment."""
-    shape, position, yaw = bodies.shape, bodies.position, bodies.yaw
     swap = (shape[a] != CUBE) & (shape[b] == CUBE)
     a, b = np.where(swap, b, a), np.where(swap, a, b)
     square_a, square_b = shape[a] == CUBE, shape[b] == CUBE

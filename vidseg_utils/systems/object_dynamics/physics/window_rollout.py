@@ -10,7 +10,7 @@ from vidseg_utils.systems.object_dynamics.physics.least_squares import Residuals
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
 from vidseg_utils.systems.object_dynamics.physics.track_windows import Windows
 from vidseg_utils.task import FRAME_STEP
-from vidseg_utils.world.solids import CUBE
+from vidseg_utils.world.solids import CUBE, smallest_cube_yaw
 
 # The unknowns of a window: STATE of each of its objects at its first frame, then COLLISION if there are two objects.
 STATE = ("x", "y", "yaw", "velocity_x", "velocity_y", "spin")  # world units, radians and video frames
@@ -103,7 +103,7 @@ def window_residuals(
 
     def residuals(constants: PhysicsConstants, unknowns: np.ndarray) -> np.ndarray:
         difference = roll_out(windows, constants, unknowns) - windows.pose
-        difference[..., 2] = np.mod(difference[..., 2] + np.pi / 4, np.pi / 2) - np.pi / 4
+        difference[..., 2] = smallest_cube_yaw(difference[..., 2])
         measured = np.einsum("wtsji,cwtsj->cwtsi", whitening, difference).reshape(len(unknowns), count, -1)
         parts = [measured, unknowns[..., spin_columns] / SPIN_PRIOR]
         if objects == 2:

@@ -49,9 +49,9 @@ for _array in (VISIBLE_HALF_SIZE, WIDEST_RADIUS, INERTIA, VERTICAL_INERTIA, MEAN
     _array.setflags(write=False)
 
 
-def smallest_cube_yaw(yaw: np.ndarray) -> np.ndarray:
+def smallest_cube_yaw(yaw: np.ndarray | np.floating) -> np.ndarray:
     """The yaw in [-pi/4, pi/4) that turns a cube to the same pose: one of a square's four equal yaws, in radians."""
-    return np.mod(yaw + np.pi / 4, np.pi / 2) - np.pi / 4
+    return np.asarray(np.mod(yaw + np.pi / 4, np.pi / 2) - np.pi / 4)
 
 
 def visible_half_size(shape: str) -> float:

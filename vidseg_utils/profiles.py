@@ -35,7 +35,8 @@ class Profile:
     height: int = by_profile(40, 80, 160, cpu_full=160)
     width: int = by_profile(60, 120, 240, cpu_full=240)
     # machine
-    precision: str = by_profile("no", "no", "bf16")  # "no" (float32), "bf16" or "fp16"
+    # of training: "no" (float32), "bf16", "fp16" (GPU only), or "auto", see `device.fastest_precision`
+    precision: str = by_profile("no", "auto", "auto")
     workers: int = by_profile(0, 0, 4)  # loader processes; 0 loads in the main process
     seed: int = by_profile(0, 0, 0)
     # sizes of recipes that replace those of the profile, such as {"unet.epochs": 3}

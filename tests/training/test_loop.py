@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.helpers import NoisyStripes, toy_fit, toy_model, toy_step, toy_validate
+from vidseg_utils.device import fastest_precision
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.training.fit_config import OPTIMISERS
 from vidseg_utils.training.loop import FitConfig, build_accelerator, evaluate, fit
 from vidseg_utils.training.retraining import training_anew
-from vidseg_utils.training.run_folder import locked
+from vidseg_utils.training.run_folder import locked, read_config
 
 
 def scripted(*values):
@@ -123,13 +124,32 @@ def test_clipping_bounds_the_gradient(tmp_path, monkeypatch):
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize(("gpu", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16")])
-def test_a_gpu_without_bf16_uses_fp16(gpu, precision, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+@pytest.mark.parametrize(
+    ("device", "gpu", "amx", "precision"),
+    [
+        ("cuda", (7, 5), False, "fp16"),
+        ("cuda", (8, 0), False, "bf16"),
+        ("cpu", None, True, "bf16"),
+        ("cpu", None, False, "no"),
+        ("meta", None, True, "no"),
+    ],
+)
+def test_the_fastest_precision_depends_on_the_units_of_the_device(device, gpu, amx, precision, monkeypatch):
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: gpu)
-    monkeypatch.setattr("vidseg_utils.training.loop.Accelerator", lambda **settings: settings)
-    settings = build_accelerator(FitConfig(precision="bf16"))
-    assert (settings["mixed_precision"], settings["cpu"]) == (precision, False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
+    assert fastest_precision(torch.device(device)) == precision
+
+
+def test_precision_auto_is_probed_once_for_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("vidseg_utils.training.loop.fastest_precision", lambda device: "bf16")
+    first, _ = toy_fit(tmp_path / "run", epochs=1, precision="auto")
+    assert read_config(tmp_path / "run")["fit"]["precision"] == "bf16"
+    monkeypatch.setattr("vidseg_utils.training.loop.fastest_precision", lambda device: "no")  # another machine
+    again, _ = toy_fit(tmp_path / "run", epochs=1, precision="auto")
+    torch.testing.assert_close(first.state_dict(), again.state_dict(), rtol=0, atol=0)
+    toy_fit(tmp_path / "other", epochs=1, precision="auto")
+    assert read_config(tmp_path / "other")["fit"]["precision"] == "no"
 
 
 @pytest.mark.parametrize(("device", "cpu"), [("cpu", True), ("cuda:1", False)])

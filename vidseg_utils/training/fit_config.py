@@ -24,7 +24,9 @@ class FitConfig:
     scheduler: str = "plateau"  # after each epoch; "onecycle" and "cosine" (down to 0) after each step; or "none"
     plateau_patience: int = 2  # epochs without a better monitored metric before the learning rate falls
     plateau_factor: float = 0.1  # the learning rate is then multiplied by this
-    precision: str = "no"  # "no" is float32; "bf16" and "fp16" (GPU only) use autocast, see `build_accelerator`
+    # "no" is float32; "bf16" and "fp16" (GPU only) use autocast; "auto" is the fastest of them on this device, or that
+    # of the run folder if its training has begun
+    precision: str = "no"
     clip_norm: float | None = None  # largest norm of the whole gradient; None: no clipping
     accumulation_steps: int = 1  # batches whose gradients are averaged for one step
     seed: int = 0  # of the order, the augmentation and the dropout of every epoch
@@ -37,7 +39,7 @@ class FitConfig:
         check_positive(epochs=self.epochs, batch_size=self.batch_size, accumulation_steps=self.accumulation_steps)
         check_choice("optimiser", self.optimiser, OPTIMISERS)
         check_choice("scheduler", self.scheduler, SCHEDULERS)
-        check_choice("precision", self.precision, ("no", "bf16", "fp16"))
+        check_choice("precision", self.precision, ("auto", "no", "bf16", "fp16"))
         check_choice("mode", self.mode, ("min", "max"))
         for name in ("learning_rate", "plateau_factor", "clip_norm"):
             value = getattr(self, name)

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from vidseg_utils.device import find_device
+from vidseg_utils.device import fastest_precision, find_device
 from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
 from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
 from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
-from vidseg_utils.training.run_folder import finish, is_finished, read_history, write_history
+from vidseg_utils.training.run_folder import finish, is_finished, read_config, read_history, write_history
 from vidseg_utils.training.weights import load_weights
 
 Step = Callable[[nn.Module, Any], torch.Tensor]  # (model, batch) -> scalar loss
@@ -123,6 +123,10 @@ def fit(
     for key, name in (("train_samples", "training"), ("val_samples", "validation")):
         if samples[key] == 0:
             raise ValueError(f"the {name} data are empty: {run.name} cannot be fitted")
+    if config.precision == "auto":
+        begun = read_config(run).get("fit")  # a training goes on as it has begun
+        known = begun.get("precision") if isinstance(begun, dict) else None
+        config = replace(config, precision=known or fastest_precision(device or find_device()))
     accelerator = build_accelerator(config, device)
     with locked_unless_finished(run) if accelerator.is_main_process else contextlib.nullcontext():
         if accelerator.is_main_process:
@@ -152,18 +156,14 @@ def build_accelerator(config: FitConfig, device: torch.device | None = None) -> 
     """A new Accelerator for the fit, on `device`; None: a CUDA GPU if there is one, else the CPU.
 
     The processes of `accelerate launch` keep the GPU that each has been given.
-    A GPU older than Ampere (such as a T4) emulates bf16 slowly, so it gets fp16 instead.
     """
     device = device or find_device()
-    emulated = (
-        config.precision == "bf16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
-    )
     several = PartialState._shared_state.get("num_processes", 1) > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
     # otherwise every fit of a process would have the precision, and the device, of the first
     AcceleratorState._reset_state(reset_partial_state=not several)
     with patch_environment(**({} if several else {"ACCELERATE_TORCH_DEVICE": device})):
         return Accelerator(
-            mixed_precision="fp16" if emulated else config.precision,
+            mixed_precision=config.precision,
             gradient_accumulation_steps=config.accumulation_steps,
             cpu=device.type == "cpu",
         )

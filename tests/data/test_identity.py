@@ -22,7 +22,7 @@ def make(root, **changes):
 
 def test_a_generated_set_is_known_by_seed_physics_and_sizes(tmp_path):
     made = make(tmp_path / "a")
-    assert made["text"] == "generated with seed 5 in the world clevrer: 2 train, 1 val, 1 hidden"
+    assert made["text"] == "generated with seed 5 in the world clevrer and course labels: 2 train, 1 val, 1 hidden"
     assert len(made["id"]) == 12
     int(made["id"], 16)
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
@@ -36,13 +36,15 @@ def test_a_generated_set_is_known_by_seed_physics_and_sizes(tmp_path):
     assert len({identity["id"] for identity in [made, *others]}) == 4
     assert '"restitution": 0.5' in others[1]["text"]
     assert [has_grown(made, other) for other in [made, *others]] == [False, False, False, True]
+    other_physics = make(tmp_path / "physics, too", physics=PhysicsSettings(restitution=0.4))
+    assert not has_grown(others[1], other_physics)
 
 
 def test_a_set_whose_generation_was_interrupted_is_another_one(tmp_path):
     made = make(tmp_path / "a")
     shutil.rmtree(tmp_path / "a" / "train" / "video_1")
     now = dataset_identity(tmp_path / "a")
-    assert now["text"] == "generated with seed 5 in the world clevrer: 1 train, 1 val, 1 hidden"
+    assert now["text"] == "generated with seed 5 in the world clevrer and course labels: 1 train, 1 val, 1 hidden"
     assert has_grown(now, made)
 
 

@@ -59,8 +59,19 @@ def dataset_identity(root: Path | str) -> dict[str, str]:
 
 def has_grown(old: dict[str, str], new: dict[str, str]) -> bool:
     """Whether both identities are of one generated set, with other numbers of videos."""
-    made = [identity["text"].partition(":")[0] for identity in (old, new)]
+    made = [_how_made(identity) for identity in (old, new)]
     return old["id"] != new["id"] and made[0] == made[1] and made[0].startswith("generated")
+
+
+def has_exact_labels(identity: dict[str, str]) -> bool:
+    """Whether the identity is of a set that was generated with exact labels; it does not tell for other sets."""
+    made = _how_made(identity)
+    return made.startswith("generated") and not made.endswith(" labels")
+
+
+def _how_made(identity: dict[str, str]) -> str:
+    """The text of an identity without the numbers of videos."""
+    return identity["text"].rpartition(":")[0]
 
 
 def _identity(text: str, content: object) -> dict[str, str]:

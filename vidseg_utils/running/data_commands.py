@@ -8,7 +8,7 @@ import typer
 data_app = typer.Typer(no_args_is_help=True, help="Generate, check and import data sets.")
 
 StoreOption = Annotated[str, typer.Option(help="png (files in the course layout) or cache (only the memory map).")]
-LabelsOption = Annotated[str, typer.Option(help="exact, or course (shifted and fattened as the course's masks are).")]
+LabelsOption = Annotated[str, typer.Option(help="course (shifted and fattened as the course's masks are), or exact.")]
 WorldOption = Annotated[
     str, typer.Option(help="clevrer (moves as CLEVRER does), or first (that of the first releases).")
 ]
@@ -31,7 +31,7 @@ def data_generate(
     processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
     store: StoreOption = "png",
     world: WorldOption = "clevrer",
-    labels: LabelsOption = "exact",
+    labels: LabelsOption = "course",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is a GPU].")] = None,
     profile: ProfileOption = "auto",
 ) -> None:
@@ -89,7 +89,7 @@ def data_import_clevrer(
     ),
     processes: Annotated[int | None, typer.Option(help="Worker processes [default: all cores].")] = None,
     store: StoreOption = "png",
-    labels: LabelsOption = "exact",
+    labels: LabelsOption = "course",
 ) -> None:
     """Convert CLEVRER videos to the course layout. Masks are rendered from the annotations. Resumes."""
     from vidseg_utils.data import import_clevrer

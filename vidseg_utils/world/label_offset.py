@@ -41,3 +41,4 @@ EXACT_LABELS = LabelOffset()
 # Measured on six labelled course videos, against masks cast from poses.
 COURSE_LABELS = LabelOffset(x=-0.42, y=-0.45, fatness=0.25)
 LABELS = {"exact": EXACT_LABELS, "course": COURSE_LABELS}  # by the names that the command line uses
+DEFAULT_LABELS = "course"  # of generated and imported videos

@@ -1,10 +1,12 @@
 """CLEVRER's files are imported into the course layout: the right frames, masks on the objects, any subset, resumed."""
 
+import json
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from vidseg_utils.classes import class_id
@@ -164,22 +166,42 @@ def test_a_folder_of_generated_videos_stays_unchanged(downloaded, tmp_path):
         import_clevrer(*downloaded, tmp_path, progress=False)
 
 
-def test_course_labels_are_recorded_and_a_set_keeps_its_labels(downloaded, tmp_path):
+def test_labels_are_recorded_and_a_set_keeps_its_labels(downloaded, tmp_path):
     exact, course = tmp_path / "exact", tmp_path / "course"
-    import_clevrer(*downloaded, exact, split_sizes=(1, 0, 0), progress=False)
-    import_clevrer(*downloaded, course, split_sizes=(1, 0, 0), labels="course", progress=False)
+    import_clevrer(*downloaded, exact, split_sizes=(1, 0, 0), labels="exact", progress=False)
+    import_clevrer(*downloaded, course, split_sizes=(1, 0, 0), progress=False)
     masks, shifted = (read_masks(list_videos(root, "train")[0]) for root in (exact, course))
     centres = [np.array(ndimage.center_of_mass(m == RED_BALL)) for m in (masks, shifted)]
     np.testing.assert_allclose((centres[1] - centres[0])[1:], [COURSE_LABELS.y, COURSE_LABELS.x], atol=0.05)
     assert (shifted == RED_BALL).sum() > 1.02 * (masks == RED_BALL).sum()
     assert read_json(course / "imported.json")["labels"] == "course"
     assert dataset_identity(exact)["id"] != dataset_identity(course)["id"]
-    with pytest.raises(ValueError, match="imported with labels course, not exact; use another folder"):
-        import_clevrer(*downloaded, course, progress=False)
-    (exact / "imported.json").unlink()  # as imported before there were such files
-    with pytest.raises(ValueError, match="imported with labels exact, not course; use another folder"):
-        import_clevrer(*downloaded, exact, labels="course", progress=False)
-    assert import_clevrer(*downloaded, exact, split_sizes=(2, 0, 0), progress=False).imported["train"] == 1
+    with pytest.raises(ValueError, match="labels course, not exact; continue it with --labels course, or use another"):
+        import_clevrer(*downloaded, course, labels="exact", progress=False)
+    with pytest.raises(ValueError, match="labels exact, not course; continue it with --labels exact, or use another"):
+        import_clevrer(*downloaded, exact, progress=False)
+    again = import_clevrer(*downloaded, exact, split_sizes=(2, 0, 0), labels="exact", progress=False)
+    assert again.imported["train"] == 1
+
+
+@pytest.mark.parametrize("record", [None, {"source": "CLEVRER"}], ids=["no file", "no scaling in it"])
+def test_a_set_whose_frames_are_means_of_areas_does_not_grow(downloaded, tmp_path, record):
+    import_clevrer(*downloaded, tmp_path, split_sizes=(1, 0, 0), labels="exact", progress=False)
+    assert read_json(tmp_path / "imported.json")["scaling"] == "bicubic"
+    (tmp_path / "imported.json").unlink()  # the first releases wrote no such file
+    if record is not None:
+        (tmp_path / "imported.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="imported with scaling area, not bicubic; use another folder"):
+        import_clevrer(*downloaded, tmp_path, split_sizes=(2, 0, 0), labels="exact", progress=False)
+    assert _numbers(tmp_path) == {"train": [0]}
+
+
+def test_frames_are_scaled_by_antialiased_bicubic_interpolation(downloaded, tmp_path):
+    path = next(downloaded[0].rglob("video_00000.mp4"))
+    with av.open(str(path)) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    expected = Image.fromarray(first).resize((240, 160), Image.Resampling.BICUBIC)
+    assert np.array_equal(decode_video(path)[0], np.asarray(expected).transpose(2, 0, 1))
 
 
 def test_two_imports_into_one_folder_are_refused(downloaded, tmp_path, monkeypatch):
@@ -222,3 +244,21 @@ def test_cast_outlines_fall_on_the_real_objects(real_sample, number):
         shifted.append(np.roll(near, 8, axis=1)[strong].mean())
     assert np.mean(shares) > 0.9
     assert np.mean(shifted) < 0.5  # the same outlines 8 px off do not fit
+
+
+@pytest.mark.real_data
+def test_imported_frames_are_as_sharp_as_the_courses(real_sample):
+    """The empty ground shows the same texture in all videos, so the power of its finest details can be compared."""
+    background = Image.open(real_sample.parent / "clevrer" / "background.png").convert("RGB")
+    empty = np.asarray(background.resize((240, 160), Image.Resampling.BICUBIC)).astype(int).transpose(2, 0, 1)
+
+    def finest_power(frames: np.ndarray) -> float:
+        ground = np.abs(frames - empty).max(axis=1) < 14
+        grey = frames.mean(axis=1)
+        finest = grey[:, 1:, 1:] - grey[:, :-1, 1:] - grey[:, 1:, :-1] + grey[:, :-1, :-1]
+        return (finest[ndimage.binary_erosion(ground, np.ones((1, 9, 9)))[:, 1:, 1:]] ** 2).mean()
+
+    course = [read_frames(video) for split in ("train", "val") for video in list_videos(real_sample, split)]
+    imported = [decode_video(path) for path in sorted((real_sample.parent / "clevrer").glob("video_*.mp4"))]
+    powers = [np.mean([finest_power(frames.astype(int)) for frames in videos]) for videos in (course, imported)]
+    assert powers[0] / powers[1] == pytest.approx(1.0, abs=0.15)  # means of areas give 0.7

@@ -17,7 +17,7 @@ import pytest
 from tests.helpers import full_disk
 from vidseg_utils.data.cache import filled_numbers, open_split
 from vidseg_utils.data.check import check_root
-from vidseg_utils.data.identity import dataset_identity, has_grown
+from vidseg_utils.data.identity import dataset_identity, has_exact_labels, has_grown
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
 from vidseg_utils.data.locks import DATASET_LOCK
 from vidseg_utils.data.sources import generate as generate_module
@@ -74,7 +74,7 @@ def cheap(monkeypatch):
     trajectory = simulate_video(0, 0)
     made = []
 
-    def make(seed, number, *, settings=None, label_offset=EXACT_LABELS, device="cpu"):
+    def make(seed, number, *, settings=None, label_offset=COURSE_LABELS, device="cpu"):
         made.append(number)
         rng = np.random.default_rng([seed, number])
         frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
@@ -154,29 +154,29 @@ def test_another_seed_physics_or_store_in_the_same_folder_is_refused(tmp_path, c
         _quiet(tmp_path, train=1, physics=PhysicsSettings(restitution=0.5))
     with pytest.raises(ValueError, match="store png, not cache"):
         _quiet(tmp_path, train=1, store="cache")
-    with pytest.raises(ValueError, match="labels exact, not course; use another folder"):
-        _quiet(tmp_path, train=1, labels="course")
+    with pytest.raises(ValueError, match="labels course, not exact; continue it with --labels course, or use another"):
+        _quiet(tmp_path, train=1, labels="exact")
     with pytest.raises(ValueError, match=r"unknown labels 'thin'; choose from \['exact', 'course'\]"):
         _quiet(tmp_path, train=1, labels="thin")
     assert _files(tmp_path) == before
 
 
 def test_a_set_made_before_labels_had_names_is_exact_and_grows(tmp_path, cheap):
-    _quiet(tmp_path, train=1)
+    _quiet(tmp_path, train=1, labels="exact")
     record = read_json(tmp_path / "generated.json")
     assert record["labels"] == "exact" and set(record["label_offset"].values()) == {0.0}
     named = dataset_identity(tmp_path)
     del record["labels"], record["label_offset"]
     (tmp_path / "generated.json").write_text(json.dumps(record))
     assert dataset_identity(tmp_path) == named
-    with pytest.raises(ValueError, match="labels exact, not course"):
-        _quiet(tmp_path, train=2, labels="course")
-    _quiet(tmp_path, train=2)
+    with pytest.raises(ValueError, match="labels exact, not course; continue it with --labels exact, or use another"):
+        _quiet(tmp_path, train=2)
+    _quiet(tmp_path, train=2, labels="exact")
     assert cheap == [0, 1]
 
 
 def test_a_set_made_before_worlds_had_names_is_of_the_first_world_and_grows_in_it(tmp_path, cheap):
-    _quiet(tmp_path, train=1, physics=FIRST_WORLD)
+    _quiet(tmp_path, train=1, physics=FIRST_WORLD, labels="exact")
     record = read_json(tmp_path / "generated.json")
     assert record.pop("world") == "first"
     assert record["physics"] == OLD_PHYSICS  # as it was recorded before
@@ -184,7 +184,7 @@ def test_a_set_made_before_worlds_had_names_is_of_the_first_world_and_grows_in_i
     assert dataset_identity(tmp_path)["text"] == "generated with seed 3: 1 train"
     with pytest.raises(ValueError, match="in the world 'first', not 'clevrer'; continue it with --world first, or use"):
         _quiet(tmp_path, train=2)
-    _quiet(tmp_path, train=2, physics=FIRST_WORLD)
+    _quiet(tmp_path, train=2, physics=FIRST_WORLD, labels="exact")
     assert cheap == [0, 1]
 
 
@@ -200,24 +200,28 @@ def test_a_set_with_another_look_is_another_one_and_does_not_grow(tmp_path, chea
 
 
 def test_a_cache_that_the_first_releases_filled_is_continued(tmp_path):
-    generate(tmp_path, **NONE | {"train": 1}, seed=3, physics=FIRST_WORLD, store="cache", progress=False)
+    options = {"seed": 3, "physics": FIRST_WORLD, "labels": "exact", "store": "cache"}
+    generate(tmp_path, **NONE | {"train": 1}, **options, progress=False)
     old_key = "generated with seed 3, PhysicsSettings(" + ", ".join(f"{k}={v}" for k, v in OLD_PHYSICS.items()) + ")"
     assert filled_numbers(tmp_path, "train", key=old_key) == [0]
 
 
 @pytest.mark.parametrize("store", ["png", "cache"])
-def test_course_labels_change_the_masks_alone(finished, tmp_path, store):
-    generate(tmp_path, **NONE | {"train": 1, "hidden": 1}, seed=3, labels="course", store=store, progress=False)
-    exact, course = open_split(finished, "train", progress=False), open_split(tmp_path, "train", progress=False)
+def test_exact_labels_change_the_masks_alone(finished, tmp_path, store):
+    generate(tmp_path, **NONE | {"train": 1, "hidden": 1}, seed=3, labels="exact", store=store, progress=False)
+    exact, course = open_split(tmp_path, "train", progress=False), open_split(finished, "train", progress=False)
     assert np.array_equal(course.frames[0], exact.frames[0])
     assert np.array_equal(course.masks[0], make_video(3, 0, label_offset=COURSE_LABELS)[1])
+    assert np.array_equal(exact.masks[0], make_video(3, 0, label_offset=EXACT_LABELS)[1])
     assert 0.01 < (course.masks[0] != exact.masks[0])[exact.masks[0] > 0].mean() < 0.2
     hidden_exact, hidden_course = (
-        np.load(root / "hidden_truth" / "video_15000" / "mask.npy") for root in (finished, tmp_path)
+        np.load(root / "hidden_truth" / "video_15000" / "mask.npy") for root in (tmp_path, finished)
     )
     assert (hidden_course != hidden_exact).any()
-    exact_identity, course_identity = dataset_identity(finished), dataset_identity(tmp_path)
-    assert course_identity["text"].startswith("generated with seed 3 in the world clevrer and course labels: 1 train")
+    exact_identity, course_identity = dataset_identity(tmp_path), dataset_identity(finished)
+    assert course_identity["text"].startswith("generated with seed 3 in the world clevrer and course labels: 2 train")
+    assert exact_identity["text"].startswith("generated with seed 3 in the world clevrer: 1 train")
+    assert [has_exact_labels(identity) for identity in (exact_identity, course_identity)] == [True, False]
     assert not has_grown(exact_identity, course_identity)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers import fill_cache, moving_square
 from vidseg_utils.classes import shape_code
-from vidseg_utils.data import write_video
+from vidseg_utils.data import generate, write_video
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.object_dynamics import LearnedObjectDynamics
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
@@ -37,7 +37,7 @@ from vidseg_utils.systems.object_dynamics.physics.window_rollout import (
 )
 from vidseg_utils.systems.object_dynamics.training import fit_to_videos, train_physics
 from vidseg_utils.task import CLIP_FRAMES
-from vidseg_utils.world import EXACT_LABELS, Trajectory, draw_masks, read_annotation
+from vidseg_utils.world import EXACT_LABELS, LABELS, Trajectory, draw_masks, read_annotation
 
 SHIPPED = PhysicsConstants()
 TRUTH = PhysicsConstants(
@@ -244,6 +244,18 @@ def test_annotations_are_used_where_there_are_any(tmp_path, videos, masks):
     assert (source, count) == ("annotations", 1)
     read = read_annotation(tmp_path / "train" / "video_1" / "annotation.json")
     assert constants == fit_constants([tracks_from_trajectory(read)], progress=False)
+
+
+@pytest.mark.parametrize("labels", list(LABELS))
+def test_the_label_offset_is_measured_in_frames_and_masks_also_beside_annotations(tmp_path, labels):
+    generate(tmp_path, train=4, val=0, unlabeled=0, hidden=0, seed=0, labels=labels, store="cache", progress=False)
+    here = Workspace.for_profile("smoke", root=tmp_path, runs=tmp_path / "runs", device="cpu")
+    constants, source, _ = fit_to_videos(here, progress=False)
+    assert source == "annotations"
+    if labels == "exact":
+        assert constants.label_offset == EXACT_LABELS
+    for name, value in asdict(LABELS[labels]).items():
+        assert getattr(constants.label_offset, name) == pytest.approx(value, abs=0.12), name
 
 
 def test_the_learned_network_still_needs_annotations(course):

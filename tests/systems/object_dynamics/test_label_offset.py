@@ -93,6 +93,8 @@ def noted(trained, run, data):
 
 
 SAME, OTHER = {"id": "1", "text": "some data"}, {"id": "2", "text": "other data"}
+EXACT = {"id": "3", "text": "generated with seed 1 in the world clevrer: 3 train"}
+COURSE = {"id": "4", "text": "generated with seed 1 in the world clevrer and course labels: 3 train"}
 
 
 def scores(system, past, truth):
@@ -111,7 +113,7 @@ def test_a_segmenter_of_exact_labels_is_read_as_exact_and_the_forecast_drawn_as_
     past = (exact[:, :11, None] / 255.0).expand(-1, -1, 3, -1, -1)
     forecasters = [
         ObjectDynamics(noted(replace(constants), "constants", SAME), segmenter=noted(Painter(), "unet", learned_from))
-        for constants, learned_from in ((CONSTANTS, OTHER), (COURSE_CONSTANTS, SAME), (COURSE_CONSTANTS, OTHER))
+        for constants, learned_from in ((CONSTANTS, EXACT), (COURSE_CONSTANTS, SAME), (COURSE_CONSTANTS, EXACT))
     ]
     exact_offset, wrong_reading, right = (scores(system, past, course[:, 21]) for system in forecasters)
     assert right > max(exact_offset, wrong_reading) + 0.02
@@ -119,10 +121,16 @@ def test_a_segmenter_of_exact_labels_is_read_as_exact_and_the_forecast_drawn_as_
     assert forecasters[1].identity() != forecasters[2].identity()
 
 
+@pytest.mark.parametrize("learned_from", [OTHER, COURSE])
+def test_a_segmenter_of_other_labels_than_exact_generated_ones_is_read_as_the_courses(learned_from):
+    fitted = noted(replace(CONSTANTS), "constants", SAME)
+    assert ObjectDynamics(fitted, segmenter=noted(Painter(), "unet", learned_from)).segmenter_offset == COURSE_LABELS
+
+
 def test_masks_of_the_own_segmenter_are_not_taken_for_true_ones():
     exact = gliding_clips(2, EXACT_LABELS)
     past = (exact[:, :11, None] / 255.0).expand(-1, -1, 3, -1, -1)
-    system = ObjectDynamics(COURSE_CONSTANTS, segmenter=Painter())
+    system = ObjectDynamics(COURSE_CONSTANTS, segmenter=noted(Painter(), "unet", EXACT))
     segmented = system.segment(past)
     assert torch.equal(system.predict(past), system.predict(segmented, segmented=True))
     assert not torch.equal(system.predict(past), system.predict(segmented))

@@ -16,10 +16,10 @@ from vidseg_utils.data.cache import filled_numbers, filling
 from vidseg_utils.data.layout import GENERATED_FILE, IMPORTED_FILE, LABELLED, STORES, scan_split, write_video
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, map_in_order, n_cores
-from vidseg_utils.data.sources.clevrer_video import ClevrerVideo, load_clevrer_video
+from vidseg_utils.data.sources.clevrer_video import SCALING, ClevrerVideo, load_clevrer_video
 from vidseg_utils.data.sources.label_record import check_record, label_record
 from vidseg_utils.paths import read_json, write_json
-from vidseg_utils.world import LABELS, LabelOffset
+from vidseg_utils.world import DEFAULT_LABELS, LABELS, LabelOffset
 
 IMPORTED_SPLITS = ("train", "val", "unlabeled")
 CLEVRER_SOURCE = "CLEVRER"  # in IMPORTED_FILE, and in caches filled directly
@@ -54,7 +54,7 @@ def import_clevrer(
     split_sizes: tuple[int, int, int] = (1000, 1000, 13000),
     processes: int | None = None,
     store: str = "png",
-    labels: str = "exact",
+    labels: str = DEFAULT_LABELS,
     progress: bool = True,
 ) -> ImportReport:
     """Import video_*.mp4 with annotation_*.json of the same number, found in the folders at any depth.
@@ -66,18 +66,18 @@ def import_clevrer(
     processes: videos at a time, all cores when None. They are threads, because decoding and ray casting release the
         interpreter's lock.
     store: "png" writes the course layout; "cache" fills the splits' caches directly (2.5 MB a video, few files)
-    labels: "exact", or "course" for masks that are shifted and fattened as the course's are (`world.LABELS`). They are
-        recorded in IMPORTED_FILE, and a set grows with the same labels only.
+    labels: "course" for masks that are shifted and fattened as the course's are, or "exact" (`world.LABELS`). They are
+        recorded in IMPORTED_FILE with the way in which frames are scaled, and a set grows with the same ones only.
     A video that cannot be read is reported and left out. Raises FileNotFoundError for a missing folder, ValueError for
-    one without videos, for two files with one number, for a split size below 0, for other labels than the set has and
-    for a folder of generated videos; OSError for a full disk and where another process writes.
+    one without videos, for two files with one number, for a split size below 0, for other labels or another scaling
+    than the set has and for a folder of generated videos; OSError for a full disk and where another process writes.
     """
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
     if len(split_sizes) != 3 or min(split_sizes) < 0:
         raise ValueError(f"split sizes {tuple(split_sizes)}; give one for each of {IMPORTED_SPLITS}, 0 or more")
     report = ImportReport(Path(out))
-    record = {"source": CLEVRER_SOURCE, **label_record(labels)}
+    record = {"source": CLEVRER_SOURCE, "scaling": SCALING, **label_record(labels)}
     clevrer_videos = list_clevrer_videos(Path(videos), Path(annotations))
     if (report.out / GENERATED_FILE).exists():
         raise ValueError(f"{report.out} holds generated videos; choose another folder")
@@ -118,11 +118,12 @@ def _files_by_number(folder: Path, pattern: re.Pattern) -> dict[int, Path]:
 
 
 def _check_and_record(out: Path, record: dict) -> None:
-    """Check that the videos of earlier imports into `out` have the same labels; write IMPORTED_FILE."""
+    """Check that the videos of earlier imports into `out` have the same labels and scaling; write IMPORTED_FILE."""
+    before = {"source": CLEVRER_SOURCE, "scaling": "area"}  # of the first releases, which recorded less or nothing
     if (out / IMPORTED_FILE).exists():
-        check_record(out, read_json(out / IMPORTED_FILE), record, made="imported")
+        check_record(out, before | read_json(out / IMPORTED_FILE), record, made="imported")
     elif any(_imported_numbers(out, split) for split in IMPORTED_SPLITS):
-        check_record(out, {"source": CLEVRER_SOURCE}, record, made="imported")  # before there were such files
+        check_record(out, before, record, made="imported")
     write_json(out / IMPORTED_FILE, record)
 
 

@@ -1,4 +1,4 @@
-"""Load one CLEVRER video: its frames decoded and halved, its masks ray cast from the annotated poses."""
+"""Load one CLEVRER video: its frames, scaled as the course's are, and masks ray cast from the annotated poses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,13 @@ import av
 import numpy as np
 from av.error import FFmpegError
 from einops import rearrange
+from PIL import Image
 
-from vidseg_utils.data.resize import area_scale
 from vidseg_utils.renderer.masks import render_masks
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH
-from vidseg_utils.world import EXACT_LABELS, LabelOffset, read_annotation
+from vidseg_utils.world import COURSE_LABELS, LabelOffset, read_annotation
 
+SCALING = "bicubic"  # antialiased: it gives imported frames the sharpness of the course's
 MAX_VIDEO_PIXELS = 1280 * 1920  # CLEVRER's videos have 320 * 480
 
 
@@ -26,7 +27,7 @@ class ClevrerVideo:
 
 
 def load_clevrer_video(
-    video: ClevrerVideo, *, labelled: bool, offset: LabelOffset = EXACT_LABELS
+    video: ClevrerVideo, *, labelled: bool, offset: LabelOffset = COURSE_LABELS
 ) -> tuple[np.ndarray, np.ndarray | None] | str:
     """Frames (22, 3, 160, 240) uint8 and, if `labelled`, masks (22, 160, 240) uint8; for a bad file the reason."""
     try:
@@ -58,13 +59,13 @@ def decode_video(path: Path) -> np.ndarray:
         for number, frame in enumerate(container.decode(stream)):
             if number in CLIP_VIDEO_FRAMES:
                 _check_video_size(frame.height, frame.width, path)
-                pixels = rearrange(frame.to_ndarray(format="rgb24"), "h w c -> 1 c h w")
-                frames.append(area_scale(pixels, height=HEIGHT, width=WIDTH)[0])
+                picture = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                frames.append(np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)))
             if len(frames) == len(CLIP_VIDEO_FRAMES):
                 break
         else:
             raise ValueError(f"{path.name} has too few frames: {len(frames)} of {len(CLIP_VIDEO_FRAMES)} are there")
-    return np.stack(frames)
+    return rearrange(frames, "t h w c -> t c h w")
 
 
 def _check_video_size(height: int, width: int, path: Path) -> None:

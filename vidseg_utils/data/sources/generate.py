@@ -22,7 +22,7 @@ from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.renderer import LOOK
 from vidseg_utils.simulator import WORLDS, PhysicsSettings, world_name
-from vidseg_utils.world import EXACT_LABELS, LABELS
+from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS
 
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # most videos before the first of the next split
@@ -41,7 +41,7 @@ def generate(
     store: str = "png",
     device: str | None = None,
     physics: PhysicsSettings | None = None,
-    labels: str = "exact",
+    labels: str = DEFAULT_LABELS,
     progress: bool = True,
 ) -> None:
     """Make that many videos of each split under `root`. Existing videos stay, so a second call resumes or extends.
@@ -51,7 +51,7 @@ def generate(
     store: "png" writes the course layout, "cache" fills the splits' caches directly (full size, no image files)
     physics: of the world; when None, that of the world "clevrer" (see `simulator.WORLDS`)
     device: for ray casting; when None, a CUDA GPU if there is one (its images may differ from a CPU's by a rounding)
-    labels: "exact", or "course" for masks that are shifted and fattened as the course's are (`world.LABELS`)
+    labels: "course" for masks that are shifted and fattened as the course's are, or "exact" (`world.LABELS`)
     Raises ValueError for impossible sizes and for a folder that holds other data, OSError, naming the file, when it
     cannot be written or another process generates into the same folder.
     """

@@ -14,7 +14,7 @@ from vidseg_utils.paths import atomic_write
 from vidseg_utils.renderer import render_video
 from vidseg_utils.simulator import PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.world import EXACT_LABELS, LabelOffset, Trajectory, write_annotation
+from vidseg_utils.world import COURSE_LABELS, LabelOffset, Trajectory, write_annotation
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class VideoJob:
     seed: int
     physics: PhysicsSettings
     device: str  # for ray casting
-    label_offset: LabelOffset = EXACT_LABELS
+    label_offset: LabelOffset = COURSE_LABELS
 
     @property
     def folder(self) -> Path:
@@ -61,7 +61,7 @@ def make_video(
     number: int,
     *,
     settings: PhysicsSettings | None = None,
-    label_offset: LabelOffset = EXACT_LABELS,
+    label_offset: LabelOffset = COURSE_LABELS,
     device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray, Trajectory]:
     """Video `number` of the set `seed`: frames (22, 3, 160, 240), masks (22, 160, 240), both uint8, and true poses."""

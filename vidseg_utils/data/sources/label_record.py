@@ -1,4 +1,4 @@
-"""The labels that a set was made with, as its record names them: "exact", or "course" (see `world.label_offset`)."""
+"""The labels that a set was made with, as its record names them: "course", or "exact" (see `world.label_offset`)."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -20,5 +20,6 @@ def check_record(root: Path, recorded: dict, identity: dict, *, made: str) -> No
     """
     recorded = label_record("exact") | recorded
     for key, value in identity.items():
-        if recorded.get(key) != value:
-            raise ValueError(f"{root} was {made} with {key} {recorded.get(key)}, not {value}; use another folder")
+        if (found := recorded.get(key)) != value:
+            cure = f"continue it with --labels {found}, or " if key == "labels" and found in LABELS else ""
+            raise ValueError(f"{root} was {made} with {key} {found}, not {value}; {cure}use another folder")

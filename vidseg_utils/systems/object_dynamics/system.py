@@ -11,7 +11,7 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidseg_utils.data.identity import has_grown
+from vidseg_utils.data.identity import has_exact_labels, has_grown
 from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.decision import decide_mask
@@ -27,7 +27,7 @@ from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
 from vidseg_utils.training.run_folder import UNKNOWN_DATA, training_data
-from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
+from vidseg_utils.world.label_offset import COURSE_LABELS, EXACT_LABELS, LabelOffset
 
 CLIPS_PER_BATCH = 32  # clips that one process forecasts together
 
@@ -104,13 +104,15 @@ class ObjectDynamics(Forecaster):
     def segmenter_offset(self) -> LabelOffset:
         """The offset of the segmenter's masks: that of its labels, if the constants were fitted to the same data.
 
-        Otherwise the labels are taken to be exact, as those of generated and imported videos are by default.
+        Otherwise the labels are taken to be as the course's, unless they were generated exact.
         """
         parts = self.segmenter.modules() if self.segmenter is not None else ()
         learned = [data for part in parts for data in training_data(part).values()]
         fitted = [data for data in training_data(self.constants).values() if data != UNKNOWN_DATA]
         same = any(a["id"] == b["id"] or has_grown(a, b) for a in learned for b in fitted)
-        return self.constants.label_offset if same else EXACT_LABELS
+        if same:
+            return self.constants.label_offset
+        return EXACT_LABELS if any(has_exact_labels(data) for data in learned) else COURSE_LABELS
 
     def forecast_masks(self, masks: Integer[Tensor, "B T H W"]) -> UInt8[Tensor, "B H W"]:
         """Forecast from past class ids (others unknown). The same masks give the same forecast, in any batch."""

@@ -101,6 +101,21 @@ def test_recall_is_reported_by_kind_of_object():
     }
 
 
+def test_the_mean_iou_of_the_objects_counts_each_object_of_each_clip_once():
+    masks = torch.zeros(2, 22, 4, 6, dtype=torch.long)
+    masks[:, :, 0, :4] = 1  # in both clips
+    masks[1, :, 2, :2] = 2
+    masks[1, -1, 2, 1] = 255  # unlabelled, so it does not count
+    answer = masks[:, -1].clone()
+    answer[0, 0, 2:] = 1  # in clip 0, two pixels too many: 4 / 6
+    answer[0, 3] = 9  # a class that no clip holds
+    answer[1, 0, :2] = 0  # in clip 1, half of it: 2 / 4
+    answer[1, 2, 1] = 2
+    score = MaskScore()
+    score.update(answer, masks)
+    assert score.result()["objects_miou"] == pytest.approx((4 / 6 + 2 / 4 + 1) / 3)
+
+
 def test_a_split_without_objects_has_neither_their_miou_nor_a_recall():
     score = MaskScore()
     score.update(torch.zeros(1, 4, 4, dtype=torch.long), torch.zeros(1, 22, 4, 4, dtype=torch.long))

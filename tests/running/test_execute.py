@@ -1,6 +1,7 @@
 """Proves that a notebook is executed into its run folder, that a failing cell is named, and that the source never
 changes."""
 
+import io
 import os
 import sys
 import tempfile
@@ -11,7 +12,8 @@ import pytest
 
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
-from vidseg_utils.running import NotebookFailed, kernel
+from vidseg_utils.progress import PROGRESS_FILE
+from vidseg_utils.running import NotebookFailed, cell_progress, kernel
 from vidseg_utils.running.execute import _unformatted, adopt_outputs, execute_copy, execute_notebook
 
 TRANSPORT = "from ipykernel.kernelapp import IPKernelApp\nprint(IPKernelApp.instance().transport)"
@@ -113,6 +115,27 @@ def test_a_notice_in_a_notebook_reaches_the_terminal(home, make_notebook, capsys
     code = "import sys\nprint('waiting for run folder unet', file=sys.stderr)\nprint('noise', file=sys.stderr)"
     execute_notebook(make_notebook("n", code), profile="smoke", progress=False)
     assert capsys.readouterr().err == "waiting for run folder unet\n"
+
+
+PROGRESS = """
+import time
+from vidseg_utils.progress import ProgressBar
+for _ in ProgressBar(range(2), desc="counting"):
+    time.sleep(1.5)
+"""
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_progress_of_a_cell_is_shown_by_the_command_and_not_saved(home, make_notebook, monkeypatch, is_terminal):
+    shown = io.StringIO()
+    shown.isatty = lambda: is_terminal
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setattr(cell_progress, "SECONDS_PER_LOG_LINE", 0.2)
+    monkeypatch.setattr(cell_progress, "SECONDS_PER_UPDATE", 0.2)
+    folder = execute_notebook(make_notebook("n", PROGRESS), profile="smoke")
+    assert ("counting:  50%" if is_terminal else "\rn: counting:  50%") in shown.getvalue()
+    assert code_cells(folder / "executed.ipynb")[-1].outputs == []
+    assert PROGRESS_FILE not in os.environ
 
 
 def test_a_notebook_can_have_another_run_folder_and_be_told_to_train_anew(home, make_notebook):

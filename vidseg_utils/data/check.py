@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.cache import open_split, writable_folder
@@ -22,6 +21,7 @@ from vidseg_utils.data.mask_file import read_raw_mask_file
 from vidseg_utils.data.parallel import map_in_order, n_cores
 from vidseg_utils.data.png import read_png
 from vidseg_utils.paths import write_json
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, WIDTH
 from vidseg_utils.world import read_annotation
 
@@ -102,7 +102,7 @@ def check_root(root: Path | str, *, progress: bool = True) -> Report:
     """
     report = Report(root=Path(root))
     videos = _list_all(report)
-    bar = tqdm(total=len(videos), desc="checking", unit="video", disable=not progress)
+    bar = ProgressBar(total=len(videos), desc="checking", unit="video", disable=not progress)
     unusable = set()
     with bar, ThreadPoolExecutor(n_cores()) as executor:
         for video, findings in zip(

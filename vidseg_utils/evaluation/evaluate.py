@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm.auto import tqdm
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data import ClipDataset, SplitCache, check_labels, dataset_identity, to_float
 from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems import Forecaster, Workspace
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 from vidseg_utils.training import is_trained
@@ -106,7 +106,7 @@ def evaluate_system(
     scores_segmentation = system.segmenter is not None and not true_masks
     predictions, seconds = [], 0.0
     loader = DataLoader(ClipDataset(split), batch_size=batch_size)
-    for batch in tqdm(loader, desc=f"evaluate {system.name}", unit="batch", disable=not progress):
+    for batch in ProgressBar(loader, desc=f"evaluate {system.name}", unit="batch", disable=not progress):
         masks = batch["masks"]
         past = (
             masks[:, :PAST_FRAMES].to(device) if true_masks else to_float(batch["frames"][:, :PAST_FRAMES].to(device))

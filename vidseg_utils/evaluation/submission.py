@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import SplitCache, dataset_identity, to_float
 from vidseg_utils.data.locks import lock_folder, lock_path
 from vidseg_utils.data.resumable_arrays import ResumableArrays
 from vidseg_utils.paths import atomic_write, write_json
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import HEIGHT, PAST_FRAMES, WIDTH
 
@@ -86,7 +86,9 @@ def _forecast_batches(
     progress: bool,
 ) -> Iterator[np.ndarray]:
     """The masks (B, 160, 240) uint8 of the videos from `start` on."""
-    bar = tqdm(total=len(split), initial=start, desc=f"predict {system.name}", unit="video", disable=not progress)
+    bar = ProgressBar(
+        total=len(split), initial=start, desc=f"predict {system.name}", unit="video", disable=not progress
+    )
     with bar:
         while start < len(split):
             past = to_float(torch.tensor(split.frames[start : start + batch_size, :PAST_FRAMES]).to(device))

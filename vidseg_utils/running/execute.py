@@ -13,6 +13,7 @@ from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, notebook_run_folder, write_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.running import NotebookFailed
+from vidseg_utils.running.cell_progress import show_cell_progress
 from vidseg_utils.running.kernel import KERNEL_NAME, OwnKernelManager, kernel_config, kernel_folder
 from vidseg_utils.running.notebook_file import checked_parameters, identity, read_notebook, read_python_notebook
 from vidseg_utils.training.retraining import training_anew
@@ -42,7 +43,7 @@ def execute_notebook(
     profile: passed to the notebook as PROFILE; parameters: for its parameters cell, checked by name and type
     run: name of the run folder, passed to the notebook as RUN; None: the default, such as 02_unet_segmentation-cpu
     again: trainings whose run folder was made with other settings are done anew instead of refused
-    progress: show a progress bar over the cells on stderr
+    progress: show on stderr a progress bar over the cells and, in the next line, what the cell is doing
     Raises ValueError for wrong parameters or if the run folder is in use, NotebookFailed if a cell fails.
     """
     path, profile = Path(path), get_profile(profile).name
@@ -71,27 +72,28 @@ def execute_notebook(
 def execute_copy(source: Path, target: Path, *, parameters: Mapping[str, object], progress: bool = True) -> None:
     """Execute a copy of the notebook `source` with `parameters` and write it atomically to `target`.
 
-    parameters: already checked by `checked_parameters`; progress: show a progress bar over the cells on stderr
+    parameters: already checked by `checked_parameters`; progress: show the progress of the cells on stderr
     Raises NotebookFailed if a cell fails; the copy up to that cell is then kept beside `target` as failed.ipynb.
     """
     if target.resolve() == source.resolve():
         raise ValueError(f"{target} is the source notebook itself, which is never overwritten")
-    failed = target.with_name("failed.ipynb")
+    failed, bar = target.with_name("failed.ipynb"), {"desc": source.stem} if progress else False
     with kernel_folder() as folder:
         copy, executed = folder / "source.ipynb", folder / "executed.ipynb"
         nbformat.write(read_python_notebook(source), copy)
         try:
-            papermill.execute_notebook(
-                _unformatted(copy),
-                _unformatted(executed),
-                parameters=dict(parameters),
-                kernel_name=KERNEL_NAME,
-                kernel_manager_class=OwnKernelManager,
-                progress_bar={"desc": source.stem} if progress else False,  # pyright: ignore[reportArgumentType] (tqdm's)
-                config=kernel_config(folder),
-                stderr_file=_Notices(),
-                store_widget_state=False,
-            )
+            with show_cell_progress(folder / "progress.txt", source.stem, show=progress):
+                papermill.execute_notebook(
+                    _unformatted(copy),
+                    _unformatted(executed),
+                    parameters=dict(parameters),
+                    kernel_name=KERNEL_NAME,
+                    kernel_manager_class=OwnKernelManager,
+                    progress_bar=bar,  # pyright: ignore[reportArgumentType] (also tqdm's settings)
+                    config=kernel_config(folder),
+                    stderr_file=_Notices(),
+                    store_widget_state=False,
+                )
         except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
             message = _describe_failure(source, executed, error)
             _write_without_widgets(read_notebook(executed), failed)

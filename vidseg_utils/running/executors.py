@@ -9,10 +9,9 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from vidseg_utils.data.parallel import exit_with_parent
 from vidseg_utils.paths import runs_dir
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.execute import execute_notebook
 from vidseg_utils.running.sweep import SweepRun, plan_sweep, read_sweep_file
@@ -34,7 +33,7 @@ def execute_sweep(
         raise ValueError(f"jobs is {jobs}; give 1 or more")
     runs = plan_sweep(path, profile=profile)
     unfinished, failures = _unfinished_runs(runs)
-    with tqdm(
+    with ProgressBar(
         total=len(runs), initial=len(runs) - len(unfinished), desc=Path(path).stem, unit="run", disable=not progress
     ) as bar:
         for failure in EXECUTORS[executor](unfinished, jobs=jobs, slurm=read_sweep_file(path)["slurm"]):

@@ -16,8 +16,8 @@ from accelerate.utils import set_seed
 from vidseg_utils.paths import notebook_run_folder, read_json, write_json
 from vidseg_utils.profiles import Profile, get_profile
 from vidseg_utils.systems import Workspace
-from vidseg_utils.training import is_evaluation
-from vidseg_utils.visualisation import figure_png, use_style
+from vidseg_utils.training import draw_curves_with, is_evaluation
+from vidseg_utils.visualisation import figure_png, training_curves_png, use_style
 
 DRIVE = Path("/content/drive/MyDrive/vidseg")  # $VIDSEG_HOME in Colab if the user wants to keep files on Google Drive
 
@@ -68,6 +68,7 @@ def setup(
     folder.mkdir(parents=True, exist_ok=True)
     set_seed(chosen.seed)
     use_style()
+    draw_curves_with(training_curves_png)
     _show_figures_as_small_png()
     size = f"{chosen.height}x{chosen.width} pixels"
     print(f"profile {chosen.name}: {size}, seed {chosen.seed}, on {workspace.device.type}; run {folder.name}")

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data import ClipDataset, Item, SplitCache, to_float, writable_folder
 from vidseg_utils.data.locks import lock_folder
 from vidseg_utils.data.resumable_arrays import ResumableArrays
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems.suppression.rules import known_classes
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 from vidseg_utils.training.weights import weights_hash
@@ -44,7 +44,7 @@ def label_split(
             labels.reserve(n_videos)
             todo = range(labels.n_done, n_videos)
             try:
-                for video in tqdm(todo, desc=f"labelling {split.split}", unit="video", disable=not progress):
+                for video in ProgressBar(todo, desc=f"labelling {split.split}", unit="video", disable=not progress):
                     labels.append(_label(segmenter, split.frames[video, :n_frames], device)[None])
             finally:
                 labels.save()

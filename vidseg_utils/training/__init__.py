@@ -6,6 +6,7 @@
 from vidseg_utils.training.fit_config import FitConfig, truth_probability
 from vidseg_utils.training.loop import evaluate, fit, train_one_epoch
 from vidseg_utils.training.losses import LOSSES, build_loss, still_pixels, temporal_consistency
+from vidseg_utils.training.progress import draw_curves_with
 from vidseg_utils.training.retraining import training_anew
 from vidseg_utils.training.run_folder import is_evaluation, is_finished, is_interrupted, is_trained, read_history
 from vidseg_utils.training.weights import load_model, save_model, weights_hash
@@ -13,6 +14,7 @@ from vidseg_utils.training.weights import load_model, save_model, weights_hash
 __all__ = [  # noqa: RUF022 - grouped by use
     # the loop
     "FitConfig",
+    "draw_curves_with",
     "evaluate",
     "fit",
     "train_one_epoch",

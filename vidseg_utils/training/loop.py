@@ -19,12 +19,12 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list, find_batch_size, patch_environment
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
 
 from vidseg_utils.device import fastest_precision, find_device
 from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
 from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
+from vidseg_utils.training.progress import TrainingBar
 from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
 from vidseg_utils.training.run_folder import finish, is_finished, read_config, read_history, write_history
 from vidseg_utils.training.weights import load_weights
@@ -43,7 +43,7 @@ def train_one_epoch(
     schedule: Schedule,
     accelerator: Accelerator,
     clip_norm: float | None = None,
-    progress: tqdm | None = None,
+    progress: TrainingBar | None = None,
 ) -> float:
     """Train on all batches of `loader`; returns the mean loss per sample. Raises ValueError if it is not finite."""
     model.train()
@@ -70,7 +70,7 @@ def train_one_epoch(
                     "in the data; earlier epochs are kept"
                 )
             if progress is not None:
-                progress.set_postfix_str(f"loss {mean:.4g}", refresh=False)
+                progress.show_loss(mean)
         if progress is not None:
             progress.update()
     all_processes = accelerator.reduce(torch.stack([total, torch.full_like(total, n_samples)]))
@@ -196,11 +196,11 @@ def _fit_epochs(
     checkpoints = Checkpoints(run, model, config, stateful=stateful)
     checkpoints.resume(write=accelerator.is_main_process)
     done = len(checkpoints.history)
-    with tqdm(
-        total=config.epochs * n_batches, initial=done * n_batches, disable=not accelerator.is_main_process
+    with TrainingBar(
+        run.name, config, checkpoints.history, n_batches=n_batches, show=accelerator.is_main_process
     ) as progress:
         for epoch in range(done + 1, config.epochs + 1):
-            progress.set_description(f"{run.name}, epoch {epoch} of {config.epochs}")
+            progress.start_epoch(epoch)
             if on_epoch is not None:
                 on_epoch(epoch)
             started, learning_rate = time.perf_counter(), optimiser.param_groups[0]["lr"]
@@ -216,6 +216,7 @@ def _fit_epochs(
                 clip_norm=config.clip_norm,
                 progress=progress,
             )
+            progress.start_validation(train_loss)
             metrics = evaluate(model, val_loader, validate=validate, device=accelerator.device)
             (metrics,) = broadcast_object_list([metrics])  # every process uses those of the first
             value = _monitored_metric(metrics, model, config, epoch)
@@ -224,7 +225,8 @@ def _fit_epochs(
             metrics = {name: metric if math.isfinite(metric) else None for name, metric in metrics.items()}
             row = {"epoch": epoch, "train_loss": train_loss, **metrics, "learning_rate": learning_rate}
             checkpoints.add({**row, "seconds": seconds}, write=accelerator.is_main_process)
-            progress.set_postfix_str(f"loss {train_loss:.4g}, {config.monitor} {value:.4g}")
+            progress.end_epoch(train_loss, value)
+        progress.end_training()
     if accelerator.is_main_process:
         write_history(run, checkpoints.history)  # again, in case an earlier process was killed before it did
     return checkpoints.best_sha256

@@ -11,6 +11,7 @@ from vidseg_utils.visualisation.curves import (
     plot_horizon_curves,
     plot_score_bars,
     plot_training_curves,
+    training_curves_png,
 )
 from vidseg_utils.visualisation.decision_tree import plot_decision_tree
 from vidseg_utils.visualisation.filmstrip import clip_to_rgb, plot_filmstrip, write_movie
@@ -56,6 +57,7 @@ __all__ = [
     "show_clip_sliders",
     "show_overlay",
     "show_rgb",
+    "training_curves_png",
     "use_style",
     "write_movie",
 ]

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator
 
 from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes, class_name
 from vidseg_utils.task import PAST_FRAMES
-from vidseg_utils.visualisation.style import CYCLE, GRAY, class_colour
+from vidseg_utils.visualisation.style import CYCLE, GRAY, class_colour, figure_png
 
 _ATTRIBUTES = {"shape": SHAPES, "material": MATERIALS, "colour": COLOURS}
 _WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind text that a line may cross
@@ -45,6 +47,18 @@ def plot_training_curves(
     ax.set_xlabel("epoch")
     ax.legend()
     return ax
+
+
+def training_curves_png(history: Sequence[Mapping], monitor: str, title: str) -> bytes:
+    """The picture of a training that still runs: the losses, and the metric `monitor` if it is no loss."""
+    figure = Figure(figsize=(7, 2.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses = ["train_loss"] + [key for key in ("val_loss",) if key in history[0]]
+    panels = [losses] if monitor in losses else [losses, [monitor]]
+    for ax, keys in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        plot_training_curves(ax, history, *keys)
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+    return figure_png(figure)
 
 
 def _use_integer_ticks(ax: Axes) -> None:

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from vidseg_utils.data.cache.writer import CacheWriter
 from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.layout import LABELLED, Video, read_frames, read_masks
 from vidseg_utils.data.parallel import map_in_order, n_cores
 from vidseg_utils.data.resize import area_scale, nearest_scale
+from vidseg_utils.progress import ProgressBar
 
 # number, name, and (frames, masks) or the fault that makes the video unusable
 LoadedVideo = tuple[int, str, tuple[np.ndarray, np.ndarray | None] | Fault]
@@ -57,7 +57,7 @@ def build_cache(
     skipped = dict(skipped)
     try:
         writer = CacheWriter(folder, split=split, height=height, width=width, source=source, n_new=n_videos)
-        for number, name, result in tqdm(
+        for number, name, result in ProgressBar(
             loaded, total=n_videos, desc=f"caching {split}", unit="video", disable=not progress
         ):
             if isinstance(result, Fault):

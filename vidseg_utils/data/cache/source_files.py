@@ -14,11 +14,10 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from vidseg_utils.data.faults import MAX_BYTES, Fault, Note
 from vidseg_utils.data.layout import MASK_FILE, Video
 from vidseg_utils.data.parallel import map_in_order, n_cores
+from vidseg_utils.progress import ProgressBar
 
 Finding = Fault | Note
 READ_BYTES = 1 << 20  # at a time
@@ -34,7 +33,9 @@ def content_digest(videos: list[Video], findings: list[Finding], *, split: str, 
     with ThreadPoolExecutor(n_cores()) as executor:
         read = partial(_folder_lines, describe=_file_content)
         folders = map_in_order(read, videos, executor=executor, max_waiting=4 * n_cores())
-        bar = tqdm(folders, desc=f"reading {split}", total=len(videos), unit="video", delay=2, disable=not progress)
+        bar = ProgressBar(
+            folders, desc=f"reading {split}", total=len(videos), unit="video", delay=2, disable=not progress
+        )
         return _digest(findings, bar)
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
 
 from vidseg_utils.data.cache import filled_numbers, filling
 from vidseg_utils.data.layout import GENERATED_FILE, IMPORTED_FILE, LABELLED, STORES, scan_split, write_video
@@ -19,6 +18,7 @@ from vidseg_utils.data.parallel import MapFunction, map_in_order, n_cores
 from vidseg_utils.data.sources.clevrer_video import SCALING, ClevrerVideo, load_clevrer_video
 from vidseg_utils.data.sources.label_record import check_record, label_record
 from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.world import DEFAULT_LABELS, LABELS, LabelOffset
 
 IMPORTED_SPLITS = ("train", "val", "unlabeled")
@@ -89,7 +89,7 @@ def import_clevrer(
             _check_and_record(report.out, record)
             jobs = _plan(clevrer_videos, dict(zip(IMPORTED_SPLITS, split_sizes, strict=True)), report)
             parallel_map = partial(map_in_order, executor=executor, max_waiting=2 * n_threads)
-            with tqdm(total=len(jobs), desc="importing", unit="video", disable=not progress) as bar:
+            with ProgressBar(total=len(jobs), desc="importing", unit="video", disable=not progress) as bar:
                 import_videos = _import_to_folders if store == "png" else _import_to_caches
                 import_videos(jobs, LABELS[labels], report, parallel_map, bar)
     finally:
@@ -158,7 +158,7 @@ def _import_to_folders(
     offset: LabelOffset,
     report: ImportReport,
     parallel_map: MapFunction,
-    bar: tqdm,
+    bar: ProgressBar,
 ) -> None:
     def import_video(job: tuple[ClevrerVideo, str]) -> str | None:
         video, split = job
@@ -178,7 +178,7 @@ def _import_to_caches(
     offset: LabelOffset,
     report: ImportReport,
     parallel_map: MapFunction,
-    bar: tqdm,
+    bar: ProgressBar,
 ) -> None:
     for split in IMPORTED_SPLITS:
         videos = [video for video, video_split in jobs if video_split == split]
@@ -195,7 +195,7 @@ def _import_to_caches(
                     _count(report, video, split, None, bar)
 
 
-def _count(report: ImportReport, video: ClevrerVideo, split: str, failure: str | None, bar: tqdm) -> None:
+def _count(report: ImportReport, video: ClevrerVideo, split: str, failure: str | None, bar: ProgressBar) -> None:
     if failure is None:
         report.imported[split] += 1
     else:

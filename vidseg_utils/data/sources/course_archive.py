@@ -13,11 +13,10 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from vidseg_utils.data.layout import ANNOTATION_FILE, MASK_FILE, SPLITS
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.paths import atomic_write, write_json
+from vidseg_utils.progress import ProgressBar
 
 IMPORT_REPORT_FILE = "import_report.json"
 MAX_ENTRY_BYTES = 1 << 26  # our largest file is a mask of 0.8 MB
@@ -83,7 +82,7 @@ def import_archive(archive: Path | str, out: Path | str, *, progress: bool = Tru
             if need_bytes > (free_bytes := shutil.disk_usage(out).free):
                 need = f"{need_bytes / 1e6:,.1f} MB are needed and {free_bytes / 1e6:,.1f} MB are free"
                 raise OSError(errno.ENOSPC, need, str(out))
-            for info, target in tqdm(todo, desc="unpacking", unit="file", disable=not progress):
+            for info, target in ProgressBar(todo, desc="unpacking", unit="file", disable=not progress):
                 _unpack(opened, info, target, report)
             write_json(out / IMPORT_REPORT_FILE, {name: value for name, value in vars(report).items() if name != "out"})
     return report

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from vidseg_utils import __version__
 from vidseg_utils.data.cache import filled_numbers, filling
@@ -20,6 +19,7 @@ from vidseg_utils.data.sources.generated_video import VideoJob, file_names, make
 from vidseg_utils.data.sources.label_record import check_record, label_record
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.renderer import LOOK
 from vidseg_utils.simulator import WORLDS, PhysicsSettings, world_name
 from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS
@@ -108,11 +108,13 @@ def _fill_caches(
 @contextlib.contextmanager
 def _workers_and_bar(
     processes: int | None, n_todo: int, n_total: int, progress: bool
-) -> Iterator[tuple[MapFunction, tqdm]]:
+) -> Iterator[tuple[MapFunction, ProgressBar]]:
     """As many worker processes as the work justifies, and the progress bar."""
     n_processes = min(processes or n_cores(), max(1, n_todo // MIN_VIDEOS_PER_PROCESS))
     with (
-        tqdm(total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating") as bar,
+        ProgressBar(
+            total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating"
+        ) as bar,
         worker_processes(n_processes) as parallel_map,
     ):
         yield parallel_map, bar

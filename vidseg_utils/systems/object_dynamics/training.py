@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from vidseg_utils.data import SplitCache, check_labels, dataset_identity
 from vidseg_utils.data.label_estimate import estimate_from_root
 from vidseg_utils.paths import write_json
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks, build_tracks
@@ -112,7 +112,7 @@ def measure_tracks(split: SplitCache, offset: LabelOffset, *, count: int, progre
     """The tracks of the first `count` videos, a few videos at a time. offset: of the masks against the exact ones."""
     masks = split.masks
     assert masks is not None  # a labelled split has masks
-    with tqdm(desc="measure objects", total=count, unit="video", disable=not progress) as bar:
+    with ProgressBar(desc="measure objects", total=count, unit="video", disable=not progress) as bar:
         for start in range(0, count, CLIPS_PER_PART):
             part = assign_track_classes(np.array(masks[start : min(start + CLIPS_PER_PART, count)]), offset=offset)
             yield build_tracks(measure_poses(part, offset=offset), clips=len(part), frames=part.shape[1])

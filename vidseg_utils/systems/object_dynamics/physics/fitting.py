@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
-from tqdm.auto import tqdm
 
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.bounce_law import Contacts, fit_bounce_law, fit_mass_spread
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
@@ -112,7 +112,7 @@ def _fit(
     """
     objects, unknowns, constants, scale = windows.shape.shape[1], start_unknowns(windows), start, 1.0
     fit, numbers = None, np.zeros(0)
-    with tqdm(desc=title, total=ITERATIONS_ALONE + ITERATIONS, unit="step", disable=not progress) as bar:
+    with ProgressBar(desc=title, total=ITERATIONS_ALONE + ITERATIONS, unit="step", disable=not progress) as bar:
         for names, iterations in (({}, ITERATIONS_ALONE), (widths, ITERATIONS)):
             residuals, numbers = window_residuals(windows, floor=floor, scale=scale)
             fit = fit_windows(

@@ -1,8 +1,10 @@
 """Proves that files are written atomically, and that folders are found from the package or from $VIDSEG_HOME."""
 
+import re
+
 import pytest
 
-from vidseg_utils.paths import atomic_write, home, read_json, runs_dir, write_json
+from vidseg_utils.paths import atomic_write, disk_warning, home, read_json, runs_dir, write_json
 
 
 def test_home_is_the_checkout_or_the_folder_in_the_variable(monkeypatch, tmp_path):
@@ -11,6 +13,15 @@ def test_home_is_the_checkout_or_the_folder_in_the_variable(monkeypatch, tmp_pat
     assert (home() / "pyproject.toml").is_file()
     monkeypatch.setenv("VIDSEG_HOME", str(tmp_path / "elsewhere"))
     assert runs_dir() == tmp_path / "elsewhere" / "runs"
+    monkeypatch.setenv("VIDSEG_RUNS", str(tmp_path / "drive"))
+    assert runs_dir() == tmp_path / "drive"
+
+
+def test_the_disk_is_told_where_data_are_large(tmp_path):
+    assert disk_warning(9_000_000_000, tmp_path) == ""
+    folder = tmp_path / "data" / "gpu"
+    warning = disk_warning(70_330_000_000, folder)
+    assert re.fullmatch(rf"{folder} takes about 70 GB of disk when complete; \d+ GB are free", warning)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path):

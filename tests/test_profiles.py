@@ -16,6 +16,22 @@ def test_auto_reads_the_environment_and_falls_back_to_cpu(monkeypatch):
     assert get_profile("gpu").split_sizes == {"train": 1000, "val": 1000, "unlabeled": 13000, "hidden": 2000}
 
 
+def test_auto_is_colab_on_a_gpu_of_colab(monkeypatch):
+    monkeypatch.delenv("VIDSEG_PROFILE", raising=False)
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab_20261120")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert get_profile().name == "cpu"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert get_profile().name == "colab"
+    monkeypatch.setenv("VIDSEG_PROFILE", "smoke")
+    assert get_profile().name == "smoke"
+
+
+def test_the_disk_of_a_profile_is_reckoned():
+    assert get_profile("colab").disk_bytes < 12e9
+    assert get_profile("gpu").disk_bytes == pytest.approx(70e9, rel=0.02)
+
+
 def test_cpu_full_is_cpu_at_the_size_of_frames_of_the_course():
     laptop, full = get_profile("cpu"), get_profile("cpu_full")
     assert (full.height, full.width) == (get_profile("gpu").height, get_profile("gpu").width) == (160, 240)
@@ -52,7 +68,7 @@ def test_a_size_is_read_as_its_type(text, size, value):
 
 
 def test_unknown_profiles_and_sizes_are_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"unknown profile 'tpu'; choose from \['cpu', 'cpu_full', 'gpu', 'smoke'\]"):
+    with pytest.raises(ValueError, match=r"unknown profile 'tpu'; choose from \['colab', 'cpu', .*'gpu', 'smoke'\]"):
         get_profile("tpu")
     with pytest.raises(ValueError, match=r"unknown size 'hight'; choose from \['train', .*'height'"):
         get_profile("cpu", {"hight": 3})

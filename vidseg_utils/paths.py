@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+NOTABLE_DISK_BYTES = 10_000_000_000
 MAX_JSON_BYTES = 1 << 25  # reading takes twenty times as much memory; the annotation of a video has 0.4 MB
 
 
@@ -19,8 +20,13 @@ def home() -> Path:
     """$VIDSEG_HOME if it is set; else the checkout that holds the package; else (for an installed package) ~/vidseg."""
     if configured := os.environ.get("VIDSEG_HOME"):
         return Path(configured).expanduser().resolve()
-    checkout = Path(__file__).resolve().parents[1]
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.home() / "vidseg"
+    return checkout() or Path.home() / "vidseg"
+
+
+def checkout() -> Path | None:
+    """The checkout that holds the package; None if the package is installed."""
+    parent = Path(__file__).resolve().parents[1]
+    return parent if (parent / "pyproject.toml").is_file() else None
 
 
 def data_dir() -> Path:
@@ -29,8 +35,9 @@ def data_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """Folder of the run folders."""
-    return home() / "runs"
+    """Folder of the run folders: $VIDSEG_RUNS if it is set, such as a folder on Google Drive; else `runs` in `home`."""
+    configured = os.environ.get("VIDSEG_RUNS")
+    return Path(configured).expanduser().resolve() if configured else home() / "runs"
 
 
 def notebook_run_folder(notebook: str, profile: str, name: str = "auto") -> Path:
@@ -55,6 +62,18 @@ def check_run_name(name: str) -> str:
 def figures_dir() -> Path:
     """Folder of the pictures that README and docs show."""
     return home() / "figures"
+
+
+def disk_warning(needed_bytes: int, folder: Path | str) -> str:
+    """A line that says what `folder` will take on disk and what is free there; empty if it takes under 10 GB.
+
+    needed_bytes: of all files, also of those that are already there
+    """
+    if needed_bytes < NOTABLE_DISK_BYTES:
+        return ""
+    existing = next(path for path in [Path(folder).resolve(), *Path(folder).resolve().parents] if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    return f"{folder} takes about {needed_bytes / 1e9:.0f} GB of disk when complete; {free / 1e9:.0f} GB are free"
 
 
 @contextlib.contextmanager

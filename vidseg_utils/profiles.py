@@ -1,4 +1,4 @@
-"""The four profiles: `smoke` (a quick check), `cpu` (a laptop), `cpu_full` (a laptop, full frames) and `gpu`.
+"""The five profiles: `smoke` (a quick check), `cpu` (a laptop), `cpu_full` (a laptop, full frames), `colab` and `gpu`.
 
 `Profile` holds the sizes that all recipes share. The sizes of one recipe are beside it, in a subclass of `Sizes`.
 Each size has one value per profile, and any single size can be replaced:
@@ -9,16 +9,22 @@ Each size has one value per profile, and any single size can be replaced:
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self, get_origin
 
-PROFILE_NAMES = ("smoke", "cpu", "cpu_full", "gpu")
+from vidseg_utils.task import CLIP_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
+
+PNG_BYTES = 39_000  # of a generated frame, measured
+PROFILE_NAMES = ("smoke", "cpu", "cpu_full", "colab", "gpu")
 
 
-def by_profile(smoke: Any, cpu: Any, gpu: Any, *, cpu_full: Any = None) -> Any:
-    """A dataclass field with one value per profile; cpu_full has the value of cpu unless it is given."""
-    return field(metadata={"smoke": smoke, "cpu": cpu, "cpu_full": cpu if cpu_full is None else cpu_full, "gpu": gpu})
+def by_profile(smoke: Any, cpu: Any, gpu: Any, *, cpu_full: Any = None, colab: Any = None) -> Any:
+    """A dataclass field with one value per profile. By default cpu_full has the value of cpu, and colab of cpu_full."""
+    cpu_full = cpu if cpu_full is None else cpu_full
+    colab = cpu_full if colab is None else colab
+    return field(metadata={"smoke": smoke, "cpu": cpu, "cpu_full": cpu_full, "colab": colab, "gpu": gpu})
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,9 @@ class Profile:
 
     name: str
     # videos of each split
-    train: int = by_profile(4, 300, 1_000)
+    train: int = by_profile(4, 300, 1_000, colab=500)
     val: int = by_profile(3, 100, 1_000)
-    unlabeled: int = by_profile(2, 100, 13_000)
+    unlabeled: int = by_profile(2, 100, 13_000, colab=200)
     hidden: int = by_profile(2, 20, 2_000)
     # working size of a frame in pixels; on disk it is always 160 x 240
     height: int = by_profile(40, 80, 160, cpu_full=160)
@@ -37,7 +43,7 @@ class Profile:
     # machine
     # of training: "no" (float32), "bf16", "fp16" (GPU only), or "auto", see `device.fastest_precision`
     precision: str = by_profile("no", "auto", "auto")
-    workers: int = by_profile(0, 0, 4)  # loader processes; 0 loads in the main process
+    workers: int = by_profile(0, 0, 4, colab=2)  # loader processes; 0 loads in the main process
     seed: int = by_profile(0, 0, 0)
     # sizes of recipes that replace those of the profile, such as {"unet.epochs": 3}
     replaced: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -46,6 +52,15 @@ class Profile:
     def split_sizes(self) -> dict[str, int]:
         """Number of videos of each split."""
         return {"train": self.train, "val": self.val, "unlabeled": self.unlabeled, "hidden": self.hidden}
+
+    @property
+    def disk_bytes(self) -> int:
+        """Disk space of the generated videos, their caches and their pseudo-labels, reckoned from the sizes."""
+        labelled, unlabelled, hidden = self.train + self.val, self.unlabeled, self.hidden
+        frames = CLIP_FRAMES * (labelled + unlabelled) + PAST_FRAMES * hidden
+        stored = frames * PNG_BYTES + CLIP_FRAMES * HEIGHT * WIDTH * (labelled + hidden)  # images, masks
+        cached = self.height * self.width * (3 * frames + CLIP_FRAMES * (labelled + unlabelled))
+        return stored + cached
 
 
 class Sizes:
@@ -73,7 +88,7 @@ class Sizes:
 
 
 def get_profile(name: str = "auto", sizes: Mapping[str, Any] | None = None) -> Profile:
-    """The profile of that name; "auto" reads $VIDSEG_PROFILE and falls back to cpu.
+    """The profile of that name; "auto" reads $VIDSEG_PROFILE, else it is colab on a GPU of Colab, and cpu elsewhere.
 
     sizes: single sizes to replace, by name: a shared one ("height") or one of a recipe ("unet.epochs"). A string is
         converted to the size's type, as the command line needs it.
@@ -81,12 +96,23 @@ def get_profile(name: str = "auto", sizes: Mapping[str, Any] | None = None) -> P
     recipes, once the recipes are imported.
     """
     if name == "auto":
-        name = os.environ.get("VIDSEG_PROFILE") or "cpu"
+        name = os.environ.get("VIDSEG_PROFILE") or ("colab" if in_colab() and _has_gpu() else "cpu")
     if name not in PROFILE_NAMES:
         raise ValueError(f"unknown profile {name!r}; choose from {sorted(PROFILE_NAMES)}")
     sizes = dict(sizes or {})
     replaced = {key: sizes.pop(key) for key in list(sizes) if "." in key}
     return _instance(Profile, name, sizes, "", name=name, replaced=replaced)
+
+
+def in_colab() -> bool:
+    """Whether this process runs in Google Colab: a notebook's kernel there, or a command that it started."""
+    return "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ
+
+
+def _has_gpu() -> bool:
+    import torch  # takes seconds, so only in Colab
+
+    return torch.cuda.is_available()
 
 
 def check_replaced(profile: Profile) -> None:

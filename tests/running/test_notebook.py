@@ -1,7 +1,6 @@
 """Proves that the set-up of a notebook is repeatable, that metrics are merged atomically, and that source code is shown
 unchanged."""
 
-import os
 import random
 import sys
 import types
@@ -58,10 +57,16 @@ def test_drive_is_mounted_in_colab_and_only_on_request(home, monkeypatch):
     setup("smoke", notebook="n", drive=True)
     monkeypatch.setitem(sys.modules, "google.colab", colab)
     setup("smoke", notebook="n")
-    assert mounted == [] and os.environ["VIDSEG_HOME"] == str(home)
-    monkeypatch.setattr("vidseg_utils.running.notebook.DRIVE", home / "drive")
+    monkeypatch.setenv("VIDSEG_RUNS", "")  # so that it is removed again
+    assert mounted == []
+    drive = home / "drive"
+    monkeypatch.setattr("vidseg_utils.running.notebook.DRIVE", drive)
+    session = setup("smoke", notebook="n", drive=True)
+    assert mounted == [str(drive)]
+    assert session.run_folder == drive / "MyDrive" / "vidseg" / "runs" / "n-smoke"
+    assert session.workspace.root == home / "data" / "smoke", "many small files are slow on Drive"
     setup("smoke", notebook="n", drive=True)
-    assert mounted == ["/content/drive"] and (home / "drive" / "runs" / "n-smoke").is_dir()
+    assert mounted == [str(drive)], "it is mounted already"
 
 
 def test_metrics_are_merged_and_all_kinds_of_numbers_become_json(tmp_path):

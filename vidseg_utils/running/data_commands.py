@@ -1,5 +1,6 @@
 """The commands `vidseg data …`: generate, check and import data sets."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,9 @@ LabelsOption = Annotated[str, typer.Option(help="course (shifted and fattened as
 WorldOption = Annotated[
     str, typer.Option(help="clevrer (moves as CLEVRER does), or first (that of the first releases).")
 ]
-ProfileOption = Annotated[str, typer.Option(help="smoke, cpu, cpu_full or gpu; auto reads $VIDSEG_PROFILE, else cpu.")]
+ProfileOption = Annotated[
+    str, typer.Option(help="smoke, cpu, cpu_full, colab or gpu [default: $VIDSEG_PROFILE, else cpu].")
+]
 RootOption = Annotated[Path | None, typer.Option(help="Data set in the course layout [default: data/PROFILE].")]
 
 AgainOption = Annotated[
@@ -37,12 +40,15 @@ def data_generate(
 ) -> None:
     """Generate videos in the manner of CLEVRER. The data set has the course layout. Resumes."""
     from vidseg_utils.data import generate
+    from vidseg_utils.paths import disk_warning
     from vidseg_utils.simulator import find_world
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.for_profile(profile, root=root)
     given = {"train": train, "val": val, "unlabeled": unlabeled, "hidden": hidden}
     sizes = {split: workspace.profile.split_sizes[split] if n is None else n for split, n in given.items()}
+    if warning := disk_warning(replace(workspace.profile, **sizes).disk_bytes, workspace.root):
+        typer.echo(warning)
     generate(
         workspace.root,
         train=sizes["train"],

@@ -3,7 +3,6 @@
 import inspect
 import math
 import os
-import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 
-from vidseg_utils.paths import notebook_run_folder, read_json, write_json
-from vidseg_utils.profiles import Profile, get_profile
+from vidseg_utils.paths import disk_warning, notebook_run_folder, read_json, write_json
+from vidseg_utils.profiles import Profile, get_profile, in_colab
 from vidseg_utils.systems import Workspace
 from vidseg_utils.training import draw_curves_with, is_evaluation
 from vidseg_utils.visualisation import figure_png, training_curves_png, use_style
 
-DRIVE = Path("/content/drive/MyDrive/vidseg")  # $VIDSEG_HOME in Colab if the user wants to keep files on Google Drive
+DRIVE = Path("/content/drive")  # where Colab mounts Google Drive
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,15 @@ def setup(
 ) -> Session:
     """Choose profile, data set and run folder, set seeds and the style of figures, and print the choice in one line.
 
-    profile: smoke, cpu, cpu_full, gpu, or "auto" for $VIDSEG_PROFILE (cpu where that is not set)
+    profile: smoke, cpu, cpu_full, colab, gpu, or "auto", see `get_profile`
     notebook: the notebook's file name without .ipynb; run: name of the run folder, "auto" for NOTEBOOK-PROFILE
     data_root: a data set in the course layout, "auto" for the generated one of the profile
-    drive: in Colab, keep data and runs on Google Drive (it asks for permission); no effect elsewhere
+    drive: in Colab, keep runs with their weights on Google Drive (it asks for permission); no effect elsewhere
     sizes: single sizes to replace, such as {"unet.epochs": 3}, see `get_profile`; None keeps the profile's own
     Raises ValueError for an unknown profile or size, or a run that is not a plain folder name.
     """
-    if drive and "google.colab" in sys.modules:
-        _mount_drive()
+    if drive and in_colab():
+        _keep_runs_on_drive()
     chosen = get_profile(profile, {name: value for name, value in (sizes or {}).items() if value is not None})
     workspace = Workspace.for_profile(chosen, root=None if data_root == "auto" else data_root)
     folder = notebook_run_folder(notebook, chosen.name, run)
@@ -72,14 +71,17 @@ def setup(
     _show_figures_as_small_png()
     size = f"{chosen.height}x{chosen.width} pixels"
     print(f"profile {chosen.name}: {size}, seed {chosen.seed}, on {workspace.device.type}; run {folder.name}")
+    if data_root == "auto" and (warning := disk_warning(chosen.disk_bytes, workspace.root)):
+        print(warning)
     return Session(workspace, folder)
 
 
-def _mount_drive() -> None:
-    from google.colab import drive  # pyright: ignore[reportMissingImports] (exists only in Colab)
+def _keep_runs_on_drive() -> None:
+    if not (DRIVE / "MyDrive").is_dir():
+        from google.colab import drive  # pyright: ignore[reportMissingImports] (exists only in Colab)
 
-    drive.mount("/content/drive")
-    os.environ["VIDSEG_HOME"] = str(DRIVE)
+        drive.mount(str(DRIVE))
+    os.environ["VIDSEG_RUNS"] = str(DRIVE / "MyDrive" / "vidseg" / "runs")
 
 
 def _show_figures_as_small_png() -> None:

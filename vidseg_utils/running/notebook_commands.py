@@ -41,7 +41,7 @@ def run_notebooks(
 
 
 def run_sweep(
-    file: Annotated[Path, typer.Argument(help="A YAML file, such as those in notebooks/sweeps.")],
+    file: Annotated[Path, typer.Argument(help="A YAML file, or the name of one in notebooks/sweeps.")],
     profile: ProfileOption = "auto",
     executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
     jobs: Annotated[int, typer.Option(help="Number of notebooks executed at once.")] = 1,

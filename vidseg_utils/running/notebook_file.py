@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
+from vidseg_utils.paths import checkout
 from vidseg_utils.running.parameter_values import as_type
 
 logging.getLogger("papermill").setLevel(logging.WARNING)  # at INFO it logs every file that it opens
@@ -16,8 +17,11 @@ _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "d
 
 
 def notebooks_dir() -> Path:
-    """Folder of the notebooks: that of the checkout which holds the package, wherever $VIDSEG_HOME is."""
-    return Path(__file__).resolve().parents[2] / "notebooks"
+    """Folder of the lessons, their solutions and the sweeps: that of the checkout, or the copy of an installed package.
+
+    It does not depend on $VIDSEG_HOME.
+    """
+    return (checkout() or Path(__file__).resolve().parents[1]) / "notebooks"
 
 
 def find_notebooks(names: Sequence[str] = ()) -> list[Path]:

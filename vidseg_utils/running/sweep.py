@@ -22,7 +22,13 @@ from pathlib import Path
 from vidseg_utils.paths import notebook_run_folder, read_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.running.execute import PARAMETERS
-from vidseg_utils.running.notebook_file import checked_values, find_notebooks, identity, known_parameters
+from vidseg_utils.running.notebook_file import (
+    checked_values,
+    find_notebooks,
+    identity,
+    known_parameters,
+    notebooks_dir,
+)
 from vidseg_utils.running.parameter_values import MAX_YAML_BYTES, read_yaml, with_plain_scalars
 
 _KEYS = ("question", "notebook", "parameters", "grid", "runs", "slurm")
@@ -62,11 +68,22 @@ class SweepRun:
         return True
 
 
+def find_sweep(name: Path | str) -> Path:
+    """The sweep file of that path; a name such as "simvp_epochs_and_loss" is one of notebooks/sweeps.
+
+    Raises ValueError with the choices if there is none.
+    """
+    sweeps = notebooks_dir() / "sweeps"
+    for path in (Path(name), sweeps / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    choices = sorted(path.stem for path in sweeps.glob("*.yaml"))
+    raise ValueError(f"there is no sweep file {name}; give the path of one, or choose from {choices}")
+
+
 def read_sweep_file(path: Path | str) -> dict:
     """Read a sweep file and add the defaults of missing keys. Raises ValueError that names the file and the fault."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"there is no sweep file {path}; the folder notebooks/sweeps has examples")
+    path = find_sweep(path)
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise ValueError(f"it has {path.stat().st_size:,} bytes; {MAX_YAML_BYTES:,} are the most")
@@ -93,7 +110,7 @@ def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[SweepRun]:
     A run folder is named after the file, the profile and the parameters that vary: simvp_epochs-cpu-EPOCHS=5.
     Raises ValueError that names the file and the fault.
     """
-    path, profile, sweep = Path(path), get_profile(profile).name, read_sweep_file(path)
+    path, profile, sweep = find_sweep(path), get_profile(profile).name, read_sweep_file(path)
     try:
         (notebook,) = find_notebooks([str(sweep["notebook"])])
     except ValueError as error:

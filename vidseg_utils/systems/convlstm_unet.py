@@ -23,11 +23,11 @@ from vidseg_utils.training.fit_config import FitConfig
 class ConvLSTMSizes(Sizes, group="convlstm"):
     """Sizes of the reconstructor and of its training."""
 
-    base_channels: int = by_profile(4, 8, 64)
-    hidden_channels: int = by_profile(8, 32, 256)
+    base_channels: int = by_profile(4, 8, 64, colab=32)
+    hidden_channels: int = by_profile(8, 32, 256, colab=128)
     residual: bool = by_profile(True, True, False)  # predict the change since frame 10; published: False
-    epochs: int = by_profile(1, 12, 25)
-    batch_size: int = by_profile(2, 2, 8)  # clips
+    epochs: int = by_profile(1, 12, 25, colab=25)
+    batch_size: int = by_profile(2, 2, 8, colab=4)  # clips
     learning_rate: float = by_profile(1e-3, 1e-3, 1e-4)
 
 

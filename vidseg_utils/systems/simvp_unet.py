@@ -27,14 +27,14 @@ LOSS_FRAMES = ("all", "last")  # the future frames that the loss compares
 class SimVPSizes(Sizes, group="simvp"):
     """Sizes of SimVP and of its training; also of the published mask forecasters and of semi-supervised SimVP."""
 
-    hid_s: int = by_profile(8, 16, 64)
-    hid_t: int = by_profile(16, 128, 256)
+    hid_s: int = by_profile(8, 16, 64, colab=32)
+    hid_t: int = by_profile(16, 128, 256, colab=256)
     n_s: int = by_profile(2, 4, 4)
     n_t: int = by_profile(2, 4, 8)
     residual: bool = by_profile(True, True, False)  # predict the change since frame 10; published: False
-    epochs: int = by_profile(1, 3, 25)
-    batch_size: int = by_profile(2, 4, 4)  # clips; at the full size, 8 do not fit in 16 GB
-    learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
+    epochs: int = by_profile(1, 3, 25, colab=30)
+    batch_size: int = by_profile(2, 4, 4, colab=8)  # clips; at the full size, 8 do not fit in 16 GB
+    learning_rate: float = by_profile(1e-3, 2e-3, 1e-3, colab=1e-3)
 
     @property
     def network(self) -> dict[str, int]:

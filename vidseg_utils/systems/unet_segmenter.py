@@ -27,10 +27,10 @@ VAL_FRAME_STEP = 11  # frames 0 and 11 of each validation video choose the best 
 class UNetSizes(Sizes, group="unet"):
     """Sizes of U-Net and of its training."""
 
-    base_channels: int = by_profile(8, 16, 64)
+    base_channels: int = by_profile(8, 16, 64, colab=32)
     # "flat": one output per class, as published; "factored": the sum of outputs for shape, material and colour
     head: str = by_profile("factored", "factored", "flat")
-    epochs: int = by_profile(1, 20, 30, cpu_full=8)  # cpu_full can start from the weights of cpu
+    epochs: int = by_profile(1, 20, 30, cpu_full=8, colab=25)  # cpu_full can start from the weights of cpu
     batch_size: int = by_profile(8, 16, 32)  # frames
     frames_every: int = by_profile(4, 2, 1)  # step between the frames taken from a training video
     learning_rate: float = by_profile(1e-3, 8e-3, 1e-3, cpu_full=4e-3)

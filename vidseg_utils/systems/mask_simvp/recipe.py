@@ -51,9 +51,9 @@ class MaskSimVPSizes(Sizes, group="mask"):
 
     configuration: str = by_profile("2_2_4_8_1", "2_3_8_64_1", "2_8_64_256_8")  # see `parse_configuration`
     cell: int = by_profile(2, 4, 4, cpu_full=8)  # side of a cell of the location maps, in working pixels
-    shrink: int = by_profile(2, 4, 1)  # "one_hot" and "number" are forecast at 1/shrink of the size; published: 1
-    epochs: int = by_profile(1, 8, 25)
-    batch_size: int = by_profile(2, 2, 8)  # clips
+    shrink: int = by_profile(2, 4, 1, colab=2)  # "one_hot", "number": forecast at 1/shrink of the size; published: 1
+    epochs: int = by_profile(1, 8, 25, colab=15)
+    batch_size: int = by_profile(2, 2, 8, colab=8)  # clips
     learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
 
 

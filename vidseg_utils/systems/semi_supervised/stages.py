@@ -53,7 +53,7 @@ class SemiSupervisedSizes(Sizes, group="semi"):
     """Sizes of the stages; the network of the forecaster has the sizes of SimVP."""
 
     segmenter: str = by_profile("unet", "unet", "deeplabv3")  # one of SEGMENTERS; published: "deeplabv3"
-    epochs: int = by_profile(1, 3, 25)  # of stage 3; stages 4 and 5 have a third of them
+    epochs: int = by_profile(1, 3, 25, colab=12)  # of stage 3; stages 4 and 5 have a third of them
     learning_rate: float = by_profile(1e-3, 2e-3, 1e-3)
 
 

@@ -23,7 +23,7 @@ STORES = ("png", "cache")  # how generated and imported videos are stored: this 
 MASK_FILE = "mask.npy"
 ANNOTATION_FILE = "annotation.json"  # beside the images of generated and imported videos
 GENERATED_FILE = "generated.json"  # in the root of a generated set: seed, physics, labels, sizes
-IMPORTED_FILE = "imported.json"  # in the root of a set imported from CLEVRER's files: its labels
+IMPORTED_FILE = "imported.json"  # in the root of a set imported from CLEVRER's files: scaling, labels
 HIDDEN_TRUTH = "hidden_truth"  # ROOT/hidden_truth: masks and annotations of generated hidden videos; no loader reads it
 
 _VIDEO = re.compile(r"video_([0-9]{1,9})")

@@ -1,6 +1,7 @@
 """Import CLEVRER's public videos and annotations into the course layout, with masks ray cast from the annotated poses.
 
-This rebuilds the full set from public files, with cleaner masks than the course's. Yi et al., CLEVRER (ICLR 2020), CC0.
+This rebuilds the full set from public files, without the rare wrong classes of the course's masks.
+Yi et al., CLEVRER (ICLR 2020), CC0.
 """
 
 import re

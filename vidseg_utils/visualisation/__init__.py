@@ -14,7 +14,7 @@ from vidseg_utils.visualisation.curves import (
     training_curves_png,
 )
 from vidseg_utils.visualisation.decision_tree import plot_decision_tree
-from vidseg_utils.visualisation.filmstrip import clip_to_rgb, plot_filmstrip, write_movie
+from vidseg_utils.visualisation.filmstrip import MovieView, clip_to_rgb, plot_filmstrip, write_movie
 from vidseg_utils.visualisation.outlines import plot_outline
 from vidseg_utils.visualisation.overlays import (
     frame_to_rgb,
@@ -31,6 +31,7 @@ from vidseg_utils.visualisation.style import BLUE, GRAY, class_colour, figure_pn
 __all__ = [
     "BLUE",
     "GRAY",
+    "MovieView",
     "PlotSliders",
     "class_colour",
     "clip_to_rgb",

@@ -1,5 +1,6 @@
 """Clips as rows of pictures, and as GIF or mp4 files."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def clip_to_rgb(frames: Clip | None = None, masks: Clip | None = None) -> np.nda
 def plot_filmstrip(
     rows: Mapping[str, np.ndarray], *, columns: int = 6, first_frame: int = 0, width: float = 9.0
 ) -> np.ndarray:
-    """Draw clips as rows of pictures: `columns` frames evenly spread over the clip, the first and the last included.
+    """Draw clips as rows of pictures: `columns` frames spread over the clip, among them the first and the last.
+
+    In a clip with given and future frames, the last given one (frame 10) is shown too, in place of the nearest one.
 
     rows: name -> (T, H, W, 3) uint8, as `clip_to_rgb` returns; all of one length
     first_frame: frame number of the clip's first picture; the titles of future frames (from 11 on) are red
@@ -46,6 +49,9 @@ def plot_filmstrip(
         raise ValueError(f"the rows of a filmstrip must have one length; got {lengths}")
     length = next(iter(lengths.values()))
     indices = np.unique(np.linspace(0, length - 1, min(columns, length)).round().astype(int))
+    last_given = PAST_FRAMES - 1 - first_frame
+    if len(indices) > 2 and 0 < last_given < length - 1:
+        indices[1 + np.abs(indices[1:-1] - last_given).argmin()] = last_given
     height_px, width_px = next(iter(rows.values())).shape[1:3]
     size = (width, len(rows) * width / len(indices) * height_px / width_px + 0.25)
     axes = plt.subplots(len(rows), len(indices), figsize=size, squeeze=False)[1]
@@ -71,6 +77,20 @@ def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *
     with atomic_write(path) as temporary:
         _WRITERS[path.suffix](temporary, pictures, frames_per_second)
     return path
+
+
+class MovieView:
+    """Shows a GIF as the last value of a cell. HTML, because only JupyterLab shows outputs of the type image/gif."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"the movie {self.path.name}"
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.path.read_bytes()).decode()
+        return f'<img src="data:image/gif;base64,{data}" alt="{self.path.name}">'
 
 
 def _write_gif(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:

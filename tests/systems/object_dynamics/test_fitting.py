@@ -19,12 +19,11 @@ from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks, build
 from vidseg_utils.systems.object_dynamics.physics import fitting
 from vidseg_utils.systems.object_dynamics.physics.annotated_states import tracks_from_trajectory
 from vidseg_utils.systems.object_dynamics.physics.bounce_law import (
-    PAIR_NAMES,
     Contacts,
     fit_bounce_law,
     fit_mass_spread,
 )
-from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
+from vidseg_utils.systems.object_dynamics.physics.constants import PAIR_NAMES, PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.least_squares import fit_windows
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance

@@ -11,10 +11,8 @@ from jaxtyping import Float, Integer
 from scipy.optimize import minimize
 
 from vidseg_utils.classes import SHAPES
-from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
+from vidseg_utils.systems.object_dynamics.physics.constants import PAIR_NAMES, PAIRS, PhysicsConstants
 
-PAIRS = [(a, b) for a in range(len(SHAPES)) for b in range(a, len(SHAPES))]  # shape codes
-PAIR_NAMES = [f"restitution_{SHAPES[a]}_{SHAPES[b]}" for a, b in PAIRS]
 SPEED_NAMES = ["restitution_start_speed", "restitution_full_speed"]
 # Standard deviations of logarithms before anything is measured.
 COMMON_PRIOR, PAIR_PRIOR = 0.3, 0.2  # of all largest restitutions together, and of each beside that

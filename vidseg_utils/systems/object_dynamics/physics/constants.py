@@ -11,6 +11,9 @@ from vidseg_utils.classes import SHAPES
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.world.label_offset import LabelOffset
 
+PAIRS = [(a, b) for a in range(len(SHAPES)) for b in range(a, len(SHAPES))]  # shape codes
+PAIR_NAMES = [f"restitution_{SHAPES[a]}_{SHAPES[b]}" for a, b in PAIRS]  # of their constants
+
 
 @dataclass(frozen=True)
 class PhysicsConstants:
@@ -56,8 +59,10 @@ class PhysicsConstants:
     @property
     def restitution(self) -> Float[np.ndarray, "3 3"]:
         """The largest restitution by the shape codes of the two objects."""
-        pairs = [[SHAPES[min(a, b)] + "_" + SHAPES[max(a, b)] for b in range(3)] for a in range(3)]
-        return np.array([[getattr(self, f"restitution_{pair}") for pair in row] for row in pairs])
+        table = np.zeros((len(SHAPES), len(SHAPES)))
+        for (a, b), name in zip(PAIRS, PAIR_NAMES, strict=True):
+            table[a, b] = table[b, a] = getattr(self, name)
+        return table
 
     def to_json(self, path: Path) -> None:
         """Write the constants by name, atomically."""

@@ -11,7 +11,7 @@ from vidseg_utils.simulator.scene import Scene
 from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.world import Collision, Trajectory
 
-QUANTILES = np.linspace(0.005, 0.995, 100)
+PHASES = np.linspace(0.005, 0.995, 100)
 SPHERES, CYLINDERS = (
     [class_id(shape, "metal", colour) for colour in ("gray", "blue", "green", "cyan")]
     for shape in ("sphere", "cylinder")
@@ -20,29 +20,38 @@ FREE_WORLD = PhysicsSettings(sliding_friction=0, linear_drag=0, quadratic_drag=0
 
 
 def _drawn(speed, shapes):
-    return np.array([restitution_at(speed, quantile, shapes) for quantile in QUANTILES])
+    return np.array([restitution_at(speed, phase, shapes) for phase in PHASES])
 
 
-def _two_head_on(ids, speed, *, quantile, masses=(1, 1, 1, 1)) -> Scene:
+def _two_head_on(ids, speed, *, phase, masses=(1, 1, 1, 1)) -> Scene:
     """Two collisions far apart, each onto an object at rest."""
     starts = np.array([(-0.6, 0), (0, 0), (-0.6, 4), (0, 4)], dtype=float)
     velocities = np.array([(speed, 0), (0, 0)] * 2, dtype=float)
-    bounces = np.full((4, 4), quantile)
+    bounces = np.full((4, 4), phase)
     return Scene(np.array(ids, np.uint8), starts, velocities, np.zeros(4), np.array(masses, dtype=float), bounces)
 
 
 @pytest.mark.parametrize("shapes", [("sphere", "cylinder"), ("cylinder", "cylinder"), ("cube", "sphere")])
 def test_restitution_rises_with_the_speed_of_approach(shapes):
     means = [_drawn(speed, shapes).mean() for speed in (0.5, 1.2, 1.8, 2.4, 3.0, 4.0)]
-    assert means[0] < 0.15 and means == sorted(means) and 0.3 < means[3] < 0.8
+    assert means[0] <= 0.15 and means == sorted(means) and 0.3 < means[3] < 0.8
 
 
-def test_the_scatter_is_that_of_the_measured_collisions():
-    sphere, others = _drawn(2.4, ("sphere", "sphere")), _drawn(2.4, ("cylinder", "cylinder"))
-    assert sphere.mean() == pytest.approx(0.33, abs=0.03) and sphere.std() == pytest.approx(0.25, abs=0.03)
-    assert others.mean() == pytest.approx(0.37, abs=0.01) and others.std() == pytest.approx(0.11, abs=0.02)
-    # with a sphere it is even: the lowest and the highest tenth are 0.66 apart
-    assert np.subtract(*np.percentile(sphere, [90, 10])) == pytest.approx(0.66, abs=0.05)
+# Mean and standard deviation of the restitution at the point of contact, of 3,900 collisions of pairs in Bullet
+MEASURED = [
+    (("sphere", "cylinder"), 2.25, 0.38, 0.26),
+    (("sphere", "sphere"), 2.85, 0.50, 0.21),
+    (("sphere", "cylinder"), 4.0, 0.60, 0.15),
+    (("cube", "sphere"), 2.25, 0.43, 0.25),
+    (("cube", "cylinder"), 1.8, 0.39, 0.20),
+    (("cube", "cube"), 2.85, 0.48, 0.16),
+]
+
+
+@pytest.mark.parametrize(("shapes", "speed", "mean", "scatter"), MEASURED)
+def test_mean_and_scatter_are_those_of_the_measured_collisions(shapes, speed, mean, scatter):
+    drawn = _drawn(speed, shapes)
+    assert drawn.mean() == pytest.approx(mean, abs=0.1) and drawn.std() == pytest.approx(scatter, abs=0.1)
 
 
 def test_no_restitution_is_impossible():
@@ -57,12 +66,18 @@ def test_less_restitution_takes_more_damping():
     assert dampings == sorted(dampings, reverse=True) and dampings[-1] > 0
 
 
+def test_slow_touches_return_a_little_unless_a_sphere_touches_a_round_object():
+    for speed in (0.0, 0.4, 0.8):
+        assert set(_drawn(speed, ("cube", "sphere"))) == set(_drawn(speed, ("cylinder", "cylinder"))) == {0.15}
+        assert set(_drawn(speed, ("sphere", "sphere"))) == set(_drawn(speed, ("sphere", "cylinder"))) == {0.0}
+
+
 @pytest.mark.parametrize("restitution", [0.0, 0.1, 0.3, 0.5, 0.8])
 @pytest.mark.parametrize("ids", [SPHERES, CYLINDERS])
 def test_a_simulated_bounce_returns_what_was_drawn_whatever_the_masses(monkeypatch, restitution, ids):
     monkeypatch.setattr(physics, "restitution_at", lambda *_: restitution)
     masses = np.array([0.73, 1.27, 1.27, 0.73])
-    video = simulate(_two_head_on(ids, 2.5, quantile=0.5, masses=masses), FREE_WORLD)
+    video = simulate(_two_head_on(ids, 2.5, phase=0.5, masses=masses), FREE_WORLD)
     v = video.velocities[-1, :, 0]
     assert (v[1::2] - v[::2]) / 2.5 == pytest.approx([restitution] * 2, abs=0.05)
     momentum = masses * v
@@ -72,7 +87,7 @@ def test_a_simulated_bounce_returns_what_was_drawn_whatever_the_masses(monkeypat
 
 
 def test_a_slow_touch_sticks_and_is_one_collision():
-    video = simulate(_two_head_on(CYLINDERS, 1.0, quantile=0.1))
+    video = simulate(_two_head_on([SPHERES[0], CYLINDERS[0], CYLINDERS[1], SPHERES[1]], 1.0, phase=0.1))
     assert [c.objects for c in video.collisions] == [(0, 1), (2, 3)]
     touch = video.collisions[0].frame
     gap = np.linalg.norm(video.positions[:, 0] - video.positions[:, 1], axis=-1)
@@ -81,15 +96,15 @@ def test_a_slow_touch_sticks_and_is_one_collision():
 
 
 def test_a_shared_model_keeps_neither_masses_nor_bounces():
-    plain = _two_head_on(SPHERES, 2.5, quantile=0.5)
+    plain = _two_head_on(SPHERES, 2.5, phase=0.5)
     before = simulate(plain)
-    simulate(_two_head_on(SPHERES, 2.5, quantile=0.9, masses=(0.8, 1.2, 1.2, 0.8)))
+    simulate(_two_head_on(SPHERES, 2.5, phase=0.9, masses=(0.8, 1.2, 1.2, 0.8)))
     after = simulate(plain)
     assert np.array_equal(before.positions, after.positions)
 
 
 def test_drag_and_friction_slow_a_heavy_object_as_a_light_one():
-    starts = _two_head_on(CYLINDERS, 2.5, quantile=0.5, masses=(0.73, 1, 1.27, 1))
+    starts = _two_head_on(CYLINDERS, 2.5, phase=0.5, masses=(0.73, 1, 1.27, 1))
     video = simulate(starts)
     before = video.collisions[0].frame
     assert video.velocities[before, 0] == pytest.approx(video.velocities[before, 2], abs=2e-3)

@@ -26,7 +26,7 @@ from vidseg_utils.world.trajectory import Collision, Trajectory
 CONTACT_MARGIN = 0.01  # world units; objects count as close when their widest circles are this far apart
 SAME_COLLISION_FRAMES = 8  # contacts of a pair within this many frames are one collision: a spinning cube hits twice
 PARTED_DISTANCE = 0.1  # world units that two objects must part before they can collide again
-GOLDEN_RATIO = 0.618  # step from the quantile of a pair's touch to that of its next one
+GOLDEN_RATIO = 0.618  # step from the phase of a pair's touch to that of its next one
 SAFE_GAP = 0.003  # world units between outlines; it allows for a slight lean and for friction during a frame
 # Rules that CLEVRER's videos keep
 MIN_UPRIGHT = math.cos(math.radians(20))  # cosine of the lean at which an object counts as tipped over
@@ -183,9 +183,9 @@ class _Simulation:
         if not self.draws_restitution or not new:
             return
         for first, second in sorted(new):
-            quantile = (float(self.scene.bounces[first, second]) + GOLDEN_RATIO * self.touches[first, second]) % 1
+            phase = (float(self.scene.bounces[first, second]) + GOLDEN_RATIO * self.touches[first, second]) % 1
             shapes = self.scene.shapes[first], self.scene.shapes[second]
-            restitution = restitution_at(speeds[first, second], quantile, shapes)
+            restitution = restitution_at(speeds[first, second], phase, shapes)
             self.model.pair_solref[self.pair_rows[first, second]] = [-value for value in spring_and_damper(restitution)]
             self.touches[first, second] += 1
         mj_step1(self.model, self.data)  # again, with the new springs

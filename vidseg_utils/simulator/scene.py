@@ -36,7 +36,6 @@ AIM_OFFSET = 0.25  # world units by which a mover aims past its target's centre,
 BYSTANDER_AREA = ((-2.0, -1.7), (2.0, 1.7))  # lowest and highest (x, y), world units
 LEAVING_SHARE = 0.6  # of the videos: in these one object may leave the picture
 CONTACT_DISTANCE = 0.43  # world units between the centres of two discs of the plan that touch
-MIN_QUANTILE = 1e-3  # of a restitution; the tails of a bell curve beyond it are left out
 PARTING_FRAMES = 6  # video frames after a bounce in which the plan ignores contacts of that pair
 MIN_GLIDE_SPEED = 1e-6  # units a second; slower objects of the plan stay where they are
 MAX_DRAWS = 500  # of a whole scene, before its settings are called impossible
@@ -55,7 +54,7 @@ class Scene:
     velocities: Float[np.ndarray, "N 2"]  # units a second; 0 for an object at rest
     yaws: Float[np.ndarray, "N"]  # radians about the vertical
     masses: Float[np.ndarray, "N"]
-    bounces: Float[np.ndarray, "N N"]  # in (0, 1), symmetrical: quantile of the restitution of each pair's first touch
+    bounces: Float[np.ndarray, "N N"]  # 0..1, symmetrical: phase of each pair's first touch (see `bounce`)
 
     @property
     def shapes(self) -> tuple[str, ...]:
@@ -90,8 +89,8 @@ class _Plan:
         if settings.mass_spread:
             self.masses = rng.uniform(1 - settings.mass_spread, 1 + settings.mass_spread, count)
         if settings.restitution is None:
-            quantiles = np.triu(rng.uniform(MIN_QUANTILE, 1 - MIN_QUANTILE, (count, count)), 1)
-            self.bounces = quantiles + quantiles.T
+            phases = np.triu(rng.random((count, count)), 1)
+            self.bounces = phases + phases.T
         self.max_leaving = int(rng.random() < LEAVING_SHARE)
         self.class_ids: list[int] = []
         self.starts: list[tuple[np.ndarray, np.ndarray]] = []  # position and velocity at frame 0

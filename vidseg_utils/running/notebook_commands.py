@@ -8,7 +8,7 @@ import typer
 from vidseg_utils.running.data_commands import AgainOption, ProfileOption
 
 RUN_EXAMPLE = "Example: vidseg run 02 03 --profile cpu -p EPOCHS=6"
-SWEEP_EXAMPLE = "Example: vidseg sweep notebooks/sweeps/simvp_epochs_and_loss.yaml --profile cpu"
+SWEEP_EXAMPLE = "Example: vidseg sweep simvp_epochs_and_loss --profile cpu"
 
 
 def run_notebooks(

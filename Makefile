@@ -4,12 +4,12 @@ BIN := .venv/bin
 PROFILE ?= cpu
 SMOKE_HOME := $(CURDIR)/.smoke
 
-.PHONY: demo test lint unit coverage notebooks browser install address clean
+.PHONY: demo test lint unit coverage notebooks browser install weights address clean
 
 demo: install
 	$(BIN)/vidseg run --profile $(PROFILE)
 	$(BIN)/vidseg report
-	@echo "executed notebooks: runs/*/executed.ipynb · table: above, and in runs/*/metrics.json · pictures: figures/"
+	@echo "executed notebooks: runs/*/executed.ipynb · table: above, and in runs/*/metrics.json · pictures: there, and runs/*/*.png"
 
 test: lint unit notebooks browser
 
@@ -41,6 +41,10 @@ notebooks: install
 
 browser: install
 	$(BIN)/python -m pytest tests/browser
+
+# Train the weights that come with the package, and note how: see vidseg_utils/weights/README.md. An hour on two cores.
+weights: install
+	$(BIN)/python -m vidseg_utils.weights.make
 
 # make address REPO=owner/name: where the repository is on GitHub, in every badge, install cell and link.
 address:

@@ -19,6 +19,7 @@ ORDER = (
     ("evaluation",),
     ("visualisation",),
     ("running",),
+    ("weights",),
 )
 LEVEL = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 
@@ -36,7 +37,7 @@ def imported_modules(path: Path) -> set[str]:
 
 def test_every_room_is_in_the_order():
     rooms = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
-    rooms -= {"__init__", "__pycache__", "py", "weights"}
+    rooms -= {"__init__", "__pycache__", "py"}
     assert rooms == set(LEVEL)
 
 

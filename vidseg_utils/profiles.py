@@ -87,16 +87,18 @@ class Sizes:
         return _instance(cls, profile.name, replaced, prefix)
 
 
-def get_profile(name: str = "auto", sizes: Mapping[str, Any] | None = None) -> Profile:
+def get_profile(name: str = "auto", sizes: Mapping[str, Any] | None = None, *, default: str | None = None) -> Profile:
     """The profile of that name; "auto" reads $VIDSEG_PROFILE, else it is colab on a GPU of Colab, and cpu elsewhere.
 
+    default: what "auto" is where $VIDSEG_PROFILE is not set
     sizes: single sizes to replace, by name: a shared one ("height") or one of a recipe ("unet.epochs"). A string is
         converted to the size's type, as the command line needs it.
     Raises ValueError for an unknown profile or shared size, with the choices. `check_replaced` checks the sizes of
     recipes, once the recipes are imported.
     """
     if name == "auto":
-        name = os.environ.get("VIDSEG_PROFILE") or ("colab" if in_colab() and _has_gpu() else "cpu")
+        default = default or ("colab" if in_colab() and _has_gpu() else "cpu")
+        name = os.environ.get("VIDSEG_PROFILE") or default
     if name not in PROFILE_NAMES:
         raise ValueError(f"unknown profile {name!r}; choose from {sorted(PROFILE_NAMES)}")
     sizes = dict(sizes or {})

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vidseg_utils.paths import read_json
+from vidseg_utils.training.shipped import SHIPPED_MARK
 
 # Jaccard that student projects published, on the real course data. Our scores are on other data: compare the order.
 PUBLISHED_JACCARD = {
@@ -143,7 +144,7 @@ def _table_line(row: dict) -> str:
 
     cells = (
         row["profile"],
-        row["system"] + ("" if row["split"] == "val" else f" ({row['split']})"),
+        _system_cell(row),
         row["input"],
         number("jaccard"),
         number("objects_miou"),
@@ -155,6 +156,14 @@ def _table_line(row: dict) -> str:
         number("published"),
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def _system_cell(row: dict) -> str:
+    """The system, its split if that is not val, and whether parts of it came with the package."""
+    notes = [] if row["split"] == "val" else [row["split"]]
+    if any(run.endswith(SHIPPED_MARK) for run in row.get("trained_on", {})):
+        notes.append("shipped")
+    return row["system"] + (f" ({', '.join(notes)})" if notes else "")
 
 
 def recurrent_table(rows: list[dict]) -> str:

@@ -23,6 +23,7 @@ from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import HEIGHT, PAST_FRAMES, WIDTH
+from vidseg_utils.training.shipped import SHIPPED_MARK
 
 logger = logging.getLogger(__name__)
 _MASKS_FILE = "masks.npy"
@@ -131,7 +132,8 @@ def write_submission(
     """Forecast a split and save it as `.pt`. After an interruption it resumes and ends with the same file.
 
     FILE.pt.json beside it says which videos of which data the masks belong to. Videos that could not be read are
-    missing in the submission; they are listed there, and in one logged line.
+    missing in the submission; they are listed there, and in one logged line. Another line says that the course takes no
+    submission of a system that came trained with the package.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")
@@ -149,6 +151,8 @@ def write_submission(
         lock_path(partial).unlink(missing_ok=True)
     if split.skipped:
         logger.warning(missing_videos(path, split))
+    if any(run.endswith(SHIPPED_MARK) for run in system.trained_on()):
+        logger.warning(f"{path} is made with shipped weights: the course forbids pretrained weights in a submission")
     return masks
 
 

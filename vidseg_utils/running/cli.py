@@ -39,24 +39,32 @@ SizesOption = Annotated[
     list[str] | None,
     typer.Option("--size", help="NAME=VALUE: one size of the profile to replace, such as unet.epochs=3; repeatable."),
 ]
+ShippedOption = Annotated[
+    bool, typer.Option("--shipped", help="Load the weights that come with the package; auto is then cpu_full.")
+]
 SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg systems` lists them.")]
 
 
 @app.command("systems", epilog="Example: vidseg systems --profile cpu")
 def list_systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
-    """List the systems and whether their parts are trained."""
+    """List the systems, whether they and their parts are trained, and whether trained ones come with the package."""
     from vidseg_utils.systems import SYSTEMS, Workspace
-    from vidseg_utils.training import is_finished, is_interrupted
+    from vidseg_utils.training import SHIPPED_PROFILE, is_finished, is_interrupted, shipped_run
 
     workspace = Workspace.for_profile(profile, runs=runs)
     for name, system in SYSTEMS.items():
-        runs_of_parts = {part: workspace.run_folder(part) for part in system.run_names}
-        parts = [
-            f"{part} ({'trained' if is_finished(run) else 'not finished' if is_interrupted(run) else 'not trained'})"
-            for part, run in runs_of_parts.items()
-        ]
+        folders = {part: workspace.run_folder(part) for part in system.run_names}
+        states = {
+            part: "trained" if is_finished(run) else "not finished" if is_interrupted(run) else "not trained"
+            for part, run in folders.items()
+        }
+        is_trained = set(states.values()) <= {"trained"}
+        comes_trained = bool(states) and all(is_finished(shipped_run(part)) for part in states)
+        state = ", ".join(["trained"] * is_trained + ["shipped"] * comes_trained) or "not trained"
+        parts = ", ".join(f"{part} ({state})" for part, state in states.items()) or "nothing to train"
         summary = (system.__doc__ or "").strip().splitlines()[0]
-        typer.echo(f"{name:24} {', '.join(parts) or 'nothing to train':44} {summary}")
+        typer.echo(f"{name:24} {state:16} {parts:44} {summary}")
+    typer.echo(f"trained: at profile {workspace.profile.name}; shipped: comes trained at profile {SHIPPED_PROFILE}")
 
 
 @app.command("train", epilog="Example: vidseg train simvp_unet --profile cpu")
@@ -95,12 +103,14 @@ def evaluate_on_split(
     run: Annotated[str | None, typer.Option(help="Name of the run folder for the result.")] = None,
     size: SizesOption = None,
     device: DeviceOption = None,
+    shipped: ShippedOption = False,
 ) -> None:
     """Score a trained system on a labelled split. Metrics and predictions are written to a run folder."""
     from vidseg_utils.evaluation import check_evaluation_folder, describe_evaluation, evaluate_system
     from vidseg_utils.systems import Workspace
 
-    workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
+    sizes = _parse_sizes(size)
+    workspace = Workspace.for_profile(profile, sizes=sizes, root=root, runs=runs, device=device, shipped=shipped)
     forecaster = _build(system, workspace, reconstructor=reconstructor)
     true_masks = true_masks or forecaster.needs_masks  # such as copy_last
     suffix = "" if reconstructor else "_no_reconstructor"

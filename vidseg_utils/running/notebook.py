@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 
+from vidseg_utils.checks import check_choice
 from vidseg_utils.paths import disk_warning, notebook_run_folder, read_json, write_json
-from vidseg_utils.profiles import Profile, get_profile, in_colab
+from vidseg_utils.profiles import Profile, in_colab
 from vidseg_utils.systems import Workspace
-from vidseg_utils.training import draw_curves_with, is_evaluation
+from vidseg_utils.training import draw_curves_with, is_evaluation, is_shipped
 from vidseg_utils.visualisation import figure_png, training_curves_png, use_style
 
 DRIVE = Path("/content/drive")  # where Colab mounts Google Drive
@@ -47,6 +48,7 @@ def setup(
     data_root: str = "auto",
     drive: bool = False,
     sizes: Mapping[str, object] | None = None,
+    weights: str = "train",
 ) -> Session:
     """Choose profile, data set and run folder, set seeds and the style of figures, and print the choice in one line.
 
@@ -55,12 +57,17 @@ def setup(
     data_root: a data set in the course layout, "auto" for the generated one of the profile
     drive: in Colab, keep runs with their weights on Google Drive (it asks for permission); no effect elsewhere
     sizes: single sizes to replace, such as {"unet.epochs": 3}, see `get_profile`; None keeps the profile's own
-    Raises ValueError for an unknown profile or size, or a run that is not a plain folder name.
+    weights: "train", or "shipped" to load the trained run folders that come with the package (profile "auto" is then
+        cpu_full); what the package lacks is trained as ever
+    Raises ValueError for an unknown profile, size or weights, or a run that is not a plain folder name.
     """
+    check_choice("weights", weights, ("train", "shipped"))
     if drive and in_colab():
         _keep_runs_on_drive()
-    chosen = get_profile(profile, {name: value for name, value in (sizes or {}).items() if value is not None})
-    workspace = Workspace.for_profile(chosen, root=None if data_root == "auto" else data_root)
+    given = {name: value for name, value in (sizes or {}).items() if value is not None}
+    root = None if data_root == "auto" else data_root
+    workspace = Workspace.for_profile(profile, sizes=given, root=root, shipped=weights == "shipped")
+    chosen = workspace.profile
     folder = notebook_run_folder(notebook, chosen.name, run)
     if is_evaluation(folder):
         raise ValueError(f"run folder {folder} holds the evaluation of a system; choose another name for RUN")
@@ -69,7 +76,7 @@ def setup(
     use_style()
     draw_curves_with(training_curves_png)
     _show_figures_as_small_png()
-    size = f"{chosen.height}x{chosen.width} pixels"
+    size = f"{chosen.height}x{chosen.width} pixels" + (", shipped weights" if workspace.shipped else "")
     print(f"profile {chosen.name}: {size}, seed {chosen.seed}, on {workspace.device.type}; run {folder.name}")
     if data_root == "auto" and (warning := disk_warning(chosen.disk_bytes, workspace.root)):
         print(warning)
@@ -97,13 +104,16 @@ def _show_figures_as_small_png() -> None:
 def record(run_folder: Path | str, metrics: Mapping[str, object]) -> Path:
     """Merge metrics into RUN/metrics.json atomically and return its path; new values replace old ones.
 
+    The run folders that come with the package stay as they are.
+
     Numbers may come from Python, NumPy or torch. NaN is written as null, which means "not measured".
     Raises ValueError that names the metric for a value that JSON cannot hold.
     """
     path = Path(run_folder) / "metrics.json"
     merged = read_json(path) if path.is_file() else {}
     merged |= {name: _to_json(value, name) for name, value in metrics.items()}
-    write_json(path, merged)
+    if not is_shipped(run_folder):
+        write_json(path, merged)
     return path
 
 

@@ -19,7 +19,8 @@ from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.loop import fit
 from vidseg_utils.training.retraining import is_asked_to_train_anew
-from vidseg_utils.training.run_folder import TRAINED_ON, is_finished
+from vidseg_utils.training.run_folder import TRAINED_ON, is_finished, read_history
+from vidseg_utils.training.shipped import is_shipped
 
 logger = logging.getLogger(__name__)
 
@@ -103,12 +104,14 @@ class Recipe(ABC):
     def train(self, run: Path | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
         """Train the network, resume an interrupted training, or load a finished one.
 
-        run: the run folder; by default that of `run_name` in the workspace
+        run: the run folder; by default that of `run_name` in the workspace. A shipped one is loaded as it is.
         returns: the network with the weights of its best epoch, in eval mode, and the history, one dict per epoch
         Raises what `training.fit` raises.
         """
         profile, (name, config) = self.workspace.profile, self.model()
         run = run or self.workspace.run_folder(self.run_name)
+        if is_shipped(run):
+            return self.workspace.load_network(run), read_history(run)
         train_data, val_data = self.data()
         network = self.build()
         if not is_finished(run) or is_asked_to_train_anew():

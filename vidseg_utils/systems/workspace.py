@@ -14,6 +14,8 @@ from vidseg_utils.data import SplitCache, dataset_identity, has_videos, open_spl
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import check_run_name, data_dir, runs_dir
 from vidseg_utils.profiles import Profile, check_replaced, get_profile
+from vidseg_utils.task import HEIGHT, WIDTH
+from vidseg_utils.training.shipped import SHIPPED_PROFILE, shipped_run
 from vidseg_utils.training.weights import load_model
 
 
@@ -25,9 +27,16 @@ class Workspace:
     root: Path  # data set in the course layout
     runs: Path  # folder of the run folders
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    shipped: bool = False  # load the run folders that come with the package, where it has them
 
     def __post_init__(self) -> None:
         check_replaced(self.profile)
+        height, width = self.profile.height, self.profile.width
+        if self.shipped and (height, width) != (HEIGHT, WIDTH):
+            raise ValueError(
+                f"the shipped weights read frames of {HEIGHT}x{WIDTH} pixels, and profile {self.profile.name} has "
+                f"{height}x{width}; choose profile {SHIPPED_PROFILE}"
+            )
         for name in ("root", "runs"):  # frozen, so not by assignment
             object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
 
@@ -40,23 +49,30 @@ class Workspace:
         root: Path | str | None = None,
         runs: Path | str | None = None,
         device: str | None = None,
+        shipped: bool = False,
     ) -> "Workspace":
         """The workspace of a profile. By default: its generated data, the usual folder of runs, a GPU if there is one.
 
         sizes: single sizes of the named profile to replace, see `get_profile`
         device: cpu, cuda, cuda:N or mps
-        Raises ValueError, with the choices, for a profile, size or device that there is not.
+        shipped: load the weights that come with the package; "auto" is then the profile that they were trained at
+        Raises ValueError, with the choices, for a profile, size or device that there is not, and for shipped weights
+        with a profile of other frames.
         """
-        profile = profile if isinstance(profile, Profile) else get_profile(profile, sizes)
+        if not isinstance(profile, Profile):
+            profile = get_profile(profile, sizes, default=SHIPPED_PROFILE if shipped else "cpu")
         return cls(
             profile,
             root=Path(root) if root else data_dir() / profile.name,
             runs=Path(runs) if runs else runs_dir(),
             device=find_device(device),
+            shipped=shipped,
         )
 
     def run_folder(self, name: str) -> Path:
-        """The run folder of that name and this profile, such as runs/unet-cpu."""
+        """The run folder of that name and this profile, such as runs/unet-cpu; if `shipped`, that of the package."""
+        if self.shipped and (run := shipped_run(name)).is_dir():
+            return run
         return self.runs / f"{check_run_name(name)}-{self.profile.name}"
 
     def evaluation_folder(self, name: str) -> Path:

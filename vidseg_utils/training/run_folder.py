@@ -16,6 +16,7 @@ from typing import Any
 from vidseg_utils.data.identity import has_grown
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, read_json, write_json
+from vidseg_utils.training.shipped import SHIPPED_MARK, is_shipped
 
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
 CONSTANTS = "constants.json"  # instead of weights, where constants of a formula are fitted
@@ -160,7 +161,8 @@ def trained_file(run: Path, name: str) -> Path:
 
 def note_run(trained: object, run: Path) -> None:
     """Note in a network, or in fitted constants, the run that it comes from; `training_data` reads it."""
-    vars(trained)["_run"] = {run.name: read_config(run).get(TRAINED_ON, UNKNOWN_DATA)}
+    name = f"{run.name} {SHIPPED_MARK}" if is_shipped(run) else run.name
+    vars(trained)["_run"] = {name: read_config(run).get(TRAINED_ON, UNKNOWN_DATA)}
 
 
 def training_data(trained: object) -> dict[str, dict[str, str]]:

@@ -78,8 +78,8 @@ def _encode_png(picture: Image.Image, *, colours: int) -> bytes:
     return file.getvalue()
 
 
-def save_figure(figure: Figure, name: str) -> Path:
-    """Write FIGURES/`name`.png atomically and return its path.
+def save_figure(figure: Figure, name: str, *, folder: Path | None = None) -> Path:
+    """Write `name`.png atomically into a folder, by default that of the pictures of README and docs; return its path.
 
     Reduces the number of colours until the file fits in 150 kB. Raises ValueError if 32 colours are still too many.
     """
@@ -94,7 +94,7 @@ def save_figure(figure: Figure, name: str) -> Path:
         raise ValueError(
             f"figure {name!r} takes {len(png) // 1000} kB, more than {MAX_FIGURE_BYTES // 1000} kB; make it smaller"
         )
-    path = figures_dir() / f"{name}.png"
+    path = (folder or figures_dir()) / f"{name}.png"
     with atomic_write(path) as temporary:
         temporary.write_bytes(png)
     return path

@@ -36,6 +36,7 @@ from vidseg_utils.training.run_folder import (
     read_config,
     trained_file,
 )
+from vidseg_utils.training.shipped import is_shipped
 from vidseg_utils.world import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.trajectory import Trajectory
 
@@ -46,11 +47,13 @@ MIN_OFFSET_PX = 0.1
 
 
 def train_physics(workspace: Workspace, *, run: str = "rigid_body_physics", progress: bool = True) -> PhysicsConstants:
-    """Fit the constants to the training split, or read them if the run is finished.
+    """Fit the constants to the training split, or read them if the run is finished or shipped.
 
     Raises ValueError, with the cure, where the training videos have neither annotations nor masks of moving objects.
     """
     folder = workspace.run_folder(run)
+    if is_shipped(folder):
+        return load_constants(workspace, run=run)
     settings = {"task": "object dynamics", "profile": workspace.profile.name}
     settings |= {TRAINED_ON: dataset_identity(workspace.root)}
     with locked_unless_finished(folder):

@@ -58,9 +58,10 @@ class TrainingBar(ProgressBar):
         """Close the bar. Its last state says how long the training took and which epoch was the best."""
         monitor, choose = self.config.monitor, max if self.config.mode == "max" else min
         best = choose(self.history, key=lambda row: row[monitor])
-        minutes, seconds = divmod(round(sum(row["seconds"] for row in self.history)), 60)
+        seconds = sum(row["seconds"] for row in self.history)
+        duration = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
         text = f"best {monitor} {best[monitor]:.4g} in epoch {best['epoch']} of {len(self.history)}"
-        self.summary = f"{self.run_name}: trained in {minutes}:{seconds:02d} min, {text}"
+        self.summary = f"{self.run_name}: trained in {duration}, {text}"
         self.picture_epochs = 0
         self.close()
         if isinstance(self.output, ProgressFile):

@@ -16,7 +16,7 @@ from torch import Tensor
 from vidseg_utils.world.camera import unproject
 
 MAX_BLOCK_ROWS, MAX_BLOCK_COLUMNS = 8, 16  # pixels; the block's actual size divides the picture evenly
-SAFETY_MARGIN = 0.02  # world units that are added to the estimated width of a shadow
+SAFETY_MARGIN = 0.06  # world units that are added to the estimated width of a shadow
 
 
 @dataclass(frozen=True)

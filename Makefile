@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROFILE ?= cpu
 SMOKE_HOME := $(CURDIR)/.smoke
 
-.PHONY: demo test lint unit coverage notebooks browser install weights address clean
+.PHONY: demo test test-slow lint unit coverage notebooks browser install weights address clean
 
 demo: install
 	$(BIN)/vidseg run --profile $(PROFILE)
@@ -12,6 +12,10 @@ demo: install
 	@echo "executed notebooks: runs/*/executed.ipynb · table: above, and in runs/*/metrics.json · pictures: there, and runs/*/*.png"
 
 test: lint unit notebooks browser
+
+# What takes too long for `make test`: every notebook as in Colab.
+test-slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/long
 
 install: .venv/installed
 
@@ -28,11 +32,11 @@ lint: install
 
 # One process per core; the tests of one file stay in one process. `pytest -m 'not slow'` is the quick selection.
 unit: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --ignore tests/long --numprocesses auto --dist loadfile
 
 # The unit suite once more, with a list of the package's lines and branches that no test reaches.
 coverage: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses auto --dist loadfile --cov --cov-report=term-missing
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --ignore tests/long --numprocesses auto --dist loadfile --cov --cov-report=term-missing
 
 # From nothing, every time: what an earlier call left behind must not make a notebook pass.
 notebooks: install

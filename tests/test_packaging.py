@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENT = re.compile(r"([A-Za-z0-9_-]+)>=([0-9.]+)")
@@ -57,6 +59,34 @@ def test_the_workflow_runs_the_ci_script():
 
 def test_dependencies_have_lower_bounds_only(project):
     assert all(REQUIREMENT.fullmatch(requirement) for requirement in project["dependencies"])
+
+
+def test_nothing_that_colab_ships_is_replaced(project):
+    lines = (ROOT / "tests" / "colab_2026_06.txt").read_text().splitlines()
+    shipped = dict(line.split("==") for line in lines if not line.startswith("#"))
+    installed = {}  # what `pip install` adds there, and which requirement asked for it
+    unread = [Requirement(text) for text in project["dependencies"]]
+    while unread:
+        requirement = unread.pop()
+        name = canonicalize_name(requirement.name)
+        if requirement.marker and not requirement.marker.evaluate({"extra": "", "python_version": "3.12"}):
+            continue
+        if name in shipped:
+            assert requirement.specifier.contains(shipped[name]), f"{requirement}, but Colab ships {shipped[name]}"
+        elif name not in installed:
+            installed[name] = requirement
+            unread += [Requirement(text) for text in requires(name) or []]
+    assert {"av", "jaxtyping", "mujoco", "papermill", "torchmetrics"} <= set(installed)
+
+
+def test_every_file_that_the_package_reads_is_installed_with_it():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    folders = {"vidseg_utils": ROOT / "vidseg_utils", "vidseg_utils.notebooks": ROOT / "notebooks"}
+    installed = {path for name, patterns in settings.items() for p in patterns for path in folders[name].glob(p)}
+    read = {path for folder in folders.values() for path in folder.rglob("*.*") if path.is_file()}
+    files = {path for path in read if path.suffix not in (".py", ".pyc") and ".ipynb_checkpoints" not in path.parts}
+    assert ROOT / "notebooks" / "sweeps" / "semi_stages.yaml" in files
+    assert files <= installed
 
 
 def test_every_imported_library_is_a_dependency(project):

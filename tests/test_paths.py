@@ -15,6 +15,8 @@ def test_home_is_the_checkout_or_the_folder_in_the_variable(monkeypatch, tmp_pat
     assert runs_dir() == tmp_path / "elsewhere" / "runs"
     monkeypatch.setenv("VIDSEG_RUNS", str(tmp_path / "drive"))
     assert runs_dir() == tmp_path / "drive"
+    monkeypatch.setenv("VIDSEG_RUNS", "runs/course")
+    assert runs_dir() == tmp_path / "elsewhere" / "runs" / "course"
 
 
 def test_the_disk_is_told_where_data_are_large(tmp_path):

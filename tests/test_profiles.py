@@ -22,7 +22,7 @@ def test_auto_is_colab_on_a_gpu_of_colab(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert get_profile().name == "cpu"
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert get_profile().name == "colab"
+    assert get_profile().name == Workspace.for_profile(device="cpu").profile.name == "colab"
     monkeypatch.setenv("VIDSEG_PROFILE", "smoke")
     assert get_profile().name == "smoke"
 

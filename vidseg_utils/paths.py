@@ -35,9 +35,11 @@ def data_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """Folder of the run folders: $VIDSEG_RUNS if it is set, such as a folder on Google Drive; else `runs` in `home`."""
-    configured = os.environ.get("VIDSEG_RUNS")
-    return Path(configured).expanduser().resolve() if configured else home() / "runs"
+    """Folder of the run folders: $VIDSEG_RUNS if it is set, such as a folder on Google Drive; else `runs`.
+
+    A relative path starts at `home`.
+    """
+    return (home() / Path(os.environ.get("VIDSEG_RUNS") or "runs").expanduser()).resolve()
 
 
 def notebook_run_folder(notebook: str, profile: str, name: str = "auto") -> Path:

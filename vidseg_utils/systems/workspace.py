@@ -60,7 +60,7 @@ class Workspace:
         with a profile of other frames.
         """
         if not isinstance(profile, Profile):
-            profile = get_profile(profile, sizes, default=SHIPPED_PROFILE if shipped else "cpu")
+            profile = get_profile(profile, sizes, default=SHIPPED_PROFILE if shipped else None)
         return cls(
             profile,
             root=Path(root) if root else data_dir() / profile.name,

@@ -17,7 +17,7 @@ from vidseg_utils.training.run_folder import LAST, OWN_FILES, claim, is_finished
 AGAIN = "VIDSEG_AGAIN"  # environment variable, so that it reaches the kernel of a notebook
 CURE = (
     "to train anew, add --again or delete the folder; to keep it, choose another one (`vidseg run … --run NAME`, "
-    "RUN in a notebook, `vidseg train … --runs FOLDER`)"
+    "RUN in a notebook) or another folder of runs (`vidseg train … --runs FOLDER`, $VIDSEG_RUNS for notebooks)"
 )
 
 

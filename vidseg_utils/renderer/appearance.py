@@ -16,7 +16,8 @@ from torch import Tensor
 from vidseg_utils.classes import COLOUR_RGB, COLOURS, SHAPES, class_attributes
 
 # Raised whenever the same poses give other pictures or masks: data sets record it. 1: sharp cubes, no mirror images.
-LOOK = 2
+# 2: each pixel is the mean of its area.
+LOOK = 3
 
 
 @dataclass(frozen=True)

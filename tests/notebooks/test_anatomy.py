@@ -132,16 +132,11 @@ def anatomy_faults(path, notebook):
     title, code = notebook.cells[0], code_cells(notebook)
     if title.cell_type != "markdown" or not re.match(r"# \d\d · \S", title.source):
         yield "does not begin with `# 02 · Its title`"
-    link = f"/blob/main/notebooks/{path.name})"
-    for part in (BADGE, COLAB, link, "uestion", "You will see", "Reads", "Writes", "T4"):
+    for part in ("uestion", "You will see", "Reads", "Writes", "T4"):
         if part not in title.source:
             yield f"the first cell lacks {part!r}"
     if len(re.findall(r"^\d\. ", title.source, flags=re.MULTILINE)) != 3:
         yield "the first cell does not list three things to see"
-    if "google.colab" not in code[0].source or len(code[0].source.splitlines()) > MAX_SETUP_LINES:
-        yield f"the first code cell is not a set-up for Colab of at most {MAX_SETUP_LINES} lines"
-    if notebook.metadata.get("accelerator") != "GPU":
-        yield "does not ask for a GPU in Colab"
     if "record(" not in code[-1].source:
         yield "the last code cell does not record metrics"
     end = "\n".join(cell.source for cell in notebook.cells[-2:] if cell.cell_type == "markdown")
@@ -149,6 +144,21 @@ def anatomy_faults(path, notebook):
         yield "does not end with what was learned and exercises"
     elif len(re.findall(r"^\d\. ", end.split("Exercises")[1], flags=re.MULTILINE)) != 3:
         yield "does not have three exercises"
+
+
+def colab_faults(path, notebook):
+    """What a lesson or solution lacks to be run in Colab: badge, set-up, GPU, and runs on Google Drive."""
+    name, code = f"{'solutions/' if path.parent.name == 'solutions' else ''}{path.name}", code_cells(notebook)
+    for part in (BADGE, COLAB, f"/blob/main/notebooks/{name})"):
+        if part not in notebook.cells[0].source:
+            yield f"the first cell lacks {part!r}"
+    if "google.colab" not in code[0].source or len(code[0].source.splitlines()) > MAX_SETUP_LINES:
+        yield f"the first code cell is not a set-up for Colab of at most {MAX_SETUP_LINES} lines"
+    if notebook.metadata.get("accelerator") != "GPU":
+        yield "does not ask for a GPU in Colab"
+    sources = "\n".join(cell.source for cell in code)
+    if "\nDRIVE: bool = False  # " not in sources or "drive=DRIVE" not in sources:
+        yield "has no parameter DRIVE that is given to setup"
 
 
 def saved_faults(path, notebook):
@@ -163,7 +173,7 @@ def saved_faults(path, notebook):
         yield "has no checked cell, or one without output"
 
 
-CHECKS = (portable_faults, package_faults, parameter_faults, anatomy_faults, saved_faults)
+CHECKS = (portable_faults, package_faults, parameter_faults, anatomy_faults, colab_faults, saved_faults)
 
 
 def faults(path, checks=CHECKS):
@@ -178,7 +188,7 @@ def test_a_lesson_has_all_its_parts(path):
 
 @pytest.mark.parametrize("path", solutions, ids=lambda path: path.stem)
 def test_a_solution_is_sound_and_belongs_to_a_lesson(path):
-    assert faults(path, (portable_faults, package_faults)) == []
+    assert faults(path, (portable_faults, package_faults, colab_faults)) == []
     assert path.name in {lesson.name for lesson in lessons}
 
 
@@ -228,6 +238,7 @@ BREAKAGES = {
     "not exported": (lambda n: add_code(n, "from vidseg_utils.metrics import masks"), "does not export masks"),
     "name": (lambda n: add_code(n, 'setup(notebook="other")'), "its name is 'template'"),
     "gpu": (lambda n: n.metadata.pop("accelerator"), "does not ask for a GPU"),
+    "drive": (lambda n: set_parameters(n, GOOD), "has no parameter DRIVE"),
     "record": (lambda n: n.cells.append(new_code_cell("print(1)")), "does not record"),
     "end": (lambda n: n.cells.pop(), "does not end with"),
     "order": (lambda n: code_cells(n)[2].update(execution_count=9), "was not run from top to bottom"),

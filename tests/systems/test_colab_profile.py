@@ -1,8 +1,8 @@
 """Proves that profile colab is reckoned to fit a T4's hour and Colab's disk. Nothing was measured on a T4.
 
 Reckoned: a T4 computes 65 TFLOP/s in fp16 and reaches 30 % of that; a training step costs three times a forward pass.
-Two cores of a laptop generate eight videos a second, and Colab's two are taken to be half as fast. Installing takes a
-minute.
+Two cores of a laptop generate eight videos a second, and Colab's two are taken to be half as fast; so they take ten
+minutes where lesson 04 fits object dynamics and forecasts with it. Installing takes a minute.
 """
 
 import pytest
@@ -15,7 +15,7 @@ from vidseg_utils.systems import SegmenterRecipe, SimVPRecipe, Workspace
 from vidseg_utils.task import CLIP_FRAMES
 
 FLOPS_A_SECOND = 0.3 * 65e12
-VIDEOS_A_SECOND, INSTALL_SECONDS = 4, 60
+VIDEOS_A_SECOND, INSTALL_SECONDS, OBJECT_DYNAMICS_SECONDS = 4, 60, 600
 COLAB_DISK_BYTES = 12e9
 
 
@@ -42,7 +42,8 @@ def test_the_core_lessons_are_reckoned_to_end_within_an_hour(colab, monkeypatch)
     generating = sum(profile.split_sizes.values()) / VIDEOS_A_SECOND
     assert 5 * 60 < unet + simvp < 10 * 60
     # each lesson on a machine of its own: 01 to 04 generate; without Drive, 02, 03 and 04 train U-Net, 03 and 04 SimVP
-    assert 5 * INSTALL_SECONDS + 4 * generating + 3 * unet + 2 * simvp < 60 * 60
+    on_the_cpu = 5 * INSTALL_SECONDS + 4 * generating + OBJECT_DYNAMICS_SECONDS
+    assert on_the_cpu + 3 * unet + 2 * simvp < 60 * 60
 
 
 def test_the_data_fit_on_colabs_disk(colab):

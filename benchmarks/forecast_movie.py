@@ -16,53 +16,26 @@ from vidseg_utils.classes import BACKGROUND
 from vidseg_utils.paths import figures_dir
 from vidseg_utils.renderer import render_video
 from vidseg_utils.simulator import simulate_video
-from vidseg_utils.systems.object_dynamics import ObjectDynamics, advance, decide_mask
+from vidseg_utils.systems.object_dynamics import ObjectDynamics, forecast_ahead
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
 from vidseg_utils.systems.object_dynamics.physics.annotated_states import tracks_from_trajectory
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
-from vidseg_utils.task import CLIP_FRAMES, CLIP_VIDEO_FRAMES, FRAME_STEP, HEIGHT, PAST_FRAMES, WIDTH
-from vidseg_utils.visualisation import frame_to_rgb, mask_to_rgb, overlay_mask, show_rgb, use_style, write_movie
-from vidseg_utils.visualisation.overlays import find_contours
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, FUTURE_FRAMES, PAST_FRAMES
+from vidseg_utils.visualisation import draw_forecast_movie, use_style, write_movie
+from vidseg_utils.world import EXACT_LABELS
 
 SEED = 0  # of the generated world
 TRAINING_VIDEOS = 100  # trajectories that the physics is fitted to
 FRAMES_PER_SECOND = 4.2  # 25 video frames a second, of which every sixth is shown: real time
 LAST_FRAME_REPEATS = 6  # the movie rests on its last picture
-EMPTY_RGB = 225  # light grey: nothing is known of the future frame but the mask
 
 
 def forecast_every_frame(past: np.ndarray) -> np.ndarray:
     """past: (11, H, W) true masks -> (11, H, W) uint8 masks forecast for frames 11..21."""
     training = [simulate_video(SEED, number) for number in range(TRAINING_VIDEOS)]
     system = ObjectDynamics(fit_constants(map(tracks_from_trajectory, training), progress=False))
-    tracks, worlds = system.estimate_worlds(assign_track_classes(past[None]))
-    masks = []
-    for _ in range(PAST_FRAMES, CLIP_FRAMES):
-        advance(worlds, FRAME_STEP, system.constants)
-        masks.append(decide_mask(tracks.class_id, worlds, height=HEIGHT, width=WIDTH)[0])
-    return np.stack(masks)
-
-
-def draw_forecast(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Two masks (H, W) -> (H, W, 3) uint8: the forecast in its classes' colours, the true outlines in black."""
-    picture = np.where((mask == BACKGROUND)[..., None], np.uint8(EMPTY_RGB), mask_to_rgb(mask))
-    picture[find_contours(truth)] = 0
-    return picture
-
-
-def draw_frame(frame_number: int, frame: np.ndarray, mask: np.ndarray, forecast: np.ndarray | None) -> np.ndarray:
-    """One picture of the movie, (H, W, 3) uint8."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.8))
-    show_rgb(axes[0], frame_to_rgb(frame), title=f"frame {frame_number}: what happens")
-    if forecast is None:
-        show_rgb(axes[1], overlay_mask(frame, mask), title="given: 11 frames and their masks")
-    else:
-        ahead = frame_number - PAST_FRAMES + 1
-        show_rgb(axes[1], draw_forecast(forecast, mask), title=f"forecast, {ahead} ahead (black: the true outline)")
-    figure.canvas.draw()
-    picture = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
-    plt.close(figure)
-    return picture
+    assigned = assign_track_classes(past[None], offset=EXACT_LABELS)[0]
+    return forecast_ahead(system, assigned, horizon=FUTURE_FRAMES, offset=EXACT_LABELS).masks
 
 
 def object_iou(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -83,8 +56,7 @@ def main():
     trajectory = simulate_video(SEED, arguments.number)
     frames, masks = render_video(trajectory.select_frames(CLIP_VIDEO_FRAMES))
     forecasts = forecast_every_frame(masks[:PAST_FRAMES])
-    shown = [None] * PAST_FRAMES + list(forecasts)
-    pictures = [draw_frame(n, *parts) for n, parts in enumerate(zip(frames, masks, shown, strict=True))]
+    pictures = draw_forecast_movie(frames, masks, list(forecasts))
     pictures += [pictures[-1]] * LAST_FRAME_REPEATS
     path = write_movie(arguments.out, pictures, frames_per_second=FRAMES_PER_SECOND)
     scores = object_iou(forecasts[-1], masks[-1]), object_iou(masks[PAST_FRAMES - 1], masks[-1])

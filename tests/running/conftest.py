@@ -1,8 +1,12 @@
-"""Tiny notebooks to run: a parameters cell, and cells that need nothing but Python."""
+"""Tiny notebooks to run, whose cells need nothing but Python, and the command line in this process."""
+
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from vidseg_utils.running import cli
 
 PARAMETERS = """
 PROFILE: str = "auto"  # profile
@@ -29,3 +33,18 @@ def make_notebook(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def vidseg(monkeypatch, capsys, tmp_path):
+    """Run a command line in this process: (exit code, what it printed, its errors)."""
+    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vidseg", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code, *capsys.readouterr())
+
+    return call

@@ -9,21 +9,6 @@ import pytest
 from vidseg_utils.running import cli
 
 
-@pytest.fixture
-def vidseg(monkeypatch, capsys, tmp_path):
-    """Run a command line in this process: (exit code, what it printed, its errors)."""
-    monkeypatch.setenv("VIDSEG_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vidseg", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code, *capsys.readouterr())
-
-    return call
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

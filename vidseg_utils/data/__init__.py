@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from vidseg_utils.data.sources.clevrer import import_clevrer
     from vidseg_utils.data.sources.course_archive import import_archive
     from vidseg_utils.data.sources.generate import generate
+    from vidseg_utils.data.sources.single_clip import Clip, load_clip
     from vidseg_utils.data.transforms import IgnoreRim, build_augmentation, to_float
 
 __all__ = [
     "HIDDEN_TRUTH",
     "N_CITYSCAPES_CLASSES",
     "CityscapesSequences",
+    "Clip",
     "ClipDataset",
     "ClipSequences",
     "FrameDataset",
@@ -47,6 +49,7 @@ __all__ = [
     "import_archive",
     "import_clevrer",
     "list_videos",
+    "load_clip",
     "nearest_scale",
     "open_split",
     "read_frames",
@@ -71,6 +74,7 @@ _MODULES = {
     "sources.clevrer": ("import_clevrer",),
     "sources.course_archive": ("import_archive",),
     "sources.generate": ("generate",),
+    "sources.single_clip": ("Clip", "load_clip"),
     "transforms": ("IgnoreRim", "build_augmentation", "to_float"),
 }
 

@@ -14,6 +14,7 @@ import typer
 
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.data_commands import AgainOption, ProfileOption, RootOption, data_app
+from vidseg_utils.running.forecast_command import FORECAST_EXAMPLE, RunsOption, forecast_one_video
 from vidseg_utils.running.notebook_commands import RUN_EXAMPLE, SWEEP_EXAMPLE, run_notebooks, run_sweep
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ app.add_typer(data_app, name="data")
 
 INTERRUPTED = 130  # exit code that typer returns after Ctrl-C
 
-RunsOption = Annotated[Path | None, typer.Option(help="Folder of the run folders [default: runs].")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps [default: cuda if there is a GPU].")]
 ReconstructorOption = Annotated[
     bool,
@@ -161,6 +161,7 @@ def score_file(
     _print_metrics(score_submission(file, root))
 
 
+app.command("forecast", epilog=FORECAST_EXAMPLE)(forecast_one_video)
 app.command("run", epilog=RUN_EXAMPLE)(run_notebooks)
 app.command("sweep", epilog=SWEEP_EXAMPLE)(run_sweep)
 

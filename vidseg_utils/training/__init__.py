@@ -9,7 +9,7 @@ from vidseg_utils.training.losses import LOSSES, build_loss, still_pixels, tempo
 from vidseg_utils.training.progress import draw_curves_with
 from vidseg_utils.training.retraining import training_anew
 from vidseg_utils.training.run_folder import is_evaluation, is_finished, is_interrupted, is_trained, read_history
-from vidseg_utils.training.shipped import SHIPPED_PROFILE, SHIPPED_RUNS, is_shipped, shipped_run
+from vidseg_utils.training.shipped import SHIPPED_EXAMPLE, SHIPPED_PROFILE, SHIPPED_RUNS, is_shipped, shipped_run
 from vidseg_utils.training.weights import load_model, save_model, weights_hash
 
 __all__ = [  # noqa: RUF022 - grouped by use
@@ -36,6 +36,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "training_anew",
     "weights_hash",
     # the run folders that come with the package
+    "SHIPPED_EXAMPLE",
     "SHIPPED_PROFILE",
     "SHIPPED_RUNS",
     "is_shipped",

@@ -8,6 +8,7 @@ from pathlib import Path
 from vidseg_utils.paths import check_run_name
 
 SHIPPED_DIR = Path(__file__).resolve().parents[1] / "weights"
+SHIPPED_EXAMPLE = SHIPPED_DIR / "example.mp4"  # a generated video for a first forecast
 SHIPPED_PROFILE = "cpu_full"  # profile of the trainings; any profile with frames of 160x240 can load the weights
 SHIPPED_MARK = "(shipped)"  # ends the name of a shipped run where a trained network names its training data
 SHIPPED_RUNS = ("unet", "rigid_body_physics", "mask_objects")  # names without the profile

@@ -15,6 +15,7 @@ from vidseg_utils.visualisation.curves import (
 )
 from vidseg_utils.visualisation.decision_tree import plot_decision_tree
 from vidseg_utils.visualisation.filmstrip import MovieView, clip_to_rgb, plot_filmstrip, write_movie
+from vidseg_utils.visualisation.forecast import draw_forecast_movie, plot_forecast
 from vidseg_utils.visualisation.outlines import plot_outline
 from vidseg_utils.visualisation.overlays import (
     frame_to_rgb,
@@ -35,6 +36,7 @@ __all__ = [
     "PlotSliders",
     "class_colour",
     "clip_to_rgb",
+    "draw_forecast_movie",
     "figure_png",
     "frame_to_rgb",
     "group_confusion",
@@ -47,6 +49,7 @@ __all__ = [
     "plot_error_map",
     "plot_filmstrip",
     "plot_footprints",
+    "plot_forecast",
     "plot_ground",
     "plot_horizon_curves",
     "plot_outline",

@@ -2,9 +2,10 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
-import imageio.v3 as imageio
+import av
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -98,7 +99,9 @@ def _write_gif(path: Path, pictures: np.ndarray, frames_per_second: float) -> No
 
     # One palette for all pictures, so that still parts do not flicker. A colour counts by the root of its pixels, so
     # that small objects keep theirs beside a large background.
-    colours, counts = np.unique(pictures.reshape(-1, 3), axis=0, return_counts=True)
+    red, green, blue = pictures.astype(np.uint32).transpose(3, 0, 1, 2)
+    packed, counts = np.unique((red << 16) + (green << 8) + blue, return_counts=True)
+    colours = np.stack([packed >> 16, packed >> 8, packed], axis=-1).astype(np.uint8)
     sample = colours.repeat(np.sqrt(counts).astype(int), axis=0)
     palette = Image.fromarray(sample[None]).quantize(GIF_COLOURS)
     frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
@@ -110,7 +113,13 @@ def _write_gif(path: Path, pictures: np.ndarray, frames_per_second: float) -> No
 def _write_mp4(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:
     # H.264 needs an even height and width.
     even = np.pad(pictures, ((0, 0), (0, pictures.shape[1] % 2), (0, pictures.shape[2] % 2), (0, 0)), mode="edge")
-    imageio.imwrite(path, even, plugin="pyav", codec="libx264", fps=frames_per_second)
+    with av.open(str(path), "w") as container:
+        rate = Fraction(frames_per_second).limit_denominator(1000)
+        height, width = even.shape[1:3]
+        stream = container.add_stream("libx264", rate=rate, height=height, width=width, pix_fmt="yuv420p")
+        for picture in even:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
 
 
 _WRITERS = {".gif": _write_gif, ".mp4": _write_mp4}

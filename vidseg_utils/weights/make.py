@@ -16,6 +16,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import av
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -24,7 +26,10 @@ from vidseg_utils.data import generate
 from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.evaluation import evaluate_system
 from vidseg_utils.paths import atomic_write, runs_dir, write_json
+from vidseg_utils.renderer import render_video
+from vidseg_utils.simulator import simulate_video
 from vidseg_utils.systems import Workspace, build_system
+from vidseg_utils.task import HEIGHT, VIDEO_RATE, WIDTH
 from vidseg_utils.training import shipped
 from vidseg_utils.training.run_folder import CONFIG, CONSTANTS, HISTORY, WEIGHTS, file_sha256, read_config
 from vidseg_utils.training.shipped import SHIPPED_PROFILE, SHIPPED_RUNS, shipped_run
@@ -38,6 +43,9 @@ COMMANDS = (
 )
 SYSTEMS = ("unet_copy_last", "mask_simvp", "object_dynamics")  # scored on the check videos
 CHECK_SEED, CHECK_VIDEOS = 1_000_003, 8  # generated videos that no training has seen
+EXAMPLE, EXAMPLE_NUMBER = shipped.SHIPPED_EXAMPLE.name, 23  # of CHECK_SEED; picked because objects collide late
+EXAMPLE_CRF = "12"  # quality: lower is better and larger
+MAX_EXAMPLE_BYTES = 300_000
 MAX_BYTES = 12_000_000  # of all shipped files together
 
 
@@ -51,6 +59,7 @@ def main() -> None:
         steps.append({"command": command, "seconds": round(time.perf_counter() - start)})
     for name in SHIPPED_RUNS:
         ship(runs_dir() / f"{name}-{SHIPPED_PROFILE}", shipped_run(name))
+    write_example()
     made = {
         "steps": steps,
         "machine": describe_machine(),
@@ -85,6 +94,18 @@ def ship(run: Path, out: Path) -> None:
             halves = {k: t.half() if t.is_floating_point() and t.ndim > 1 else t for k, t in tensors.items()}
             save_file(halves, trained)
         write_json(temporary / CONFIG, {**read_config(run), "sha256": file_sha256(trained)})
+
+
+def write_example() -> None:
+    """Write the example of `vidseg forecast`: a generated video, as large and as long as CLEVRER's."""
+    frames = render_video(simulate_video(CHECK_SEED, EXAMPLE_NUMBER), height=2 * HEIGHT, width=2 * WIDTH)[0]
+    shipped.SHIPPED_DIR.mkdir(exist_ok=True)
+    with atomic_write(shipped.SHIPPED_DIR / EXAMPLE) as path, av.open(str(path), "w") as container:
+        settings = {"height": 2 * HEIGHT, "width": 2 * WIDTH, "pix_fmt": "yuv420p", "options": {"crf": EXAMPLE_CRF}}
+        stream = container.add_stream("libx264", rate=VIDEO_RATE, **settings)
+        for frame in frames.transpose(0, 2, 3, 1):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
 
 
 def score_shipped(root: Path | None = None) -> dict[str, float]:

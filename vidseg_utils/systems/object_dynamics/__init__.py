@@ -16,6 +16,7 @@ from vidseg_utils.systems.object_dynamics.error_sources import (
 )
 from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
+from vidseg_utils.systems.object_dynamics.outlook import Outlook, forecast_ahead
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.physics.annotated_states import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
@@ -26,11 +27,13 @@ __all__ = [
     "DYNAMICS",
     "LearnedObjectDynamics",
     "ObjectDynamics",
+    "Outlook",
     "advance",
     "decide_mask",
     "decide_poses",
     "extrapolate_masks",
     "find_clear_collision",
+    "forecast_ahead",
     "forecasts_from_masks",
     "forecasts_from_truth",
     "load_constants",

@@ -159,7 +159,11 @@ class ObjectDynamics(Forecaster):
 
     def advance_to_last_frame(self, worlds: Worlds, tracks: Tracks) -> None:
         """Move the possible worlds on from the last past frame to the frame of the forecast, in place."""
-        advance(worlds, FUTURE_FRAMES * FRAME_STEP, self.constants)
+        self.advance_worlds(worlds, tracks, ahead=FUTURE_FRAMES)
+
+    def advance_worlds(self, worlds: Worlds, tracks: Tracks, *, ahead: int) -> None:
+        """Move the possible worlds on from the last past frame by `ahead` frames of a clip, in place."""
+        advance(worlds, ahead * FRAME_STEP, self.constants)
 
 
 def upsample_logits(logits: Float[Tensor, "T K H W"]) -> Float[Tensor, "T K 160 240"]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier, export_text
 
 from vidseg_utils.classes import BACKGROUND
 from vidseg_utils.paths import atomic_write
@@ -73,6 +72,8 @@ class LearnedSuppression:
         matters = examples.importance_px > 0
         if not matters.any():
             raise ValueError("none of the forecast regions covers an object's pixels; train the forecaster first")
+        from sklearn.tree import DecisionTreeClassifier  # here, because the import takes half a second
+
         self.tree = DecisionTreeClassifier(max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=0)
         self.tree.fit(examples.features[matters], examples.actions[matters], examples.importance_px[matters])
 
@@ -86,6 +87,8 @@ class LearnedSuppression:
 
     def text(self) -> str:
         """The tree as indented questions, with the action at each leaf."""
+        from sklearn.tree import export_text
+
         names = [ACTIONS[action] for action in self.tree.classes_]
         return export_text(self.tree, feature_names=list(FEATURES), class_names=names, decimals=1)
 

@@ -17,7 +17,7 @@ from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.training import check_annotations, load_constants, train_physics
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
-from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
+from vidseg_utils.task import FRAME_STEP
 from vidseg_utils.training.run_folder import is_finished
 from vidseg_utils.training.weights import load_model
 
@@ -75,19 +75,19 @@ class LearnedObjectDynamics(ObjectDynamics):
         """Also which worlds the network moves."""
         return {**super().identity(), "dynamics": self.dynamics}
 
-    def advance_to_last_frame(self, worlds: Worlds, tracks: Tracks) -> None:
-        """Move the possible worlds on from the last past frame to the frame of the forecast, in place."""
+    def advance_worlds(self, worlds: Worlds, tracks: Tracks, *, ahead: int) -> None:
+        """Move the possible worlds on from the last past frame by `ahead` frames of a clip, in place."""
         class_ids = np.repeat(tracks.class_id, self.settings.members, axis=0)
         if self.dynamics == "learned":
-            advance_with_network(worlds, FUTURE_FRAMES * FRAME_STEP, self.network, class_ids)
+            advance_with_network(worlds, ahead * FRAME_STEP, self.network, class_ids)
             return
         by_network = np.arange(len(worlds.active)) % self.settings.members % 2 == 1
         names = [f.name for f in fields(Worlds)]
         learned, fitted = (
             Worlds(**{name: getattr(worlds, name)[half] for name in names}) for half in (by_network, ~by_network)
         )
-        advance_with_network(learned, FUTURE_FRAMES * FRAME_STEP, self.network, class_ids[by_network])
-        super().advance_to_last_frame(fitted, tracks)
+        advance_with_network(learned, ahead * FRAME_STEP, self.network, class_ids[by_network])
+        super().advance_worlds(fitted, tracks, ahead=ahead)
         for name in names:
             getattr(worlds, name)[by_network] = getattr(learned, name)
             getattr(worlds, name)[~by_network] = getattr(fitted, name)

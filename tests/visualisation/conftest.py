@@ -1,7 +1,13 @@
-"""Axes to draw into."""
+"""Axes to draw into; no test leaves a figure to the next one."""
 
 import matplotlib.pyplot as plt
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture

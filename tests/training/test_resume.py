@@ -119,3 +119,12 @@ def test_a_training_is_reproducible_and_another_seed_gives_other_weights(tmp_pat
     toy_fit(tmp_path / "other", **SETTINGS["onecycle"], seed=1)
     files = [run / "weights.safetensors" for run in (tmp_path / "other", uninterrupted("onecycle"))]
     assert files[0].read_bytes() != files[1].read_bytes()
+
+
+def test_a_state_without_settings_is_not_resumed(killed, tmp_path):
+    """As when the folder of a running training was deleted: the training goes on writing its states."""
+    run = shutil.copytree(killed["plateau", "in the third epoch"], tmp_path / "run")
+    (run / "config.json").unlink()
+    toy_fit(run, **SETTINGS["plateau"], learning_rate=1e-4)
+    toy_fit(tmp_path / "anew", **SETTINGS["plateau"], learning_rate=1e-4)
+    assert (run / "weights.safetensors").read_bytes() == (tmp_path / "anew" / "weights.safetensors").read_bytes()

@@ -74,6 +74,7 @@ def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> N
     settings = json.loads(json.dumps(settings))  # as they are read back: tuples become lists
     found = read_config(run)
     if not found:
+        shutil.rmtree(run / LAST, ignore_errors=True)  # nothing says which data and settings that state belongs to
         write_json(run / CONFIG, {**settings, "finished": False})
         return
     if is_evaluation(run):

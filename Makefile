@@ -1,15 +1,19 @@
-# Two commands: `make demo` runs the workbook on a laptop, `make test` checks everything.
+# `make forecast` shows one forecast, `make demo` runs the workbook on a laptop, `make test` checks everything.
 PYTHON ?= python3
 BIN := .venv/bin
 PROFILE ?= cpu
+VIDEO ?= example
 SMOKE_HOME := $(CURDIR)/.smoke
 
-.PHONY: demo test test-slow lint unit coverage notebooks browser install weights address clean
+.PHONY: forecast demo test test-slow lint unit coverage notebooks browser install weights address clean
 
-demo: install
+forecast: install
+	$(BIN)/vidseg forecast $(VIDEO)
+
+demo: forecast
 	$(BIN)/vidseg run --profile $(PROFILE)
 	$(BIN)/vidseg report
-	@echo "executed notebooks: runs/*/executed.ipynb · table: above, and in runs/*/metrics.json · pictures: there, and runs/*/*.png"
+	@echo "executed notebooks: runs/*/executed.ipynb · table: above, and in runs/*/metrics.json · pictures: runs/*/*.png"
 
 test: lint unit notebooks browser
 

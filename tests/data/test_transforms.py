@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vidseg_utils.data.transforms import AUGMENTATIONS, IgnoreRim, augment, build_augmentation, to_float
+from vidseg_utils.data.datasets import to_float
+from vidseg_utils.data.transforms import AUGMENTATIONS, IgnoreRim, augment, build_augmentation
 
 
 def _clip():

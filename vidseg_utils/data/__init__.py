@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vidseg_utils.data.cache import SplitCache, has_videos, open_split, writable_folder
     from vidseg_utils.data.check import check_root
-    from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate
+    from vidseg_utils.data.datasets import ClipDataset, FrameDataset, Item, MaskDataset, collate, to_float
     from vidseg_utils.data.identity import dataset_identity, has_grown
     from vidseg_utils.data.label_estimate import LabelEstimate, estimate_label_offset, read_sample
     from vidseg_utils.data.labels import check_labels
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vidseg_utils.data.sources.course_archive import import_archive
     from vidseg_utils.data.sources.generate import generate
     from vidseg_utils.data.sources.single_clip import Clip, load_clip
-    from vidseg_utils.data.transforms import IgnoreRim, build_augmentation, to_float
+    from vidseg_utils.data.transforms import IgnoreRim, build_augmentation
 
 __all__ = [
     "HIDDEN_TRUTH",
@@ -63,7 +63,7 @@ __all__ = [
 _MODULES = {
     "cache": ("SplitCache", "has_videos", "open_split", "writable_folder"),
     "check": ("check_root",),
-    "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate"),
+    "datasets": ("ClipDataset", "FrameDataset", "Item", "MaskDataset", "collate", "to_float"),
     "identity": ("dataset_identity", "has_grown"),
     "label_estimate": ("LabelEstimate", "estimate_label_offset", "read_sample"),
     "labels": ("check_labels",),
@@ -75,7 +75,7 @@ _MODULES = {
     "sources.course_archive": ("import_archive",),
     "sources.generate": ("generate",),
     "sources.single_clip": ("Clip", "load_clip"),
-    "transforms": ("IgnoreRim", "build_augmentation", "to_float"),
+    "transforms": ("IgnoreRim", "build_augmentation"),
 }
 
 

@@ -4,6 +4,7 @@ A batch is gathered from the memory map with one copy. Pass `collate` to the Dat
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,8 +12,10 @@ from torch.utils.data import Dataset, default_collate
 
 from vidseg_utils.data.batch_buffers import BatchBuffers
 from vidseg_utils.data.cache import SplitCache
-from vidseg_utils.data.transforms import Transform, augment
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
+
+if TYPE_CHECKING:
+    from vidseg_utils.data.transforms import Transform
 
 Item = dict[str, torch.Tensor | int]
 
@@ -36,7 +39,7 @@ class FrameDataset(Dataset):
     every: take every `every`-th frame of a video, from frame 0. Raises ValueError for a split without labels.
     """
 
-    def __init__(self, cache: SplitCache, *, transform: Transform | None = None, every: int = 1):
+    def __init__(self, cache: SplitCache, *, transform: "Transform | None" = None, every: int = 1):
         labelled_masks(cache)
         if every < 1:
             raise ValueError(f"every is {every}; it counts frames, so at least 1")
@@ -67,7 +70,7 @@ class ClipDataset(Dataset):
     masks: False leaves them out, so that labelled and unlabelled clips fit into one batch
     """
 
-    def __init__(self, cache: SplitCache, *, transform: Transform | None = None, masks: bool = True):
+    def __init__(self, cache: SplitCache, *, transform: "Transform | None" = None, masks: bool = True):
         self.cache, self.transform = cache, transform
         self.masks = masks and cache.masks is not None
         self.numbers = cache.numbers
@@ -128,13 +131,20 @@ def labelled_masks(cache: SplitCache) -> np.memmap:
 
 
 def _augmented_items(
-    batch: dict[str, torch.Tensor], transform: Transform | None, *, pictures: str, masks: str
+    batch: dict[str, torch.Tensor], transform: "Transform | None", *, pictures: str, masks: str
 ) -> list[Item]:
     items = _BatchItems(batch)
     if transform is None:
         return items
+    from vidseg_utils.data.transforms import augment  # here, because torchvision takes two seconds to import
+
     for item in items:
         item[pictures], changed = augment(transform, item[pictures], item.get(masks))
         if changed is not None:
             item[masks] = changed
     return list(items)
+
+
+def to_float(frames: torch.Tensor) -> torch.Tensor:
+    """frames: uint8 of any shape, 0..255 -> float32 in [0, 1]; call it on the device."""
+    return frames.to(torch.float32).div_(255)

@@ -4,6 +4,8 @@ The labels of a sequence are (T, H, W) with 255 in unlabelled frames, so trainin
 and for many.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -11,7 +13,9 @@ from torch.utils.data import Dataset
 from vidseg_utils.classes import IGNORE_INDEX
 from vidseg_utils.data.cache import SplitCache
 from vidseg_utils.data.datasets import labelled_masks
-from vidseg_utils.data.transforms import Transform, augment_item
+
+if TYPE_CHECKING:
+    from vidseg_utils.data.transforms import Transform
 
 LABELS = ("all", "one")  # every frame of a clip is labelled, or one frame
 
@@ -36,7 +40,7 @@ class ClipSequences(Dataset):
         labels: str = "all",
         random_start: bool = False,
         noise: float = 0.0,
-        transform: Transform | None = None,
+        transform: "Transform | None" = None,
     ):
         n_frames, span = cache.frames.shape[1], (length - 1) * step + 1
         labelled_masks(cache)
@@ -71,7 +75,11 @@ class ClipSequences(Dataset):
         if self.noise:
             frames = add_sensor_noise(frames, noise=self.noise, number=number, frame_indices=frame_indices)
         item = {"frames": torch.from_numpy(frames), "masks": torch.from_numpy(masks)}
-        return item if self.transform is None else augment_item(self.transform, item)
+        if self.transform is None:
+            return item
+        from vidseg_utils.data.transforms import augment_item  # here, because torchvision takes two seconds to import
+
+        return augment_item(self.transform, item)
 
 
 def add_sensor_noise(frames: np.ndarray, *, noise: float, number: int, frame_indices: np.ndarray) -> np.ndarray:

@@ -116,8 +116,3 @@ class IgnoreRim:
         smallest = -max_pool2d(-labels, size, stride=1, padding=self.width)
         is_inside = largest == smallest
         return pictures, masks.masked_fill(~is_inside.squeeze(-3), IGNORE_INDEX)
-
-
-def to_float(frames: torch.Tensor) -> torch.Tensor:
-    """frames: uint8 of any shape, 0..255 -> float32 in [0, 1]; call it on the device."""
-    return frames.to(torch.float32).div_(255)

@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 MOVING_CHANGE = 0.1  # a pixel moves where a channel differs by more than this from the last past frame
 MIN_MSE = 1e-12  # keeps the PSNR of a perfect prediction finite: 120 dB
@@ -29,6 +28,9 @@ class FrameScore:
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
+        # here, because the import takes two seconds
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
         prediction = prediction.float().clamp(0, 1)
         squared = (prediction - target).square()  # (B, T, C, H, W)
         moving = ((target - last_past[:, None]).abs() > MOVING_CHANGE).any(dim=2, keepdim=True).expand_as(squared)

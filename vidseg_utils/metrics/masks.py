@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64, Integer, Shaped
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
 from vidseg_utils.task import PAST_FRAMES
@@ -37,9 +36,10 @@ def confusion_matrix(
         if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < n_classes:
             wrong = int(values.max()) if values.max() >= n_classes else int(values.min())
             raise ValueError(f"{name} holds class id {wrong}; ids run from 0 to {n_classes - 1}")
-    return multiclass_confusion_matrix(
-        prediction, target, num_classes=n_classes, ignore_index=ignore_index, validate_args=False
-    ).long()
+    is_judged = target != ignore_index
+    pairs = target[is_judged] * n_classes + prediction[is_judged]
+    pairs = pairs.cpu() if pairs.device.type == "mps" else pairs  # which cannot count
+    return torch.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def iou_per_class(confusion: Int64[Tensor, "K K"]) -> Float64[Tensor, " K"]:

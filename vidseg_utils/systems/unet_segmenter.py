@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
-from vidseg_utils.data import FrameDataset, build_augmentation, check_labels, to_float
+from vidseg_utils.data import FrameDataset, check_labels, to_float
 from vidseg_utils.metrics import confusion_matrix, jaccard_from_confusion
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
@@ -78,6 +78,8 @@ class SegmenterRecipe(Recipe):
 
     def data(self) -> tuple[FrameDataset, FrameDataset]:
         """Frames with masks: augmented ones of the training split, and those of the validation split."""
+        from vidseg_utils.data import build_augmentation  # here, because torchvision takes two seconds to import
+
         names = self.sizes.augmentation if self.augmentation is None else self.augmentation
         train, val = self.workspace.split("train"), self.workspace.split("val")
         check_labels(train, frames=range(0, CLIP_FRAMES, self.sizes.frames_every))

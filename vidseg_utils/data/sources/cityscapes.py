@@ -8,6 +8,7 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from vidseg_utils.classes import IGNORE_INDEX
 from vidseg_utils.data.faults import Fault
 from vidseg_utils.data.png import png_size, read_png
 from vidseg_utils.data.resize import area_scale, nearest_scale
-from vidseg_utils.data.transforms import Transform, augment_item
+
+if TYPE_CHECKING:
+    from vidseg_utils.data.transforms import Transform
 
 logger = logging.getLogger(__name__)
 CLASS_NAMES = (
@@ -59,7 +62,7 @@ class CityscapesSequences(Dataset):
         step: int = 1,
         random_position: bool = False,
         size: tuple[int, int] | None = None,
-        transform: Transform | None = None,
+        transform: "Transform | None" = None,
     ):
         if length < 1 or step < 1:
             raise ValueError(f"length {length} and step {step} must be at least 1")
@@ -96,7 +99,11 @@ class CityscapesSequences(Dataset):
         masks = np.full((self.length, *mask.shape), IGNORE_INDEX, dtype=np.uint8)
         masks[labelled] = mask
         item = {"frames": torch.from_numpy(frames), "masks": torch.from_numpy(masks)}
-        return item if self.transform is None else augment_item(self.transform, item)
+        if self.transform is None:
+            return item
+        from vidseg_utils.data.transforms import augment_item  # here, because torchvision takes two seconds to import
+
+        return augment_item(self.transform, item)
 
 
 def _list_snippets(root: Path, split: str) -> list[_Snippet]:

@@ -18,7 +18,6 @@ from vidseg_utils.data import (
     N_CITYSCAPES_CLASSES,
     CityscapesSequences,
     ClipSequences,
-    build_augmentation,
     check_labels,
     dataset_identity,
     to_float,
@@ -118,6 +117,8 @@ class RecurrentUNetRecipe(Recipe):
 
     def sequences(self) -> tuple[Dataset, CityscapesSequences | ClipSequences]:
         """Training sequences, with the labelled frame at a random position, and all validation sequences."""
+        from vidseg_utils.data import build_augmentation  # here, because torchvision takes two seconds to import
+
         sizes, transform = self.sizes, build_augmentation(*self.sizes.augmentation)
         if self.cityscapes:
             shared = {"step": self.frame_step, "size": (sizes.cityscapes_height, 2 * sizes.cityscapes_height)}

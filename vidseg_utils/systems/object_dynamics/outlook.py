@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Float, Integer, UInt8
 
 from vidseg_utils.systems.object_dynamics.decision import decide_mask, decide_poses
 from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
-from vidseg_utils.world.label_offset import LabelOffset
 
 
 @dataclass(frozen=True)
@@ -18,21 +17,17 @@ class Outlook:
     masks: UInt8[np.ndarray, "T H W"]  # of the T frames ahead
     positions: Float[np.ndarray, "T1 N 2"]  # at the last past frame and in each frame ahead: T + 1 of them
     spread: Float[np.ndarray, "T1 N"]  # root mean square distance of the possible positions from their mean
-    drawn: Bool[np.ndarray, "T1 N"]  # False: so uncertain that the mask leaves the object out
     velocity: Float[np.ndarray, "N 2"]  # at the last past frame, world units a video frame: mean over the worlds
     velocity_spread: Float[np.ndarray, " N"]  # root mean square distance from that mean
 
 
-def forecast_ahead(
-    system: ObjectDynamics, past: Integer[np.ndarray, "T H W"], *, horizon: int, offset: LabelOffset | None = None
-) -> Outlook:
+def forecast_ahead(system: ObjectDynamics, past: Integer[np.ndarray, "T H W"], *, horizon: int) -> Outlook:
     """Forecast one clip 1, 2, … `horizon` frames ahead. The mask 11 frames ahead is that of `system.predict`.
 
     past: class ids, one class an object, as `system.segment` finds them
-    offset: of these masks against the exact ones; by default that of the segmenter's masks
     """
     height, width = past.shape[1:]
-    tracks, start = system.estimate_worlds(past[None], offset=system.segmenter_offset if offset is None else offset)
+    tracks, start = system.estimate_worlds(past[None], offset=system.segmenter_offset)
     present = start.active[0] & (tracks.class_id[0] > 0)
     masks, moments = [], [start]
     for ahead in range(1, horizon + 1):
@@ -42,14 +37,13 @@ def forecast_ahead(
         masks.append(
             decide_mask(tracks.class_id, worlds, height=height, width=width, offset=system.constants.label_offset)
         )
-    poses, drawn = decide_poses(np.stack([worlds.poses for worlds in moments]))
+    poses, _ = decide_poses(np.stack([worlds.poses for worlds in moments]))
     positions = np.stack([worlds.position for worlds in moments])
     return Outlook(
         class_id=tracks.class_id[0][present],
         masks=np.concatenate(masks),
         positions=poses[:, present, :2],
         spread=_spread(positions)[:, present],
-        drawn=drawn[:, present],
         velocity=start.velocity.mean(axis=0)[present],
         velocity_spread=_spread(start.velocity[None])[0, present],
     )

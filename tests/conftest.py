@@ -4,12 +4,20 @@ import shutil
 from pathlib import Path
 
 import jaxtyping
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_style():
+    """What a test changes in matplotlib's defaults ends with it: each test sees the same, in any order."""
+    with mpl.rc_context():
+        yield
 
 
 @pytest.fixture

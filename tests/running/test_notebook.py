@@ -5,19 +5,12 @@ import random
 import sys
 import types
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
 from vidseg_utils.paths import notebook_run_folder, read_json
 from vidseg_utils.running.notebook import record, setup, show_source
-
-
-@pytest.fixture(autouse=True)
-def _own_style():
-    with plt.rc_context():
-        yield
 
 
 def test_setup_chooses_profile_and_folder_and_sets_seeds(home, capsys):

@@ -11,9 +11,8 @@ from vidseg_utils.visualisation.style import MAX_FIGURE_BYTES, class_colour, fig
 
 @pytest.fixture(autouse=True)
 def styled(home):
-    with plt.rc_context():
-        use_style()
-        yield
+    use_style()
+    yield
     plt.close("all")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers import fill_cache, moving_square
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import SYSTEMS, Forecaster, Workspace, build_system
@@ -130,3 +131,14 @@ def test_home_in_a_path_of_a_workspace_is_expanded(tmp_path, monkeypatch):
     workspace = Workspace.for_profile("smoke", root="~/data", runs="~/runs")
     assert (workspace.root, workspace.runs) == (tmp_path / "data", tmp_path / "runs")
     assert replace(workspace, root=Path("~/real")).root == tmp_path / "real"
+
+
+def test_real_splits_are_the_labelled_ones_of_other_videos(workspace, root, home, tmp_path):
+    assert workspace().real_root() is None and workspace().real_splits() == []  # there is no data/course
+    assert workspace().real_splits(tmp_path / "missing") == []
+    assert workspace().real_splits(root) == []  # the videos of the training test nothing
+    course = home / "data" / "course"
+    fill_cache(course, "train", [moving_square(0), moving_square(1)])
+    fill_cache(course, "hidden", [(4, moving_square(4)[1][:11], None)])
+    assert workspace().real_root() == course
+    assert [(split.root, split.split, len(split)) for split in workspace().real_splits()] == [(course, "train", 2)]

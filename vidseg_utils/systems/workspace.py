@@ -11,6 +11,7 @@ from torch import nn
 
 from vidseg_utils.classes import CLASS_NAMES
 from vidseg_utils.data import SplitCache, dataset_identity, has_videos, open_split
+from vidseg_utils.data.layout import LABELLED
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import check_run_name, data_dir, runs_dir
 from vidseg_utils.profiles import Profile, check_replaced, get_profile
@@ -99,6 +100,24 @@ class Workspace:
     def has_videos(self, split: str) -> bool:
         """Whether the data hold a video of that split: sets of one's own often have no unlabelled or hidden ones."""
         return has_videos(self.root, split)
+
+    def real_root(self, root: Path | str = "auto") -> Path | None:
+        """Folder of labelled videos, usually the course's own, that test what was trained on `self.root`.
+
+        root: a data set in the course layout; "auto": data/course
+        Returns None if it has no labelled split, or if it is the workspace's own data set.
+        """
+        folder = data_dir() / "course" if root == "auto" else Path(root).expanduser()
+        labelled = folder.is_dir() and any(has_videos(folder, split) for split in LABELLED)
+        return folder if labelled and folder.resolve() != self.root.resolve() else None
+
+    def real_splits(self, root: Path | str = "auto") -> list[SplitCache]:
+        """The labelled splits that `real_root` holds, train before val; an empty list if it is None."""
+        if (folder := self.real_root(root)) is None:
+            return []
+        workspace = replace(self, root=folder)
+        splits = [workspace.split(name) for name in LABELLED if workspace.has_videos(name)]
+        return [split for split in splits if split.masks is not None]
 
     def with_sizes(self, sizes: Mapping[str, Any]) -> "Workspace":
         """A copy with single sizes of recipes replaced, such as {"recurrent.length": 1}."""

@@ -13,7 +13,7 @@ from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.visualisation.style import CYCLE, GRAY, class_colour, figure_png
 
 _ATTRIBUTES = {"shape": SHAPES, "material": MATERIALS, "colour": COLOURS}
-_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind text that a line may cross
+_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind text that a line may cross
 CLASSES_PER_BLOCK = len(COLOURS)  # classes of one shape and material have consecutive ids
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the brightness that the eye sees (ITU-R BT.601)
 MIN_SHOWN_SHARE = 0.005  # smaller shares of a confusion matrix are not written into their cell
@@ -118,11 +118,9 @@ def plot_class_bars(ax: Axes, values: Sequence[float] | np.ndarray, *, ylabel: s
             f"mean {average:.3g}",
             (1.0, average),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
+            xytext=(3, 0),
             textcoords="offset points",
-            ha="right",
-            va="bottom",
-            bbox=_WHITE,
+            va="center",
         )
     block_centres = positions.reshape(-1, CLASSES_PER_BLOCK).mean(axis=1)
     ax.set_xticks(block_centres, [" ".join(class_attributes(int(i))[1::-1]) for i in ids[::CLASSES_PER_BLOCK]])

@@ -73,7 +73,8 @@ def _render(figure: Figure) -> Image.Image:
 
 def _encode_png(picture: Image.Image, *, colours: int) -> bytes:
     file = io.BytesIO()
-    quantized = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    # These two steps keep rare colours, such as a small object's beside noise.
+    quantized = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
     quantized.save(file, format="png", optimize=True)
     return file.getvalue()
 

@@ -69,6 +69,15 @@ def test_an_interrupted_command_says_how_to_resume(vidseg, monkeypatch):
     assert errors.splitlines()[-1] == "interrupted; run the same command again to resume"
 
 
+@pytest.mark.parametrize(("options", "profile"), [((), "cpu"), (("-p", "WEIGHTS=shipped"), "cpu_full")])
+def test_shipped_weights_choose_the_profile_that_they_were_trained_at(vidseg, monkeypatch, options, profile):
+    profiles = []
+    monkeypatch.delenv("VIDSEG_PROFILE", raising=False)
+    monkeypatch.setattr("vidseg_utils.running.execute_notebook", lambda _, **given: profiles.append(given["profile"]))
+    assert vidseg("run", "02", *options)[0] == 0
+    assert profiles == [profile]
+
+
 def test_every_command_has_help_with_an_example(vidseg):
     commands = [*cli.app.registered_commands, *cli.data_app.registered_commands]
     assert len(commands) >= 11

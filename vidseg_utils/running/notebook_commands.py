@@ -27,9 +27,10 @@ def run_notebooks(
     """Execute notebooks. The run folder of each keeps the executed copy and its metrics."""
     from vidseg_utils.profiles import get_profile
     from vidseg_utils.running import checked_parameters, execute_notebook, find_notebooks
+    from vidseg_utils.training.shipped import SHIPPED_PROFILE
 
-    profile = get_profile(profile).name
     values = dict(_parse_parameter(text) for text in parameter or [])
+    profile = get_profile(profile, default=SHIPPED_PROFILE if values.get("WEIGHTS") == "shipped" else None).name
     paths = find_notebooks(notebooks or [])
     if run is not None and len(paths) != 1:
         raise ValueError(f"--run names the run folder of one notebook, not of {len(paths)}; give one notebook")

@@ -15,8 +15,8 @@ from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import load_clip, to_float, write_video
 from vidseg_utils.data.sources.generated_video import make_video
 from vidseg_utils.paths import read_json
-from vidseg_utils.running.forecast import forecast_clip, forecast_video
-from vidseg_utils.systems import CopyLast, ObjectDynamics, UnetCopyLast, Workspace
+from vidseg_utils.running.forecast import forecast_video
+from vidseg_utils.systems import CopyLast, ObjectDynamics, UnetCopyLast, Workspace, forecast_clip
 from vidseg_utils.systems.object_dynamics import forecast_ahead
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.training import SHIPPED_EXAMPLE

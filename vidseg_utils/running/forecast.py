@@ -1,21 +1,18 @@
 """Forecast one video, and write what comes out as pictures and as data: the command `vidseg forecast`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from vidseg_utils.classes import BACKGROUND, class_name
-from vidseg_utils.data import Clip, area_scale, load_clip, to_float
+from vidseg_utils.data import load_clip
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.paths import atomic_write, write_json
-from vidseg_utils.systems import Forecaster, Workspace
-from vidseg_utils.systems.object_dynamics import ObjectDynamics, Outlook, forecast_ahead
-from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, PAST_FRAMES, VIDEO_RATE, WIDTH
+from vidseg_utils.systems import ClipForecast, Forecaster, Workspace, forecast_clip, segment_frames
+from vidseg_utils.systems.object_dynamics import ObjectDynamics, Outlook
+from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, PAST_FRAMES, VIDEO_RATE
 from vidseg_utils.visualisation import draw_forecast_movie, plot_forecast, save_figure, use_style, write_movie
 from vidseg_utils.world import OBJECT_RADIUS, project
 
@@ -28,27 +25,6 @@ UNITS = (
     "of an object's centre in a frame of 160x240; speeds in world units a second; an uncertainty is the root mean "
     "square distance of the possible values from their mean"
 )
-
-
-@dataclass(frozen=True)
-class ClipForecast:
-    """What a system forecasts for a clip, `len(masks)` frames ahead."""
-
-    masks: list[np.ndarray | None]  # (160, 240) of each frame ahead; None where the system forecasts none
-    past_masks: np.ndarray  # (11, 160, 240) of the given frames, by the system's segmenter
-    outlook: Outlook | None  # the objects, where the system forecasts objects
-
-    @property
-    def last_mask(self) -> np.ndarray:
-        """The mask of the last frame, which every system forecasts."""
-        mask = self.masks[-1]
-        assert mask is not None
-        return mask
-
-    @property
-    def last_number(self) -> int:
-        """The number of that frame; the last given one is 10."""
-        return PAST_FRAMES - 1 + len(self.masks)
 
 
 def forecast_video(
@@ -107,38 +83,6 @@ def _check(system: Forecaster, horizon: int) -> None:
         raise ValueError(f"the horizon is {horizon}; choose 1 to {MAX_HORIZON} frames ahead")
     if horizon != FUTURE_FRAMES and not isinstance(system, ObjectDynamics):
         raise ValueError(f"{system.name} forecasts {FUTURE_FRAMES} frames ahead, not {horizon}; use object_dynamics")
-
-
-def forecast_clip(system: Forecaster, clip: Clip, *, horizon: int, size: tuple[int, int]) -> ClipForecast:
-    """Forecast the frames after the eleven given ones.
-
-    size: height and width of the frames that the system reads
-    Raises ValueError where no object is found.
-    """
-    past = clip.frames[:PAST_FRAMES]
-    past_masks, outlook = segment_frames(system, past, size=size), None
-    if isinstance(system, ObjectDynamics):
-        outlook = forecast_ahead(system, past_masks, horizon=horizon)
-        masks: list[np.ndarray | None] = list(outlook.masks)
-        found = len(outlook.class_id) > 0
-    else:
-        mask = system.predict(_frames_tensor(past, size), (HEIGHT, WIDTH))[0].cpu().numpy()
-        masks, found = [*[None] * (horizon - 1), mask], bool((past_masks != BACKGROUND).any())
-    if not found:
-        raise ValueError(f"{clip.name}: no object is found in the eleven given frames, so there is nothing to forecast")
-    return ClipForecast(masks, past_masks, outlook)
-
-
-@torch.inference_mode()
-def segment_frames(system: Forecaster, frames: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
-    """frames: (T, 3, 160, 240) uint8 -> (T, 160, 240) class ids by the system's segmenter."""
-    masks = system.segment(_frames_tensor(frames, size)).to(torch.uint8)
-    return F.interpolate(masks, size=(HEIGHT, WIDTH), mode="nearest-exact")[0].cpu().numpy()
-
-
-def _frames_tensor(frames: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-    """(T, 3, H, W) uint8 -> (1, T, 3, height, width) float in [0, 1]."""
-    return to_float(torch.from_numpy(area_scale(frames, height=size[0], width=size[1])[None]))
 
 
 def object_pixels(outlook: Outlook) -> dict[int, np.ndarray]:

@@ -5,6 +5,7 @@ of object dynamics, step by step, are in `vidseg_utils.systems.object_dynamics`.
 """
 
 from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.clip_forecast import ClipForecast, forecast_clip, segment_frames
 from vidseg_utils.systems.convlstm_unet import ConvLSTMRecipe, ConvLSTMUnet, without_reconstructor
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.mask_simvp.forecast import forecast_scores
@@ -48,6 +49,10 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "build_system",
     "system_class",
     "Workspace",
+    # the forecast of one clip
+    "ClipForecast",
+    "forecast_clip",
+    "segment_frames",
     # what a system and a recipe are
     "Forecaster",
     "Recipe",

@@ -16,6 +16,7 @@ class Outlook:
     class_id: UInt8[np.ndarray, " N"]
     masks: UInt8[np.ndarray, "T H W"]  # of the T frames ahead
     positions: Float[np.ndarray, "T1 N 2"]  # at the last past frame and in each frame ahead: T + 1 of them
+    possible_positions: Float[np.ndarray, "T1 K N 2"]  # in each of the K worlds
     spread: Float[np.ndarray, "T1 N"]  # root mean square distance of the possible positions from their mean
     velocity: Float[np.ndarray, "N 2"]  # at the last past frame, world units a video frame: mean over the worlds
     velocity_spread: Float[np.ndarray, " N"]  # root mean square distance from that mean
@@ -38,12 +39,13 @@ def forecast_ahead(system: ObjectDynamics, past: Integer[np.ndarray, "T H W"], *
             decide_mask(tracks.class_id, worlds, height=height, width=width, offset=system.constants.label_offset)
         )
     poses, _ = decide_poses(np.stack([worlds.poses for worlds in moments]))
-    positions = np.stack([worlds.position for worlds in moments])
+    possible = np.stack([worlds.position for worlds in moments])[:, :, present]
     return Outlook(
         class_id=tracks.class_id[0][present],
         masks=np.concatenate(masks),
         positions=poses[:, present, :2],
-        spread=_spread(positions)[:, present],
+        possible_positions=possible,
+        spread=_spread(possible),
         velocity=start.velocity.mean(axis=0)[present],
         velocity_spread=_spread(start.velocity[None])[0, present],
     )

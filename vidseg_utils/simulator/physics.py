@@ -53,9 +53,12 @@ def objects_in_view(
     return inside
 
 
-def simulate(scene: Scene, settings: PhysicsSettings | None = None) -> Trajectory:
-    """Simulate `scene` for 128 video frames. Raises BrokenRuleError when it breaks a rule of CLEVRER's videos."""
-    simulation = _Simulation(scene, settings or PhysicsSettings())
+def simulate(scene: Scene, settings: PhysicsSettings | None = None, *, keep_rules: bool = True) -> Trajectory:
+    """Simulate `scene` for 128 video frames.
+
+    keep_rules: raise BrokenRuleError when it breaks a rule of CLEVRER's videos, such as two or three collisions
+    """
+    simulation = _Simulation(scene, settings or PhysicsSettings(), keep_rules=keep_rules)
     for frame in range(VIDEO_FRAMES):
         simulation.record(frame)
         if frame + 1 < VIDEO_FRAMES:
@@ -79,8 +82,8 @@ def simulate_video(seed: int, number: int, *, settings: PhysicsSettings | None =
 class _Simulation:
     """One simulation in progress."""
 
-    def __init__(self, scene: Scene, settings: PhysicsSettings):
-        self.scene, self.settings = scene, settings
+    def __init__(self, scene: Scene, settings: PhysicsSettings, *, keep_rules: bool = True):
+        self.scene, self.settings, self.keep_rules = scene, settings, keep_rules
         model = build_mujoco_model(scene.shapes, settings)
         self.draws_restitution = settings.restitution is None  # then each touch changes the model
         self.model = with_masses(model, scene.masses) if self.draws_restitution or (scene.masses != 1).any() else model
@@ -192,11 +195,9 @@ class _Simulation:
 
     def note_contact(self, frame: int, pair: tuple[int, int], location: np.ndarray) -> None:
         """Record a pair's contact as a collision, unless it continues one. Two that meet again may break the rules."""
-        if frame == 0:
-            raise BrokenRuleError("two objects touch at the start")
+        self._require(frame > 0, "two objects touch at the start")
         again = pair in self.last_contact and frame > self.last_contact[pair] + SAME_COLLISION_FRAMES
-        if again and not self.settings.repeated_contact:
-            raise BrokenRuleError("a pair collides again")
+        self._require(not again or self.settings.repeated_contact, "a pair collides again")
         if again:
             since = self.all_poses[self.last_contact[pair] : frame + 1, :, :2]
             distance = np.linalg.norm(since[:, pair[0]] - since[:, pair[1]], axis=-1)
@@ -204,26 +205,25 @@ class _Simulation:
         if again or pair not in self.last_contact:
             x, y, z = location.tolist()
             self.collisions.append(Collision(frame, pair, (x, y, z)))
-            if len(self.collisions) > COLLISION_COUNT[1]:
-                raise BrokenRuleError("too many collisions")
+            self._require(len(self.collisions) <= COLLISION_COUNT[1], "too many collisions")
         self.last_contact[pair] = frame
+
+    def _require(self, rule: bool, broken: str) -> None:
+        if self.keep_rules and not rule:
+            raise BrokenRuleError(broken)
 
     def trajectory(self) -> Trajectory:
         """The recorded states in CLEVRER's conventions. Raises BrokenRuleError when they break a rule."""
-        if len(self.collisions) < COLLISION_COUNT[0]:
-            raise BrokenRuleError("too few collisions")
+        self._require(len(self.collisions) >= COLLISION_COUNT[0], "too few collisions")
         shapes = self.scene.shapes
         positions, velocities = self.all_poses[..., :3].copy(), self.all_speeds[..., :3].copy()
         quaternions = self.all_poses[..., [4, 5, 6, 3]]
         rotations = Rotation.from_quat(quaternions.reshape(-1, 4)).as_matrix().reshape(*positions.shape[:2], 3, 3)
         must_stand = [shape != "sphere" for shape in shapes]
-        if (rotations[:, must_stand, 2, 2] < MIN_UPRIGHT).any():
-            raise BrokenRuleError("an object tips over")
-        lift = positions[..., 2] - OBJECT_RADIUS
-        if (lift > MAX_LIFT).any():
-            raise BrokenRuleError("an object leaves the ground")
-        if ((np.linalg.norm(velocities, axis=-1) < REST_SPEED) & (lift > MAX_LIFT_AT_REST)).any():
-            raise BrokenRuleError("an object rests in the air")
+        self._require(bool((rotations[:, must_stand, 2, 2] >= MIN_UPRIGHT).all()), "an object tips over")
+        lift, at_rest = positions[..., 2] - OBJECT_RADIUS, np.linalg.norm(velocities, axis=-1) < REST_SPEED
+        self._require(bool((lift <= MAX_LIFT).all()), "an object leaves the ground")
+        self._require(not (at_rest & (lift > MAX_LIFT_AT_REST)).any(), "an object rests in the air")
         angular_velocities = np.einsum("tnij,tnj->tni", rotations, self.all_speeds[..., 3:])
         rotations = rotations @ np.stack([OWN_AXES[shape] for shape in shapes])
         in_view = objects_in_view(shapes, positions, rotations)

@@ -15,6 +15,7 @@ from vidseg_utils.evaluation.leaderboard import (
     read_runs,
     recurrent_table,
 )
+from vidseg_utils.evaluation.saved_forecasts import SavedForecasts, read_forecasts
 from vidseg_utils.evaluation.submission import (
     missing_videos,
     predict_split,
@@ -27,6 +28,7 @@ __all__ = [
     "BEST_PUBLISHED_JACCARD",
     "PUBLISHED_RECURRENT",
     "Evaluation",
+    "SavedForecasts",
     "check_evaluation_folder",
     "describe_evaluation",
     "error_rate_per_pixel",
@@ -35,6 +37,7 @@ __all__ = [
     "missing_videos",
     "object_agreement",
     "predict_split",
+    "read_forecasts",
     "read_leaderboard",
     "read_runs",
     "recall_by_collisions",

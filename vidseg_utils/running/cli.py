@@ -16,6 +16,7 @@ from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.data_commands import AgainOption, ProfileOption, RootOption, data_app
 from vidseg_utils.running.forecast_command import FORECAST_EXAMPLE, RunsOption, forecast_one_video
 from vidseg_utils.running.notebook_commands import RUN_EXAMPLE, SWEEP_EXAMPLE, run_notebooks, run_sweep
+from vidseg_utils.running.report_commands import FILM_EXAMPLE, REPORT_EXAMPLE, print_leaderboard, write_film
 
 if TYPE_CHECKING:
     from vidseg_utils.systems import Forecaster, Workspace
@@ -164,19 +165,8 @@ def score_file(
 app.command("forecast", epilog=FORECAST_EXAMPLE)(forecast_one_video)
 app.command("run", epilog=RUN_EXAMPLE)(run_notebooks)
 app.command("sweep", epilog=SWEEP_EXAMPLE)(run_sweep)
-
-
-@app.command("report", epilog="Example: vidseg report")
-def print_leaderboard(runs: RunsOption = None) -> None:
-    """Print the scores of all evaluated systems. The table also has the published scores."""
-    from vidseg_utils.evaluation import leaderboard_table, read_leaderboard
-    from vidseg_utils.paths import runs_dir
-
-    folder = runs or runs_dir()
-    rows = read_leaderboard(folder)
-    if not rows:
-        raise ValueError(f"no evaluated system in {folder}; try `vidseg evaluate copy_last`")
-    typer.echo(leaderboard_table(rows))
+app.command("report", epilog=REPORT_EXAMPLE)(print_leaderboard)
+app.command("film", epilog=FILM_EXAMPLE)(write_film)
 
 
 def _build(system: str, workspace: "Workspace", *, reconstructor: bool) -> "Forecaster":

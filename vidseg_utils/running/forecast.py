@@ -12,13 +12,13 @@ from vidseg_utils.metrics import jaccard
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.systems import ClipForecast, Forecaster, Workspace, forecast_clip, segment_frames
 from vidseg_utils.systems.object_dynamics import ObjectDynamics, Outlook
-from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, PAST_FRAMES, VIDEO_RATE
+from vidseg_utils.task import FUTURE_FRAMES, PAST_FRAMES, VIDEO_RATE
 from vidseg_utils.visualisation import draw_forecast_movie, plot_forecast, save_figure, use_style, write_movie
+from vidseg_utils.visualisation.filmstrip import REAL_RATE, REST_PICTURES
 from vidseg_utils.world import OBJECT_RADIUS, project
 
 MAX_HORIZON = 20  # frames ahead
-SECONDS_PER_FRAME = FRAME_STEP / VIDEO_RATE  # of a clip
-PAUSE_PICTURES = 6  # the movies rest on their last picture
+SECONDS_PER_FRAME = 1 / REAL_RATE
 RESTING_SPEED = 0.02  # world units a second: slower objects are said to rest
 UNITS = (
     "positions on the ground in world units (an object is 0.4 wide; x towards the viewer, y to the right); pixels x, y "
@@ -66,9 +66,8 @@ def forecast_video(
     plt.close(figure)
     shown = forecast.past_masks if masks is None else np.concatenate([forecast.past_masks, masks[PAST_FRAMES:]])
     pictures = draw_forecast_movie(clip.frames, shown, forecast.masks)
-    pictures += [pictures[-1]] * PAUSE_PICTURES
     for suffix in (".gif", ".mp4"):
-        write_movie(out / f"forecast{suffix}", pictures, frames_per_second=1 / SECONDS_PER_FRAME)
+        write_movie(out / f"forecast{suffix}", pictures, frames_per_second=REAL_RATE, rest=REST_PICTURES)
     with atomic_write(out / "mask.npy") as temporary:
         np.save(temporary, forecast.last_mask)
     summary = {"video": clip.name, "system": system.name, "first_frame": start, "horizon": horizon, "units": UNITS}

@@ -1,6 +1,7 @@
 """Pictures for lessons and reports: one style, one palette, one overlay.
 
-Plot functions take and return matplotlib axes. They never show a figure; only `save_figure` and `write_movie` save.
+Plot functions take and return matplotlib axes. They never show a figure. Only `save_figure`, `write_movie` and `film`
+write files.
 """
 
 from vidseg_utils.visualisation.curves import (
@@ -14,6 +15,7 @@ from vidseg_utils.visualisation.curves import (
     training_curves_png,
 )
 from vidseg_utils.visualisation.decision_tree import plot_decision_tree
+from vidseg_utils.visualisation.films import film
 from vidseg_utils.visualisation.filmstrip import MovieView, clip_to_rgb, plot_filmstrip, write_movie
 from vidseg_utils.visualisation.forecast import draw_forecast_movie, plot_forecast
 from vidseg_utils.visualisation.outlines import plot_outline
@@ -38,6 +40,7 @@ __all__ = [
     "clip_to_rgb",
     "draw_forecast_movie",
     "figure_png",
+    "film",
     "frame_to_rgb",
     "group_confusion",
     "mask_to_rgb",

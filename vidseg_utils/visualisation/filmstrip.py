@@ -8,12 +8,18 @@ from pathlib import Path
 import av
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
 
 from vidseg_utils.paths import atomic_write
-from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.task import FRAME_STEP, HEIGHT, PAST_FRAMES, VIDEO_RATE, WIDTH
 from vidseg_utils.visualisation.overlays import Clip, frame_to_rgb, mask_to_rgb, overlay_mask, show_rgb
-from vidseg_utils.visualisation.style import RED
+from vidseg_utils.visualisation.style import DPI, RED
 
+REAL_RATE = VIDEO_RATE / FRAME_STEP  # frames a second at which a clip runs as fast as its video
+REST_PICTURES = 6  # films of forecasts rest on their last picture
+GAP_PX, TITLE_PX, FOOTER_PX = 6, 16, 16  # of a film, for each unit of its scale
 GIF_COLOURS = 128  # few colours keep the file small; the frames have flat surfaces
 
 
@@ -65,14 +71,53 @@ def plot_filmstrip(
     return axes
 
 
-def write_movie(path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *, frames_per_second: float = 6) -> Path:
+def draw_side_by_side(
+    moments: Sequence[Mapping[str, np.ndarray]], *, scale: float = 2, legend: Mapping[str, str] | None = None
+) -> list[np.ndarray]:
+    """The pictures of a film, (T, H, W, 3) uint8 each: one row of titled panels for each moment.
+
+    moments: title -> (H, W, 3) uint8; each has the same number of panels
+    scale: size of a panel, in units of 160x240 pixels; legend: name -> colour of what is written below the panels
+    """
+    panel, gap, title = (round(WIDTH * scale), round(HEIGHT * scale)), round(GAP_PX * scale), round(TITLE_PX * scale)
+    footer = round(FOOTER_PX * scale) if legend else 0
+    lefts = [gap + number * (panel[0] + gap) for number in range(len(moments[0]))]
+    width, height = lefts[-1] + panel[0] + gap, title + panel[1] + gap + footer
+    # matplotlib writes the text; the panels are copied, so that every pixel of theirs has the same size
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    figure.set_layout_engine("none")
+    canvas = FigureCanvasAgg(figure)
+    style = {"size": 6.0 + 3.0 * scale, "va": "center_baseline"}
+    titles = [figure.text(left / width, 1 - title / 2 / height, "", parse_math=False, **style) for left in lefts]
+    for left, (name, colour) in zip(lefts, (legend or {}).items(), strict=False):
+        y = 0.6 * footer / height
+        figure.text(left / width, y, "\N{BLACK SQUARE}", color=colour, **style)
+        figure.text((left + 1.6 * style["size"]) / width, y, name, **style)
+    pictures = []
+    for moment in moments:
+        for text, name in zip(titles, moment, strict=True):
+            text.set_text(name)
+        canvas.draw()
+        picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        for left, shown in zip(lefts, moment.values(), strict=True):
+            enlarged = Image.fromarray(shown).resize(panel, Image.Resampling.NEAREST)
+            picture[title : title + panel[1], left : left + panel[0]] = enlarged
+        pictures.append(picture)
+    return pictures
+
+
+def write_movie(
+    path: Path | str, pictures: Sequence[np.ndarray] | np.ndarray, *, frames_per_second: float = 6, rest: int = 0
+) -> Path:
     """Write (T, H, W, 3) uint8 pictures atomically as .gif (looping, 128 colours) or .mp4; returns the path.
 
+    rest: pictures for which the movie stays on its last one
     Raises ValueError for pictures of another type or shape, or another suffix.
     """
     path, pictures = Path(path), np.asarray(pictures)
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
         raise ValueError(f"pictures are {pictures.dtype} {pictures.shape}; expected uint8 (T, H, W, 3) with T >= 1")
+    pictures = np.concatenate([pictures, pictures[-1:].repeat(rest, axis=0)])
     if path.suffix not in _WRITERS:
         raise ValueError(f"{path.name}: cannot write {path.suffix!r}; choose from {sorted(_WRITERS)}")
     with atomic_write(path) as temporary:
@@ -95,15 +140,14 @@ class MovieView:
 
 
 def _write_gif(path: Path, pictures: np.ndarray, frames_per_second: float) -> None:
-    from PIL import Image
-
     # One palette for all pictures, so that still parts do not flicker. A colour counts by the root of its pixels, so
     # that small objects keep theirs beside a large background.
     red, green, blue = pictures.astype(np.uint32).transpose(3, 0, 1, 2)
     packed, counts = np.unique((red << 16) + (green << 8) + blue, return_counts=True)
     colours = np.stack([packed >> 16, packed >> 8, packed], axis=-1).astype(np.uint8)
     sample = colours.repeat(np.sqrt(counts).astype(int), axis=0)
-    palette = Image.fromarray(sample[None]).quantize(GIF_COLOURS)
+    # These two steps keep rare colours, such as those of a legend.
+    palette = Image.fromarray(sample[None]).quantize(GIF_COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=4)
     frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     frames[0].save(
         path, save_all=True, append_images=frames[1:], duration=round(1000 / frames_per_second), loop=0, optimize=True

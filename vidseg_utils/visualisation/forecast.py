@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from vidseg_utils.classes import BACKGROUND
 from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.visualisation.filmstrip import draw_side_by_side
 from vidseg_utils.visualisation.overlays import (
     Array,
     Clip,
@@ -24,6 +25,7 @@ from vidseg_utils.visualisation.overlays import (
 )
 from vidseg_utils.visualisation.style import class_colour
 
+MOVIE_SCALE = 1.5  # of the panels of `draw_forecast_movie`, so that the README's animation is small
 EMPTY_RGB = 225  # light grey: nothing is known of the future frame but the mask
 
 
@@ -42,11 +44,7 @@ def draw_forecast_movie(frames: Clip, masks: Clip, forecasts: Sequence[np.ndarra
     frames: those of the video, which may end before the forecasts do; its last one is then shown on
     masks: of these frames; forecasts: from frame 11 on; None where there is none
     """
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.8))
-    panels = [show_rgb(ax, frame_to_rgb(frames[0]), title=" ").images[0] for ax in axes]
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # arranging takes ten times as long as drawing
-    pictures = []
+    moments = []
     for number in range(PAST_FRAMES + len(forecasts)):
         is_shown, ahead = number < len(frames), number - PAST_FRAMES + 1
         left = frame_to_rgb(frames[number if is_shown else -1])
@@ -58,13 +56,8 @@ def draw_forecast_movie(frames: Clip, masks: Clip, forecasts: Sequence[np.ndarra
         else:
             right = draw_forecast(forecast, masks[number] if is_shown else None)
             right_title = f"forecast, {ahead} ahead" + (" (black: in the video)" if is_shown else "")
-        for ax, panel, picture, title in zip(axes, panels, (left, right), (left_title, right_title), strict=True):
-            panel.set_data(picture)
-            ax.set_title(title, y=1.0)
-        figure.canvas.draw()
-        pictures.append(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())  # pyright: ignore[reportAttributeAccessIssue] (the agg backend has it)
-    plt.close(figure)
-    return pictures
+        moments.append({left_title: left, right_title: right})
+    return draw_side_by_side(moments, scale=MOVIE_SCALE)
 
 
 def plot_forecast(

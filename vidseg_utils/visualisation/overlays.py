@@ -146,6 +146,12 @@ def classify_errors(prediction: Array, target: Array) -> np.ndarray:
     return numbers.astype(np.uint8)
 
 
+def draw_errors(prediction: Array, target: Array) -> np.ndarray:
+    """prediction, target: (H, W) class ids -> (H, W, 3) uint8: each pixel in the colour of its kind in ERROR_KINDS."""
+    colours = np.array([to_rgb(colour) for colour in ERROR_KINDS.values()])
+    return (colours[classify_errors(prediction, target)] * 255).round().astype(np.uint8)
+
+
 def plot_error_map(
     ax: Axes, prediction: Array, target: Array, *, title: str | None = None, legend: bool = True
 ) -> Axes:
@@ -154,8 +160,7 @@ def plot_error_map(
     prediction, target: (H, W) class ids; legend: name each kind with its share of the pixels
     """
     kinds = classify_errors(prediction, target)
-    colours = np.array([to_rgb(colour) for colour in ERROR_KINDS.values()])
-    show_rgb(ax, colours[kinds], title=title)
+    show_rgb(ax, draw_errors(prediction, target), title=title)
     if legend:
         counts = np.bincount(kinds.ravel(), minlength=len(ERROR_KINDS))
         handles = [

@@ -1,0 +1,44 @@
+"""The commands that show what run folders hold: `vidseg report` and `vidseg film`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidseg_utils.running.data_commands import RootOption
+from vidseg_utils.running.forecast_command import RunsOption
+
+FILM_EXAMPLE = "Example: vidseg film object_dynamics-cpu --video 1003"
+REPORT_EXAMPLE = "Example: vidseg report --html report.html"
+
+
+def write_film(
+    run: Annotated[str, typer.Argument(help="Name of the run folder of an evaluation, such as object_dynamics-cpu.")],
+    video: Annotated[str, typer.Option(help="Number of a video, or: best, worst.")] = "best",
+    scale: Annotated[int, typer.Option(help="2 to 4 times 160x240 pixels for each of the four panels.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Folder to write [default: the run folder].")] = None,
+    root: RootOption = None,
+    runs: RunsOption = None,
+) -> None:
+    """Show one forecast of a run as GIF, MP4 and PNG: input, truth, forecast and error side by side."""
+    import matplotlib.pyplot as plt
+
+    from vidseg_utils.paths import check_run_name, runs_dir
+    from vidseg_utils.visualisation import film, use_style
+
+    plt.switch_backend("agg")
+    use_style()
+    shown = film((runs or runs_dir()) / check_run_name(run), video=video, scale=scale, root=root, out=out)
+    typer.echo(f"written to {shown.path.parent}: {shown.path.name}, {shown.path.stem}.mp4, {shown.path.stem}.png")
+
+
+def print_leaderboard(runs: RunsOption = None) -> None:
+    """Print the scores of all evaluated systems. The table also has the published scores."""
+    from vidseg_utils.evaluation import leaderboard_table, read_leaderboard
+    from vidseg_utils.paths import runs_dir
+
+    folder = runs or runs_dir()
+    rows = read_leaderboard(folder)
+    if not rows:
+        raise ValueError(f"no evaluated system in {folder}; try `vidseg evaluate copy_last`")
+    typer.echo(leaderboard_table(rows))

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +14,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from vidseg_utils.running.execute import execute_copy
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run")
-FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 TOKEN = "a-token-of-this-test"
 SECONDS = 120  # time limit of each step; a slow machine needs 20 for the first page of JupyterLab
 
@@ -31,8 +27,6 @@ for t in range(6):
 show_clip_sliders(frames, masks)
 """
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
 
 
@@ -75,13 +69,11 @@ def _address(folder, server):
 
 
 @pytest.fixture(scope="module")
-def page():
-    with playwright.sync_playwright() as starter:
-        browser = starter.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
-        page.set_default_timeout(SECONDS * 1000)
-        yield page
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(SECONDS * 1000)
+    yield page
+    page.close()
 
 
 def open_notebook(page, lab, name):

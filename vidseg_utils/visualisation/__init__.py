@@ -30,10 +30,13 @@ from vidseg_utils.visualisation.overlays import (
 from vidseg_utils.visualisation.plan_view import plot_footprints, plot_ground, plot_paths, plot_trajectory
 from vidseg_utils.visualisation.sliders import PlotSliders, show_clip_sliders
 from vidseg_utils.visualisation.style import BLUE, GRAY, class_colour, figure_png, save_figure, use_style
+from vidseg_utils.visualisation.viewer import VIEWER_JS, ClipView, pack_clip, view
 
 __all__ = [
     "BLUE",
     "GRAY",
+    "VIEWER_JS",
+    "ClipView",
     "MovieView",
     "PlotSliders",
     "class_colour",
@@ -45,6 +48,7 @@ __all__ = [
     "group_confusion",
     "mask_to_rgb",
     "overlay_mask",
+    "pack_clip",
     "plot_class_bars",
     "plot_class_palette",
     "plot_confusion",
@@ -66,5 +70,6 @@ __all__ = [
     "show_rgb",
     "training_curves_png",
     "use_style",
+    "view",
     "write_movie",
 ]

@@ -1,0 +1,7 @@
+"""The mask viewer: clips in the browser, in notebooks and on pages, with a still picture wherever it cannot run."""
+
+from vidseg_utils.visualisation.viewer.clip_view import view
+from vidseg_utils.visualisation.viewer.packing import pack_clip
+from vidseg_utils.visualisation.viewer.widget import VIEWER_JS, WIDGET_VIEW, ClipView
+
+__all__ = ["VIEWER_JS", "WIDGET_VIEW", "ClipView", "pack_clip", "view"]

@@ -20,8 +20,8 @@ from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems import Forecaster, Workspace
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
-from vidseg_utils.training import is_trained
-from vidseg_utils.training.run_folder import read_config
+from vidseg_utils.training import describe_machine, is_trained
+from vidseg_utils.training.run_folder import MACHINE, read_config
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Evaluation:
         description = describe_evaluation(system, workspace, split=split, true_masks=true_masks)
         check_evaluation_folder(run, description)
         (run / "metrics.json").unlink(missing_ok=True)
-        write_json(run / "config.json", {**description, "trained_on": self.trained_on})
+        write_json(run / "config.json", {**description, "trained_on": self.trained_on, MACHINE: describe_machine()})
         with atomic_write(run / "predictions.npz") as temporary:
             np.savez_compressed(temporary, numbers=self.numbers, masks=self.predictions)
         write_json(run / "metrics.json", self.metrics)

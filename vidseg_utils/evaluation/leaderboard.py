@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ PUBLISHED_JACCARD = {
     "mask_simvp": 0.4444,  # on hidden videos
 }
 BEST_PUBLISHED_JACCARD = 0.456
+COLUMNS = ("profile", "system", "input", "Jaccard", "objects", "moving", "still", "late", "s/video", "parameters")
+COLUMNS += ("published",)
 
 
 class Published(NamedTuple):
@@ -102,23 +105,42 @@ def _fault(row: dict) -> str:
     return ""
 
 
-def leaderboard_table(rows: list[dict]) -> str:
-    """Markdown: for each data set a table with the upper bound and the baseline of each profile, then its systems.
+@dataclass(frozen=True)
+class ScoreTable:
+    """The scores on one data set, as text: Markdown and HTML show the same cells."""
+
+    data_id: str
+    data_text: str
+    lines: list[tuple[str, ...]]  # one cell for each of COLUMNS
+    rows: list[dict | None]  # the row of each line; None for a baseline or an upper bound
+
+
+def leaderboard_tables(rows: list[dict]) -> list[ScoreTable]:
+    """For each data set a table with the upper bound and the baseline of each profile, then its systems.
 
     rows: best first. Scores on different data, or at different frame sizes, cannot be compared.
     """
     data_sets = {row["scored_on"]["id"]: row["scored_on"]["text"] for row in rows}
+    return [
+        _table(data_id, text, [row for row in rows if row["scored_on"]["id"] == data_id])
+        for data_id, text in sorted(data_sets.items(), key=lambda item: (item[1], item[0]))
+    ]
+
+
+def leaderboard_table(rows: list[dict]) -> str:
+    """The tables of `leaderboard_tables` in Markdown."""
     tables = []
-    for data_id, text in sorted(data_sets.items(), key=lambda item: (item[1], item[0])):
-        title = f"Scored on data {data_id} ({text}):"
-        tables.append(f"{title}\n\n{_table([row for row in rows if row['scored_on']['id'] == data_id])}")
+    for table in leaderboard_tables(rows):
+        lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+        for row, (profile, system, *cells) in zip(table.rows, table.lines, strict=True):
+            lines.append("| " + " | ".join((profile, system if row else f"*{system}*", *cells)) + " |")
+        tables.append(f"Scored on data {table.data_id} ({table.data_text}):\n\n" + "\n".join(lines))
     return "\n\n".join(tables)
 
 
-def _table(rows: list[dict]) -> str:
+def _table(data_id: str, text: str, rows: list[dict]) -> ScoreTable:
     """The table of one data set."""
-    columns = ("profile", "system", "input", "Jaccard", "objects", "moving", "still", "late", "s/video", "parameters")
-    lines = ["| " + " | ".join((*columns, "published")) + " |", "|" + "---|" * (len(columns) + 1)]
+    table = ScoreTable(data_id, text, [], [])
     sizes = {(row["profile"], *row["size"]) for row in rows}
     several = [profile for profile, count in Counter(profile for profile, *_ in sizes).items() if count > 1]
     rows = [
@@ -133,16 +155,18 @@ def _table(rows: list[dict]) -> str:
                 ("upper bound: truth without objects never seen", "oracle_jaccard"),
                 ("baseline: true mask of frame 10", "copy_last_jaccard"),
             ):
-                lines.append(f"| {profile} | *{name}* | truth | {references[key]:.3f} |" + "  |" * 7)
-        lines += [_table_line(row) for row in profile_rows]
-    return "\n".join(lines)
+                table.lines.append((profile, name, "truth", f"{references[key]:.3f}", *[""] * (len(COLUMNS) - 4)))
+                table.rows.append(None)
+        table.lines.extend(map(_table_line, profile_rows))
+        table.rows.extend(profile_rows)
+    return table
 
 
-def _table_line(row: dict) -> str:
+def _table_line(row: dict) -> tuple[str, ...]:
     def number(key: str, format_spec: str = ".3f") -> str:
         return "" if row.get(key) is None else format(row[key], format_spec)
 
-    cells = (
+    return (
         row["profile"],
         _system_cell(row),
         row["input"],
@@ -155,7 +179,6 @@ def _table_line(row: dict) -> str:
         number("parameters", ",d"),
         number("published"),
     )
-    return "| " + " | ".join(cells) + " |"
 
 
 def _system_cell(row: dict) -> str:

@@ -16,12 +16,14 @@ from typing import Any
 from vidseg_utils.data.identity import has_grown
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, read_json, write_json
+from vidseg_utils.training.machine import describe_machine
 from vidseg_utils.training.shipped import SHIPPED_MARK, is_shipped
 
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
 CONSTANTS = "constants.json"  # instead of weights, where constants of a formula are fitted
 TRAINED_ON = "trained_on"  # key of config.json: the identity of the training data, see `data.dataset_identity`
 FITTED_TO, FITTED_VIDEOS = "fitted_to", "fitted_videos"  # keys of config.json: "annotations" or "masks", and how many
+MACHINE = "machine"  # key of config.json: what finished the training, see `describe_machine`
 UNKNOWN_DATA = {"id": "unknown", "text": "unknown data"}  # in its place for runs of earlier versions
 OWN_FILES = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
 
@@ -79,7 +81,7 @@ def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> N
         return
     if is_evaluation(run):
         raise ValueError(f"run folder {run} holds the evaluation of a system; choose another name, or delete it")
-    checked = {"finished", "sha256", FITTED_TO, FITTED_VIDEOS}
+    checked = {"finished", "sha256", MACHINE, FITTED_TO, FITTED_VIDEOS}
     if TRAINED_ON in settings:
         check_trained_on(run, settings[TRAINED_ON])
         checked.add(TRAINED_ON)
@@ -133,7 +135,7 @@ def finish(run: Path, *, sha256: str) -> None:
 
     sha256: checksum of the weights or constants
     """
-    write_json(run / CONFIG, {**read_config(run), "finished": True, "sha256": sha256})
+    write_json(run / CONFIG, {**read_config(run), "finished": True, "sha256": sha256, MACHINE: describe_machine()})
     shutil.rmtree(run / LAST, ignore_errors=True)
 
 

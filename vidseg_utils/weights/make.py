@@ -6,7 +6,6 @@
 Finished trainings are taken as they are, so a call that was interrupted resumes.
 """
 
-import platform
 import shlex
 import shutil
 import subprocess
@@ -18,19 +17,17 @@ from pathlib import Path
 
 import av
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
 
 from vidseg_utils import __version__
 from vidseg_utils.data import generate
-from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.evaluation import evaluate_system
 from vidseg_utils.paths import atomic_write, runs_dir, write_json
 from vidseg_utils.renderer import render_video
 from vidseg_utils.simulator import simulate_video
 from vidseg_utils.systems import Workspace, build_system
 from vidseg_utils.task import HEIGHT, VIDEO_RATE, WIDTH
-from vidseg_utils.training import shipped
+from vidseg_utils.training import describe_machine, shipped
 from vidseg_utils.training.run_folder import CONFIG, CONSTANTS, HISTORY, WEIGHTS, file_sha256, read_config
 from vidseg_utils.training.shipped import SHIPPED_PROFILE, SHIPPED_RUNS, shipped_run
 
@@ -124,15 +121,6 @@ def score_shipped(root: Path | None = None) -> dict[str, float]:
 def shipped_bytes() -> int:
     """Size of all shipped files."""
     return sum(path.stat().st_size for path in shipped.SHIPPED_DIR.rglob("*") if path.is_file())
-
-
-def describe_machine() -> str:
-    """Processor, cores, operating system and the version of torch."""
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if "model name" in line] if info.is_file() else []
-    processor = names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{processor}, {n_cores()} cores{gpu}, {platform.system()}, torch {torch.__version__}"
 
 
 if __name__ == "__main__":

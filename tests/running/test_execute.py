@@ -33,7 +33,8 @@ def test_a_run_keeps_the_executed_notebook_and_its_parameters(home, make_noteboo
     texts = [cell.outputs[0].text for cell in code_cells(folder / "executed.ipynb")[-2:]]
     assert texts == ["smoke 7 mse\n", "ipc\n"], "over TCP, kernels that start at once compete for ports"
     record = read_json(folder / "parameters.json")
-    assert record == {"notebook": "02_small", "path": str(path), "profile": "smoke", "parameters": {"EPOCHS": 7}}
+    expected = {"notebook": "02_small", "path": str(path), "profile": "smoke", "parameters": {"EPOCHS": 7}}
+    assert expected.items() <= record.items() and 0 < record["seconds"] < 60
     assert {entry.name for entry in folder.iterdir()} == {".executing.lock", "executed.ipynb", "parameters.json"}
     assert path.read_bytes() == before
     assert str(home) not in (folder / "executed.ipynb").read_text(), "no path of this machine in the notebook"

@@ -8,17 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vidseg_utils.running.batch import Outcome, execute_batch, execute_sweep
     from vidseg_utils.running.execute import adopt_outputs, execute_notebook
-    from vidseg_utils.running.executors import execute_sweep
     from vidseg_utils.running.notebook import Session, record, setup, show_source
     from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks, notebooks_dir
+    from vidseg_utils.running.run_record import NotebookRun
     from vidseg_utils.running.sweep import plan_sweep, read_sweep, read_sweep_file
 
 __all__ = [
     "NotebookFailed",
+    "NotebookRun",
+    "Outcome",
     "Session",
     "adopt_outputs",
     "checked_parameters",
+    "execute_batch",
     "execute_notebook",
     "execute_sweep",
     "find_notebooks",
@@ -32,10 +36,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "batch": ("Outcome", "execute_batch", "execute_sweep"),
     "execute": ("adopt_outputs", "execute_notebook"),
-    "executors": ("execute_sweep",),
     "notebook": ("Session", "record", "setup", "show_source"),
     "notebook_file": ("checked_parameters", "find_notebooks", "notebooks_dir"),
+    "run_record": ("NotebookRun",),
     "sweep": ("plan_sweep", "read_sweep", "read_sweep_file"),
 }
 

@@ -1,25 +1,30 @@
 """Execute a notebook with papermill into its run folder. The notebook file itself is never written."""
 
+import math
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import papermill
+from accelerate.utils import patch_environment
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
 from vidseg_utils.file_lock import lock_file
-from vidseg_utils.paths import atomic_write, notebook_run_folder, write_json
+from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.running import NotebookFailed
-from vidseg_utils.running.cell_progress import show_cell_progress
+from vidseg_utils.running.cell_progress import CellCounter, show_cell_progress
 from vidseg_utils.running.kernel import KERNEL_NAME, OwnKernelManager, kernel_config, kernel_folder
-from vidseg_utils.running.notebook_file import checked_parameters, identity, read_notebook, read_python_notebook
+from vidseg_utils.running.notebook_file import checked_parameters, read_notebook, read_python_notebook
+from vidseg_utils.running.run_record import PARAMETERS, NotebookRun, inputs_after, inputs_before, why_stale
 from vidseg_utils.training.retraining import training_anew
+from vidseg_utils.usage import USAGE_FILE, read_usage
 from vidseg_utils.visualisation.sliders import WIDGET_VIEW
 
-PARAMETERS = "parameters.json"  # in a run folder: written last, so its presence means that the notebook has finished
 _INJECTED = "injected-parameters"  # papermill's tag of the cell that holds the given parameters
 _ERROR_MARKER = "papermill-error-cell-tag"
 _LEFTOVERS = tuple(f".{name}.????????.tmp.*" for name in ("executed", "failed", "parameters", "metrics"))  # of a kill
@@ -46,43 +51,75 @@ def execute_notebook(
     progress: show on stderr a progress bar over the cells and, in the next line, what the cell is doing
     Raises ValueError for wrong parameters or if the run folder is in use, NotebookFailed if a cell fails.
     """
-    path, profile = Path(path), get_profile(profile).name
-    given = dict(parameters or {})
-    if fixed := sorted(set(_FIXED) & set(given)):
+    chosen = get_profile(profile).name
+    planned = NotebookRun(Path(path), chosen, dict(parameters or {}), run or "auto")
+    execute_run(planned, again=again, progress=progress)
+    return planned.folder
+
+
+def execute_run(
+    run: NotebookRun, *, when: str = "always", again: bool = False, progress: bool = True, status: Path | None = None
+) -> bool:
+    """Execute a planned run; returns whether it had to be executed.
+
+    when: "always"; "unfinished", unless the run has finished; or "stale", unless it is up to date. With the last two it
+        waits if another process executes the same run, and asks again.
+    again, progress: see `execute_notebook`
+    status: a file for one line that says what the notebook is doing, which another process shows
+    Raises what `execute_notebook` raises.
+    """
+    if fixed := sorted(set(_FIXED) & set(run.parameters)):
         raise ValueError(f"{fixed[0]} cannot be given as a parameter; {_FIXED[fixed[0]]}")
-    values = checked_parameters(path, given | {"PROFILE": profile} | ({} if run is None else {"RUN": run}))
-    # a solution has the file name of its lesson, but needs its own run folder
-    name = f"{path.stem}_solutions" if path.resolve().parent.name == "solutions" else path.stem
-    folder = notebook_run_folder(name, profile, run or "auto")
+    named = {} if run.name == "auto" else {"RUN": run.name}
+    values = checked_parameters(run.notebook, run.parameters | {"PROFILE": run.profile} | named)
+    run = replace(run, parameters={name: values[name] for name in run.parameters})
+    folder, patience = run.folder, 0 if when == "always" else math.inf
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with lock_file(folder / ".executing.lock", purpose=f"run folder {folder}", timeout_seconds=0):
+        with lock_file(folder / ".executing.lock", purpose=f"run folder {folder}", timeout_seconds=patience):
+            if (when == "unfinished" and run.is_finished()) or (when == "stale" and not why_stale(run)):
+                return False
             for leftover in (file for pattern in _LEFTOVERS for file in folder.glob(pattern)):
                 leftover.unlink()
             (folder / PARAMETERS).unlink(missing_ok=True)
+            record, started = run.describe() | inputs_before(run), time.monotonic()
             with training_anew(again):
-                execute_copy(path, folder / "executed.ipynb", parameters=values, progress=progress)
-            given = {name: values[name] for name in given}
-            write_json(folder / PARAMETERS, {**identity(path), "profile": profile, "parameters": given})
+                used = execute_copy(
+                    run.notebook, folder / "executed.ipynb", parameters=values, progress=progress, status=status
+                )
+            record |= inputs_after(run, *used) | {"seconds": round(time.monotonic() - started, 1)}
+            write_json(folder / PARAMETERS, record)
     except TimeoutError as error:
         raise ValueError(str(error)) from None
-    return folder
+    return True
 
 
-def execute_copy(source: Path, target: Path, *, parameters: Mapping[str, object], progress: bool = True) -> None:
+def execute_copy(
+    source: Path,
+    target: Path,
+    *,
+    parameters: Mapping[str, object],
+    progress: bool = True,
+    status: Path | None = None,
+) -> tuple[list[Path], list[Path]]:
     """Execute a copy of the notebook `source` with `parameters` and write it atomically to `target`.
 
-    parameters: already checked by `checked_parameters`; progress: show the progress of the cells on stderr
+    parameters: already checked by `checked_parameters`; progress, status: see `execute_run`
+    returns: the run folders of the trained parts, and the roots of the data sets, that the notebook has used
     Raises NotebookFailed if a cell fails; the copy up to that cell is then kept beside `target` as failed.ipynb.
     """
     if target.resolve() == source.resolve():
         raise ValueError(f"{target} is the source notebook itself, which is never overwritten")
-    failed, bar = target.with_name("failed.ipynb"), {"desc": source.stem} if progress else False
+    failed = target.with_name("failed.ipynb")
+    bar = {"desc": source.stem} if progress else {"file": CellCounter(status), **CellCounter.BAR} if status else False
     with kernel_folder() as folder:
-        copy, executed = folder / "source.ipynb", folder / "executed.ipynb"
+        copy, executed, usage = folder / "source.ipynb", folder / "executed.ipynb", folder / "usage.txt"
         nbformat.write(read_python_notebook(source), copy)
         try:
-            with show_cell_progress(folder / "progress.txt", source.stem, show=progress):
+            with (
+                show_cell_progress(status or folder / "progress.txt", source.stem, show=progress),
+                patch_environment(**{USAGE_FILE: str(usage)}),
+            ):
                 papermill.execute_notebook(
                     _unformatted(copy),
                     _unformatted(executed),
@@ -99,7 +136,9 @@ def execute_copy(source: Path, target: Path, *, parameters: Mapping[str, object]
             _write_without_widgets(read_notebook(executed), failed)
             raise NotebookFailed(f"{message}; executed up to there: {failed}") from None
         _write_without_widgets(read_notebook(executed), target)
+        used = read_usage(usage)
     failed.unlink(missing_ok=True)
+    return used
 
 
 class _Notices:

@@ -1,92 +1,78 @@
-"""Execute a sweep: one notebook with many parameters, on the cores of this machine or on a Slurm cluster."""
+"""Where the notebooks of a batch are executed: processes of this machine, or a Slurm cluster through submitit.
+
+An executor has `slots`, how many runs it takes at once, and `submit`, which gives a future. Leaving its block ends what
+it has started.
+"""
 
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
+from typing import Any, Protocol, Self
 
-from vidseg_utils.data.parallel import exit_with_parent
+from vidseg_utils.data.parallel import exit_with_parent, n_cores
 from vidseg_utils.paths import runs_dir
-from vidseg_utils.progress import ProgressBar
-from vidseg_utils.running import NotebookFailed
-from vidseg_utils.running.execute import execute_notebook
-from vidseg_utils.running.sweep import SweepRun, plan_sweep, read_sweep_file
+
+MAX_QUEUED = 10_000
+SECONDS_PER_QUESTION = 1.0  # to Slurm, whether a job has ended
+MAX_REQUEUES = 100  # of a job that reaches its time limit
 
 
-def execute_sweep(
-    path: Path | str, *, profile: str = "auto", executor: str = "local", jobs: int = 1, progress: bool = True
-) -> list[Path]:
-    """Execute the unfinished runs of a sweep file; returns all its run folders, in the file's order.
+class RunExecutor(Protocol):
+    """What a batch needs of an executor."""
 
-    executor: "local" (processes on this machine), "slurm" (an array job through submitit, which gets the file's
-        `slurm:` settings) or "debug" (submitit in this process, to try a file without a cluster)
-    jobs: how many notebooks are executed at once; progress: show a progress bar over the runs on stderr
-    Raises ValueError for a file that does not fit its notebook. Raises NotebookFailed at the end if notebooks failed.
-    """
-    if executor not in EXECUTORS:
-        raise ValueError(f"unknown executor {executor!r}; choose from {list(EXECUTORS)}")
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}; give 1 or more")
-    runs = plan_sweep(path, profile=profile)
-    unfinished, failures = _unfinished_runs(runs)
-    with ProgressBar(
-        total=len(runs), initial=len(runs) - len(unfinished), desc=Path(path).stem, unit="run", disable=not progress
-    ) as bar:
-        for failure in EXECUTORS[executor](unfinished, jobs=jobs, slurm=read_sweep_file(path)["slurm"]):
-            failures += [failure] if failure else []
-            bar.update()
-    if failures:
-        more = f" (and {len(failures) - 1} more runs failed)" if len(failures) > 1 else ""
-        raise NotebookFailed(f"{Path(path).name}: {failures[0]}{more}")
-    return [run.folder for run in runs]
+    slots: int
+
+    def submit(self, function: Callable[..., Any], calls: Sequence[tuple]) -> list[Future]:
+        """Call the function elsewhere, once with each tuple of arguments."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
-def _unfinished_runs(runs: Sequence[SweepRun]) -> tuple[list[SweepRun], list[str]]:
-    """The runs to execute, and an error for each run whose folder cannot be used; these do not stop the others."""
-    unfinished, failures = [], []
-    for run in runs:
-        try:
-            unfinished += [] if run.is_finished() else [run]
-        except ValueError as error:
-            failures.append(f"{run.name}: {error}")
-    return unfinished, failures
+class LocalProcesses:
+    """`jobs` processes on this machine, which share its cores equally. One that dies takes only its own run along."""
 
+    def __init__(self, *, jobs: int, settings: Mapping[str, object]):
+        self.slots, self.threads = jobs, max(1, n_cores() // jobs)
+        self.free: list[ProcessPoolExecutor] = []
+        self.pools: list[ProcessPoolExecutor] = []
 
-def _execute(run: SweepRun) -> str | None:
-    """Execute the notebook of a run; returns the error as text, whichever it was, so that the other runs go on."""
-    try:
-        execute_notebook(run.notebook, profile=run.profile, parameters=run.parameters, run=run.name, progress=False)
-    except Exception as error:
-        expected = isinstance(error, NotebookFailed | ValueError | OSError)
-        return f"{run.name}: {error if expected else f'{type(error).__name__}: {error}'}"
-    return None
+    def submit(self, function: Callable[..., Any], calls: Sequence[tuple]) -> list[Future]:
+        """Call the function in processes that are free, or in new ones."""
+        futures = []
+        for arguments in calls:
+            pool = self.free.pop() if self.free else self._new_pool()
+            futures.append(pool.submit(function, *arguments))
+            futures[-1].add_done_callback(partial(self._take_back, pool))
+        return futures
 
+    def _new_pool(self) -> ProcessPoolExecutor:
+        arguments = {"mp_context": get_context("spawn"), "initializer": _start_worker, "initargs": (self.threads,)}
+        self.pools.append(ProcessPoolExecutor(1, **arguments))
+        return self.pools[-1]
 
-def _execute_locally(runs: Sequence[SweepRun], *, jobs: int, slurm: Mapping) -> Iterator[str | None]:
-    """One process a run, `jobs` at once; the processes share the cores equally."""
-    if jobs == 1 or len(runs) <= 1:
-        yield from map(_execute, runs)
-        return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    pending = list(runs)
-    while pending:
-        pool = ProcessPoolExecutor(
-            min(jobs, len(pending)), mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
-        )
-        futures = {pool.submit(_execute, run): run for run in pending}
-        try:
-            for future in as_completed(futures):
-                failure = future.result()
-                pending.remove(futures[future])
-                yield failure
-        except BrokenExecutor:  # the others are executed by new processes
-            yield f"{pending.pop(0).name}: a worker process died (out of memory?)"
-        finally:
-            _end(pool)
+    def _take_back(self, pool: ProcessPoolExecutor, future: Future) -> None:
+        if not future.cancelled() and not isinstance(future.exception(), BrokenExecutor):
+            self.free.append(pool)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes; those that still execute a notebook at once, and its kernel ends with its process."""
+        for pool in self.pools:
+            if pool not in self.free:
+                for process in list((pool._processes or {}).values()):
+                    process.kill()  # nbclient catches the gentler SIGTERM, and the process would go on
+            pool.shutdown(cancel_futures=True)
 
 
 def _start_worker(threads: int) -> None:
@@ -95,34 +81,83 @@ def _start_worker(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernels inherit it
 
 
-def _end(pool: ProcessPoolExecutor) -> None:
-    """End the workers of a pool at once, which is harmless if they have finished; each kernel ends with its worker."""
-    for process in list((pool._processes or {}).values()):
-        process.kill()  # nbclient catches the gentler SIGTERM, and the worker would go on with the next run
-    pool.shutdown(cancel_futures=True)
+class SubmititJobs:
+    """Jobs of a Slurm cluster, in arrays; `jobs` of them at once. RUNS/.slurm keeps what they print.
+
+    cluster: "slurm", or "debug": in this process, to try a file without a cluster
+    settings: for submitit's `update_parameters`, such as {"timeout_min": 240}
+    A job that reaches its time limit, or is preempted, is queued again and goes on: see `_Requeued`.
+    """
+
+    slots = MAX_QUEUED
+
+    def __init__(self, *, jobs: int, settings: Mapping[str, object], cluster: str = "slurm"):
+        try:
+            import submitit
+        except ImportError:
+            raise ValueError("executor 'slurm' needs submitit: pip install 'vidseg[slurm]'") from None
+        if cluster == "slurm" and shutil.which("sbatch") is None:
+            raise ValueError("this machine has no Slurm (no command sbatch); use a login node, or --executor local")
+        requeues = {"slurm_max_num_timeout": MAX_REQUEUES}
+        self.executor = submitit.AutoExecutor(folder=runs_dir() / ".slurm", cluster=cluster, **requeues)
+        self.cluster, self.pending = cluster, {}
+        try:
+            self.executor.update_parameters(slurm_array_parallelism=jobs, **settings)
+        except (NameError, TypeError) as error:
+            raise ValueError(f"wrong `slurm:` settings in the sweep file: {error}") from None
+
+    def submit(self, function: Callable[..., Any], calls: Sequence[tuple]) -> list[Future]:
+        """Submit one array job."""
+        jobs = self.executor.map_array(_Requeued(function), calls)
+        futures = [Future() for _ in jobs]
+        self.pending |= dict(zip(futures, jobs, strict=True))
+        if self.cluster == "debug":
+            self._watch(futures)
+        else:
+            threading.Thread(target=self._watch, args=(futures,), daemon=True).start()
+        return futures
+
+    def _watch(self, futures: list[Future]) -> None:
+        """Give each future the result of its job."""
+        while futures := [future for future in futures if not future.done()]:
+            for future in futures:
+                job = self.pending[future]
+                if job.done():
+                    error = job.exception()
+                    future.set_result(job.result()) if error is None else future.set_exception(error)
+            time.sleep(SECONDS_PER_QUESTION)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cancel the jobs that have not ended."""
+        for future, job in self.pending.items():
+            if not future.done():
+                job.cancel(check=False)
 
 
-def _execute_with_submitit(
-    runs: Sequence[SweepRun], *, jobs: int, slurm: Mapping, cluster: str
-) -> Iterator[str | None]:
-    """One array job; RUNS/.slurm keeps what its tasks print."""
-    try:
-        import submitit  # pyright: ignore[reportMissingImports] (the extra `slurm`)
-    except ImportError:
-        raise ValueError("executor 'slurm' needs submitit: pip install 'vidseg[slurm]'") from None
-    if cluster == "slurm" and shutil.which("sbatch") is None:
-        raise ValueError("this machine has no Slurm (no command sbatch); use a login node, or --executor local")
-    executor = submitit.AutoExecutor(folder=runs_dir() / ".slurm", cluster=cluster)
-    try:
-        executor.update_parameters(slurm_array_parallelism=jobs, **slurm)
-    except (NameError, TypeError) as error:
-        raise ValueError(f"wrong `slurm:` settings in the sweep file: {error}") from None
-    for job in executor.map_array(_execute, runs) if runs else ():
-        yield job.result()
+class _Requeued:
+    """A function that Slurm may interrupt: its job is queued again with the same arguments.
+
+    Nothing has to be saved: trainings write checkpoints, and finished parts are loaded.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def __call__(self, arguments: tuple) -> Any:
+        return self.function(*arguments)
+
+    def checkpoint(self, arguments: tuple) -> Any:
+        """What to run instead; submitit calls it before the time is over."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, arguments)
 
 
-EXECUTORS = {
-    "local": _execute_locally,
-    "slurm": partial(_execute_with_submitit, cluster="slurm"),
-    "debug": partial(_execute_with_submitit, cluster="debug"),
+EXECUTORS: dict[str, Callable[..., RunExecutor]] = {
+    "local": LocalProcesses,
+    "slurm": SubmititJobs,
+    "debug": partial(SubmititJobs, cluster="debug"),
 }

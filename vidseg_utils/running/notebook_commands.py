@@ -1,14 +1,20 @@
 """The commands `vidseg run` and `vidseg sweep`: execute notebooks."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vidseg_utils.running.data_commands import AgainOption, ProfileOption
 
+if TYPE_CHECKING:
+    from vidseg_utils.running import NotebookRun, Outcome
+
 RUN_EXAMPLE = "Example: vidseg run 02 03 --profile cpu -p EPOCHS=6"
 SWEEP_EXAMPLE = "Example: vidseg sweep simvp_epochs_and_loss --profile cpu"
+
+JobsOption = Annotated[int, typer.Option(help="Number of notebooks executed at once.")]
 
 
 def run_notebooks(
@@ -23,36 +29,87 @@ def run_notebooks(
         str | None, typer.Option(help="Name of the run folder, for one notebook; it keeps the usual run as it is.")
     ] = None,
     again: AgainOption = False,
+    all_notebooks: Annotated[
+        bool, typer.Option("--all", help="All lessons, except those that are up to date, in the order they need.")
+    ] = False,
+    jobs: JobsOption = 1,
+    why: Annotated[
+        bool, typer.Option("--why", help="Only say of each notebook what has changed since it was executed.")
+    ] = False,
 ) -> None:
     """Execute notebooks. The run folder of each keeps the executed copy and its metrics."""
     from vidseg_utils.profiles import get_profile
-    from vidseg_utils.running import checked_parameters, execute_notebook, find_notebooks
-    from vidseg_utils.training.shipped import SHIPPED_PROFILE
+    from vidseg_utils.running import NotebookRun, checked_parameters, find_notebooks
+    from vidseg_utils.running.workbook import notebooks_before, workbook
 
-    values = dict(_parse_parameter(text) for text in parameter or [])
-    profile = get_profile(profile, default=SHIPPED_PROFILE if values.get("WEIGHTS") == "shipped" else None).name
-    paths = find_notebooks(notebooks or [])
+    if all_notebooks and (notebooks or run):
+        raise ValueError("--all takes all lessons; leave it out to name notebooks or a run folder")
+    given = dict(_parse_parameter(text) for text in parameter or [])
+    profile = get_profile(profile, default=_shipped_profile() if given.get("WEIGHTS") == "shipped" else None).name
+    paths = workbook() if all_notebooks else find_notebooks(notebooks or [])
     if run is not None and len(paths) != 1:
         raise ValueError(f"--run names the run folder of one notebook, not of {len(paths)}; give one notebook")
-    for path in paths:
-        checked_parameters(path, values)  # of all notebooks, before the first one runs
-    for path in paths:
-        folder = execute_notebook(path, profile=profile, parameters=values, run=run, again=again)
-        typer.echo(f"{path.stem}: {folder}")
+    # of all notebooks, before the first one runs
+    values = [checked_parameters(path, given) if given else {} for path in paths]
+    runs = [NotebookRun(path, profile, value, run or "auto") for path, value in zip(paths, values, strict=True)]
+    after = {each.folder: [NotebookRun(p, profile).folder for p in notebooks_before(each.notebook)] for each in runs}
+    if (all_notebooks or why) and (not _say_why(runs, after) or why):
+        return
+    from vidseg_utils.running import execute_batch, execute_notebook  # slow
+
+    if len(runs) == 1 and not all_notebooks:
+        folder = execute_notebook(paths[0], profile=profile, parameters=values[0], run=run, again=again)
+        typer.echo(f"{paths[0].stem}: {folder}")
+    else:
+        when, title = ("stale", "the workbook") if all_notebooks else ("always", "notebooks")
+        _report(execute_batch(runs, title=title, when=when, after=after, jobs=jobs, again=again))
 
 
 def run_sweep(
     file: Annotated[Path, typer.Argument(help="A YAML file, or the name of one in notebooks/sweeps.")],
     profile: ProfileOption = "auto",
     executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
-    jobs: Annotated[int, typer.Option(help="Number of notebooks executed at once.")] = 1,
+    jobs: JobsOption = 1,
 ) -> None:
     """Execute one notebook with many parameters. Finished runs are skipped."""
     from vidseg_utils.profiles import get_profile
     from vidseg_utils.running import execute_sweep
 
-    for folder in execute_sweep(file, profile=get_profile(profile).name, executor=executor, jobs=jobs):
-        typer.echo(str(folder))
+    _report(execute_sweep(file, profile=get_profile(profile).name, executor=executor, jobs=jobs))
+
+
+def _say_why(runs: "Sequence[NotebookRun]", after: dict[Path, list[Path]]) -> bool:
+    """Print why each notebook has to be executed; returns whether one has to be."""
+    from vidseg_utils.running.run_record import why_stale
+
+    reasons = {run.folder: why_stale(run) for run in runs}
+    for folder, why in reasons.items():
+        first = [other.name for other in after[folder] if reasons.get(other)]
+        later = f"; asked again after {', '.join(first)}" if first else ""
+        typer.echo(f"{folder.name}: {'; '.join(why) or f'up to date{later}'}")
+    return any(reasons.values())
+
+
+def _report(outcomes: "Sequence[Outcome]") -> None:
+    """Print the run folders, a summary and every failure; exit with 1 if there is one."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    executed = [outcome for outcome in outcomes if outcome.seconds is not None]
+    for outcome in outcomes:
+        if not outcome.error:
+            typer.echo(str(outcome.run.folder))
+    n_current = len(outcomes) - len(failed) - len(executed)
+    typer.echo(f"{len(executed)} executed, {n_current} up to date, {len(failed)} failed", err=True)
+    for outcome in failed:
+        typer.echo(f"failed: {outcome.run.folder.name}: {' '.join(outcome.error.split())}", err=True)
+    if failed:
+        typer.echo("the same command executes only what is missing", err=True)
+        raise typer.Exit(1)
+
+
+def _shipped_profile() -> str:
+    from vidseg_utils.training.shipped import SHIPPED_PROFILE
+
+    return SHIPPED_PROFILE
 
 
 def _parse_parameter(text: str) -> tuple[str, object]:

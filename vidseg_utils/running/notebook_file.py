@@ -1,15 +1,19 @@
-"""Notebook files: find them by number, read them, and check values for their parameters cell before anything runs."""
+"""Notebook files: find them by number, read them, and check values for their parameters cell before anything runs.
+
+nbformat and papermill take seconds to load, so they are imported where they are needed.
+"""
 
 import ast
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import nbformat
-import papermill
+from typing import TYPE_CHECKING
 
 from vidseg_utils.paths import checkout
 from vidseg_utils.running.parameter_values import as_type
+
+if TYPE_CHECKING:
+    import nbformat
 
 logging.getLogger("papermill").setLevel(logging.WARNING)  # at INFO it logs every file that it opens
 CORE_NOTEBOOKS = ("01", "02", "03", "04", "05")
@@ -43,8 +47,10 @@ def _find_notebook(name: str) -> Path:
     return candidates[0]
 
 
-def read_notebook(path: Path | str) -> nbformat.NotebookNode:
+def read_notebook(path: Path | str) -> "nbformat.NotebookNode":
     """Read an .ipynb file. Raises ValueError that names the file if it is missing or not a notebook."""
+    import nbformat
+
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no notebook file {path}")
@@ -56,7 +62,7 @@ def read_notebook(path: Path | str) -> nbformat.NotebookNode:
     return notebook
 
 
-def read_python_notebook(path: Path | str) -> nbformat.NotebookNode:
+def read_python_notebook(path: Path | str) -> "nbformat.NotebookNode":
     """As `read_notebook`, for the kernel of this interpreter: kernels of other environments often have other names.
 
     Raises ValueError for a notebook in another language too.
@@ -86,6 +92,8 @@ def known_parameters(path: Path | str) -> dict[str, tuple[type | None, object]]:
 
     Raises ValueError for a default that is not a literal.
     """
+    import papermill
+
     known = {}
     for name, entry in papermill.inspect_notebook(read_python_notebook(path)).items():
         try:

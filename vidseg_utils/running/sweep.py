@@ -16,56 +16,17 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from vidseg_utils.paths import notebook_run_folder, read_json
+from vidseg_utils.paths import read_json
 from vidseg_utils.profiles import get_profile
-from vidseg_utils.running.execute import PARAMETERS
-from vidseg_utils.running.notebook_file import (
-    checked_values,
-    find_notebooks,
-    identity,
-    known_parameters,
-    notebooks_dir,
-)
+from vidseg_utils.running.notebook_file import checked_values, find_notebooks, known_parameters, notebooks_dir
 from vidseg_utils.running.parameter_values import MAX_YAML_BYTES, read_yaml, with_plain_scalars
+from vidseg_utils.running.run_record import NotebookRun
 
 _KEYS = ("question", "notebook", "parameters", "grid", "runs", "slurm")
 MAX_RUNS = 10_000
 MAX_VALUE_CHARACTERS, MAX_NAME_BYTES = 40, 150  # in the name of a run folder; file systems allow 255 bytes
-
-
-@dataclass(frozen=True)
-class SweepRun:
-    """One run of a sweep: a notebook, its profile and parameters, and the name of the run folder."""
-
-    notebook: Path
-    profile: str
-    parameters: dict[str, object]
-    name: str
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return notebook_run_folder(self.notebook.stem, self.profile, self.name)
-
-    def is_finished(self) -> bool:
-        """Whether the notebook was executed to its end. Raises ValueError if the folder has other parameters."""
-        path = self.folder / PARAMETERS
-        if not path.is_file():
-            return False
-        expected = {**identity(self.notebook), "profile": self.profile, "parameters": self.parameters}
-        found = read_json(path)
-        found.setdefault("path", f"{found.get('notebook')}.ipynb")  # earlier versions wrote only the name
-        if found["path"] != expected["path"]:
-            raise ValueError(
-                f"{self.folder} was made by another notebook ({found['path']}, not {expected['path']}); "
-                "delete it, or rename the sweep file"
-            )
-        if found != expected:
-            raise ValueError(f"{self.folder} was made with other parameters; delete it, or rename the sweep file")
-        return True
 
 
 def find_sweep(name: Path | str) -> Path:
@@ -104,7 +65,7 @@ def read_sweep_file(path: Path | str) -> dict:
     return sweep
 
 
-def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[SweepRun]:
+def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[NotebookRun]:
     """The runs of a sweep file, in order, finished or not.
 
     A run folder is named after the file, the profile and the parameters that vary: simvp_epochs-cpu-EPOCHS=5.
@@ -122,7 +83,7 @@ def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[SweepRun]:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         parts = [f"{key}={_short_text(values[key])}" for key in varied]
-        runs.append(SweepRun(notebook, profile, values, _short_name(path.stem.replace(" ", ""), profile, parts)))
+        runs.append(NotebookRun(notebook, profile, values, _short_name(path.stem.replace(" ", ""), profile, parts)))
     if len({run.name for run in runs}) != len(runs):
         raise ValueError(f"{path}: two of its runs are the same")
     return runs

@@ -18,6 +18,7 @@ from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, read_json, write_json
 from vidseg_utils.training.machine import describe_machine
 from vidseg_utils.training.shipped import SHIPPED_MARK, is_shipped
+from vidseg_utils.usage import note_part
 
 WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
 CONSTANTS = "constants.json"  # instead of weights, where constants of a formula are fitted
@@ -159,6 +160,7 @@ def trained_file(run: Path, name: str) -> Path:
         logger.warning(f"{run} was made by an earlier version: its {name} has no checksum to compare")
     elif file_sha256(path) != config.get("sha256"):
         raise ValueError(f"{path} is damaged: its checksum is not the one in {CONFIG}; delete the run and train again")
+    note_part(run)
     return path
 
 

@@ -25,6 +25,7 @@ from vidseg_utils.data.locks import lock_folder
 from vidseg_utils.data.resize import area_scale, nearest_scale
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.task import HEIGHT, WIDTH
+from vidseg_utils.usage import note_data
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def _current_cache(root: Path, split: str, folder: Path, state: str, source: Cal
 
 def find_source(root: Path, split: str) -> tuple[list[Video], list[Fault | Note], SplitCache | None]:
     """What a split can be read from: its image folders if it has any, else the cache that was filled directly."""
+    note_data(root)
     direct = load_cache(root, split, direct_folder(root, split), source=FILLED_DIRECTLY)
     try:
         videos, findings = scan_split(root, split)

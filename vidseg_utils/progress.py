@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 PROGRESS_FILE = "VIDSEG_PROGRESS_FILE"  # environment variable: path of the file for the line
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # MIME type of a widget in the output of a cell
 LINE_CHARACTERS = 100  # of a bar in a notebook or in the file, where the width of the window is unknown
 SECONDS_PER_UPDATE = 0.5  # at least, in a notebook or in the file
 

@@ -12,8 +12,6 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from functools import partial
 from typing import Protocol, TypeVar
 
-import torch
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,6 +72,8 @@ def worker_processes(n_processes: int) -> Iterator[MapFunction]:
 
 def _start_worker() -> None:
     """Use one thread, leave Ctrl-C to the parent, and exit when the parent does."""
+    import torch  # here, because the workers of `vidseg run` do without it
+
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_memory()

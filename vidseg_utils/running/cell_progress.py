@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from accelerate.utils import patch_environment
 from tqdm import tqdm
 
 from vidseg_utils.progress import PROGRESS_FILE
+from vidseg_utils.running.kernel import environment
 
 SECONDS_PER_UPDATE = 1.0  # in a terminal
 SECONDS_PER_LOG_LINE = 60.0  # in a log file, where lines stay
@@ -29,7 +29,7 @@ def show_cell_progress(file: Path, notebook: str, *, show: bool) -> Iterator[Non
     if show:
         watcher.start()
     try:
-        with patch_environment(**{PROGRESS_FILE: file}):
+        with environment(PROGRESS_FILE, str(file)):
             yield
     finally:
         stop.set()

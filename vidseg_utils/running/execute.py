@@ -1,5 +1,6 @@
 """Execute a notebook with papermill into its run folder. The notebook file itself is never written."""
 
+import contextlib
 import math
 import sys
 import time
@@ -9,21 +10,19 @@ from pathlib import Path
 
 import nbformat
 import papermill
-from accelerate.utils import patch_environment
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.profiles import get_profile
+from vidseg_utils.progress import WIDGET_VIEW
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.cell_progress import CellCounter, show_cell_progress
-from vidseg_utils.running.kernel import KERNEL_NAME, OwnKernelManager, kernel_config, kernel_folder
+from vidseg_utils.running.kernel import KERNEL_NAME, OwnKernelManager, environment, kernel_config, kernel_folder
 from vidseg_utils.running.notebook_file import checked_parameters, read_notebook, read_python_notebook
 from vidseg_utils.running.run_record import PARAMETERS, NotebookRun, inputs_after, inputs_before, why_stale
-from vidseg_utils.training.retraining import training_anew
 from vidseg_utils.usage import USAGE_FILE, read_usage
-from vidseg_utils.visualisation.sliders import WIDGET_VIEW
 
 _INJECTED = "injected-parameters"  # papermill's tag of the cell that holds the given parameters
 _ERROR_MARKER = "papermill-error-cell-tag"
@@ -83,7 +82,7 @@ def execute_run(
                 leftover.unlink()
             (folder / PARAMETERS).unlink(missing_ok=True)
             record, started = run.describe() | inputs_before(run), time.monotonic()
-            with training_anew(again):
+            with _training_anew(again):
                 used = execute_copy(
                     run.notebook, folder / "executed.ipynb", parameters=values, progress=progress, status=status
                 )
@@ -118,7 +117,7 @@ def execute_copy(
         try:
             with (
                 show_cell_progress(status or folder / "progress.txt", source.stem, show=progress),
-                patch_environment(**{USAGE_FILE: str(usage)}),
+                environment(USAGE_FILE, str(usage)),
             ):
                 papermill.execute_notebook(
                     _unformatted(copy),
@@ -139,6 +138,14 @@ def execute_copy(
         used = read_usage(usage)
     failed.unlink(missing_ok=True)
     return used
+
+
+def _training_anew(again: bool) -> contextlib.AbstractContextManager[None]:
+    if not again:
+        return contextlib.nullcontext()
+    from vidseg_utils.training.retraining import training_anew  # with torch, which executing a notebook does without
+
+    return training_anew(True)
 
 
 class _Notices:

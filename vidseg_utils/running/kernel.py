@@ -54,6 +54,17 @@ def kernel_config(folder: Path) -> Config:
     return Config(KernelManager={"transport": "ipc", "connection_file": str(folder / "kernel.json")})
 
 
+@contextlib.contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """An environment variable for the kernels that are started in the block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+
+
 def _candidates() -> list[Path]:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return [Path(folder) for folder in (tempfile.gettempdir(), runtime, "/tmp", "/var/tmp", "/dev/shm") if folder]

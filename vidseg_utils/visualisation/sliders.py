@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from vidseg_utils.progress import WIDGET_VIEW
 from vidseg_utils.visualisation.overlays import Clip, frame_to_rgb, show_overlay, show_rgb
 from vidseg_utils.visualisation.style import figure_png
-
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class PlotSliders:

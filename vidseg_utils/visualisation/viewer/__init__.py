@@ -2,6 +2,6 @@
 
 from vidseg_utils.visualisation.viewer.clip_view import view
 from vidseg_utils.visualisation.viewer.packing import pack_clip
-from vidseg_utils.visualisation.viewer.widget import VIEWER_JS, WIDGET_VIEW, ClipView
+from vidseg_utils.visualisation.viewer.widget import VIEWER_JS, ClipView
 
-__all__ = ["VIEWER_JS", "WIDGET_VIEW", "ClipView", "pack_clip", "view"]
+__all__ = ["VIEWER_JS", "ClipView", "pack_clip", "view"]

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vidseg_utils.progress import WIDGET_VIEW
 from vidseg_utils.visualisation.viewer.packing import compress_clip
 
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 VIEWER_JS = Path(__file__).with_name("viewer.js")
 
 

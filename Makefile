@@ -17,7 +17,7 @@ demo: forecast
 
 test: lint unit notebooks browser
 
-# What takes too long for `make test`: every notebook as in Colab.
+# What takes too long for `make test`: every notebook as in Colab, and the workbook as one graph.
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/long
 

@@ -16,7 +16,14 @@ from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.data_commands import AgainOption, ProfileOption, RootOption, data_app
 from vidseg_utils.running.forecast_command import FORECAST_EXAMPLE, RunsOption, forecast_one_video
 from vidseg_utils.running.notebook_commands import RUN_EXAMPLE, SWEEP_EXAMPLE, run_notebooks, run_sweep
-from vidseg_utils.running.report_commands import FILM_EXAMPLE, REPORT_EXAMPLE, print_leaderboard, write_film
+from vidseg_utils.running.report_commands import (
+    FILM_EXAMPLE,
+    REPORT_EXAMPLE,
+    RUNS_EXAMPLE,
+    list_runs,
+    print_leaderboard,
+    write_film,
+)
 
 if TYPE_CHECKING:
     from vidseg_utils.systems import Forecaster, Workspace
@@ -166,6 +173,7 @@ app.command("forecast", epilog=FORECAST_EXAMPLE)(forecast_one_video)
 app.command("run", epilog=RUN_EXAMPLE)(run_notebooks)
 app.command("sweep", epilog=SWEEP_EXAMPLE)(run_sweep)
 app.command("report", epilog=REPORT_EXAMPLE)(print_leaderboard)
+app.command("runs", epilog=RUNS_EXAMPLE)(list_runs)
 app.command("film", epilog=FILM_EXAMPLE)(write_film)
 
 

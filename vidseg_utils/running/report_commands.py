@@ -1,4 +1,4 @@
-"""The commands that show what run folders hold: `vidseg report` and `vidseg film`."""
+"""The commands that show what run folders hold: `vidseg report`, `vidseg runs` and `vidseg film`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from vidseg_utils.running.data_commands import RootOption
 from vidseg_utils.running.forecast_command import RunsOption
 
 FILM_EXAMPLE = "Example: vidseg film object_dynamics-cpu --video 1003"
+RUNS_EXAMPLE = "Example: vidseg runs --where profile=cpu --where kind=evaluation --csv"
 REPORT_EXAMPLE = "Example: vidseg report --html report.html"
 
 
@@ -42,3 +43,37 @@ def print_leaderboard(runs: RunsOption = None) -> None:
     if not rows:
         raise ValueError(f"no evaluated system in {folder}; try `vidseg evaluate copy_last`")
     typer.echo(leaderboard_table(rows))
+
+
+def list_runs(
+    where: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE: only runs with that value; repeatable.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All columns, as CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All columns, as JSON.")] = False,
+    runs: RunsOption = None,
+) -> None:
+    """List all run folders: trainings, evaluations and notebooks, with their settings and metrics."""
+    import json
+
+    from vidseg_utils.paths import runs_dir
+    from vidseg_utils.running import run_table
+
+    if as_csv and as_json:
+        raise ValueError("give --csv or --json, not both")
+    folder = runs or runs_dir()
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder of runs {folder}; try `vidseg run` or `vidseg evaluate copy_last`")
+    conditions = dict(_parse_condition(text) for text in where or [])
+    rows = run_table.select_rows(run_table.read_run_table(folder), conditions)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        typer.echo(run_table.as_csv(rows) if as_csv else run_table.as_text(rows), nl=not as_csv)
+
+
+def _parse_condition(text: str) -> tuple[str, str]:
+    column, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--where {text} is not COLUMN=VALUE, such as profile=cpu")
+    return column, value

@@ -44,7 +44,7 @@ const STYLE = `
 .vidseg-when b { color: var(--ink); font-weight: 600; }
 .vidseg-when[data-future="true"] span { color: var(--vs-future); font-weight: 600; }
 .vidseg-body { display: flex; flex-wrap: wrap; gap: 12px 16px; align-items: flex-start; }
-.vidseg-main { flex: 1 1 420px; min-width: 0; }
+.vidseg-main { flex: 1 1 560px; min-width: 0; }
 .vidseg-panels { display: grid; gap: 12px; 
   grid-template-columns: repeat(auto-fill, minmax(max(200px, (100% - 12px * (var(--columns) - 1)) / var(--columns)), 1fr)); }
 .vidseg-panel { margin: 0; min-width: 0; }
@@ -133,7 +133,7 @@ const STYLE = `
 .vidseg-chip.vidseg-kind { display: inline-flex; padding: 1px 8px 1px 7px; white-space: nowrap; }
 .vidseg-chip.vidseg-kind i { align-self: center; }
 .vidseg-chip output { margin-left: 6px; color: var(--soft); font-variant-numeric: tabular-nums; }
-.vidseg-browse { margin: 0 0 10px; padding-bottom: 10px; border-bottom: 1px solid var(--line); }
+.vidseg-row.vidseg-browse { margin: 0 0 10px; padding-bottom: 10px; border-bottom: 1px solid var(--line); }
 .vidseg-browse output { color: var(--soft); font-variant-numeric: tabular-nums; }
 .vidseg[data-busy="true"] .vidseg-main { opacity: .55; transition: opacity .15s .15s; }
 .vidseg button.vidseg-keys { min-height: 22px; padding: 0 7px; margin-left: auto; color: var(--soft); border-color: transparent; background: none; }
@@ -740,12 +740,68 @@ async function readClip(model) {
   return JSON.parse(new TextDecoder().decode(await inflate(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))));
 }
 
+/**
+ * In JupyterLab: leave our widgets out of the saved file while their pictures stay. Opened again without its kernel,
+ * a notebook would report that their models are not found. It rests on how JupyterLab keeps outputs; where that is
+ * different nothing happens. Returns a function that ends it.
+ */
+function keepOutOfFile(context) {
+  const view = "application/vnd.jupyter.widget-view+json", taken = [];
+  const putBack = () => { for (const [bundle, value] of taken.splice(0)) bundle[view] = value; };
+  const onSave = (_, stage) => {
+    putBack();
+    if (stage !== "started") return;
+    for (const cell of context.model.sharedModel.cells)
+      for (const { data } of cell.ymodel.get("outputs")?.toJSON() ?? [])
+        if (data?.[view]?.has_picture) {
+          taken.push([data, data[view]]);
+          delete data[view];
+        }
+  };
+  context?.saveState?.connect(onSave);
+  return () => { putBack(); context?.saveState?.disconnect(onSave); };
+}
+
+/** The bar that chooses among many videos. It sends a request to the kernel, which answers with another clip. */
+function makeGalleryBar(model, root) {
+  const request = (wanted) => {
+    root.dataset.busy = "true";
+    model.set("request", { selection: choice.value, count: ++count, ...wanted });
+    model.save_changes();
+  };
+  let count = 0;
+  const gallery = () => model.get("gallery");
+  const button = (label, by, name) => make("button", { type: "button", class: "vidseg-step", "aria-label": label,
+    title: label, onclick: () => request({ position: gallery().position + by }) }, icon(name));
+  const previous = button("previous video", -1, "back"), next = button("next video", 1, "forward");
+  const choice = make("select", { "aria-label": "which videos", onchange: () => request({ position: 0 }) });
+  const number = make("input", { type: "number", min: 0, "aria-label": "number of the video",
+    onchange: () => request({ number: +number.value }) });
+  const where = make("output", { "aria-live": "polite" });
+  const show = () => {
+    const { selections, selection, position, count: total, number: shown } = gallery();
+    if (choice.children.length !== selections.length)
+      choice.replaceChildren(...selections.map((name) => make("option", { value: name }, name)));
+    choice.value = selection;
+    number.value = shown;
+    where.textContent = total ? `${position + 1} of ${total}` : "none of the videos";
+    previous.disabled = next.disabled = total < 2;
+    root.dataset.busy = "false";
+  };
+  show();
+  model.on("change:gallery", show);
+  return make("div", { class: "vidseg-row vidseg-browse", role: "group", "aria-label": "videos" },
+    previous, next, choice, make("label", { class: "vidseg-field" }, "video", number), where);
+}
+
 /** What anywidget calls to show a widget: the viewer in place of the still picture, which the notebook keeps. */
 async function render({ model, el }) {
   const viewer = createViewer(el, await readClip(model), model.get("options"));
   await viewer.ready;
+  if (model.get("gallery")) viewer.element.querySelector(".vidseg-head").before(makeGalleryBar(model, viewer.element));
   const update = async () => viewer.update(await readClip(model));
   model.on("change:clip", update);
+  const endKeeping = keepOutOfFile(model.widget_manager?.context);
   let picture = null;
   const frame = requestAnimationFrame(() => {
     picture = pictureBefore(el);
@@ -753,6 +809,7 @@ async function render({ model, el }) {
   });
   return () => {
     cancelAnimationFrame(frame);
+    endKeeping();
     model.off("change:clip", update);
     if (picture) picture.style.display = "";
     viewer.destroy();

@@ -44,7 +44,7 @@ const STYLE = `
 .vidseg-when b { color: var(--ink); font-weight: 600; }
 .vidseg-when[data-future="true"] span { color: var(--vs-future); font-weight: 600; }
 .vidseg-body { display: flex; flex-wrap: wrap; gap: 12px 16px; align-items: flex-start; }
-.vidseg-main { flex: 1 1 560px; min-width: 0; }
+.vidseg-main { flex: 1 1 500px; min-width: 0; }
 .vidseg-panels { display: grid; gap: 12px; 
   grid-template-columns: repeat(auto-fill, minmax(max(200px, (100% - 12px * (var(--columns) - 1)) / var(--columns)), 1fr)); }
 .vidseg-panel { margin: 0; min-width: 0; }
@@ -71,7 +71,7 @@ const STYLE = `
   background: var(--swatch); box-shadow: inset 0 0 0 1px rgba(128, 128, 128, .55);
 }
 .vidseg-tip small { display: block; font-size: 11.5px; opacity: .82; }
-.vidseg-row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 12px; margin-top: 10px; }
+.vidseg-row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 10px; margin-top: 10px; }
 .vidseg button, .vidseg select, .vidseg input { font: inherit; color: inherit; margin: 0; }
 .vidseg button {
   display: inline-flex; align-items: center; justify-content: center; min-height: 28px; padding: 2px 9px; cursor: pointer;
@@ -88,7 +88,7 @@ const STYLE = `
 .vidseg button.vidseg-play { width: 36px; height: 32px; padding: 0; background: var(--tint); border-color: var(--tint); }
 .vidseg button.vidseg-play { color: var(--vs-on-tint); }
 .vidseg button.vidseg-step { width: 28px; padding: 0; }
-.vidseg-scrub { flex: 1 1 160px; min-width: 120px; }
+.vidseg-scrub { flex: 1 1 160px; min-width: 110px; }
 .vidseg-scrub input, .vidseg-field input[type="range"] {
   -webkit-appearance: none; appearance: none; display: block; width: 100%; height: 20px; background: none; cursor: pointer;
 }
@@ -109,7 +109,7 @@ const STYLE = `
 .vidseg-scale span { overflow: hidden; text-overflow: ellipsis; }
 .vidseg-scale .vidseg-ahead { color: var(--vs-future); text-align: right; }
 .vidseg-field { display: inline-flex; align-items: center; gap: 7px; color: var(--soft); white-space: nowrap; }
-.vidseg-field input[type="range"] { width: 84px; }
+.vidseg-field input[type="range"] { width: 72px; }
 .vidseg-choice { display: inline-flex; }
 .vidseg-choice button { border-radius: 0; margin-left: -1px; }
 .vidseg-choice button:first-child { border-radius: 5px 0 0 5px; margin-left: 0; }
@@ -120,7 +120,7 @@ const STYLE = `
   background: color-mix(in srgb, var(--tint) 12%, var(--paper));
 }
 .vidseg-legend { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; }
-.vidseg-body > .vidseg-legend { flex: 0 1 190px; flex-direction: column; align-items: stretch; }
+.vidseg-body > .vidseg-legend { flex: 0 1 178px; flex-direction: column; align-items: stretch; }
 .vidseg-legend h4 { margin: 0 4px 0 0; font-size: 12px; font-weight: 600; color: var(--soft); }
 .vidseg button.vidseg-chip {
   justify-content: flex-start; min-height: 26px; padding: 1px 8px 1px 7px; border-color: transparent; background: none;
@@ -272,7 +272,7 @@ export function createViewer(element, data, options = {}) {
   const past = make("span"), ahead = make("span", { class: "vidseg-ahead" });
   const scale = make("div", { class: "vidseg-scale", "aria-hidden": "true" }, past, ahead);
   const speed = make("select", { "aria-label": "speed", onchange: () => { state.speed = +speed.value; } },
-    ...SPEEDS.map((value) => make("option", { value, selected: value === 1 }, `${value}×`)));
+    ...SPEEDS.map((value) => make("option", { value, selected: value === 1 }, `${value}× speed`)));
   const show = make("div", { class: "vidseg-choice", role: "group", "aria-label": "show" });
   const styleButtons = ["fill", "contour"].map((name) =>
     make("button", { type: "button", "data-value": name, onclick: () => { state.style = name; refresh(); } }, name));
@@ -299,12 +299,12 @@ export function createViewer(element, data, options = {}) {
       make("button", { type: "button", class: "vidseg-step", "aria-label": "next frame", title: "next frame",
         onclick: () => step(1) }, icon("forward")),
       make("div", { class: "vidseg-scrub" }, slider, scale),
-      make("label", { class: "vidseg-field" }, "speed", speed)),
+      speed,
+      make("div", { class: "vidseg-choice", role: "group", "aria-label": "zoom" }, ...zoomButtons)),
     make("div", { class: "vidseg-row" },
       show,
       make("div", { class: "vidseg-choice", role: "group", "aria-label": "drawn as" }, ...styleButtons),
       make("label", { class: "vidseg-field" }, "opacity", opacity),
-      make("div", { class: "vidseg-choice", role: "group", "aria-label": "zoom" }, ...zoomButtons),
       keysButton),
     help);
   const body = make("div", { class: "vidseg-body" }, main);
@@ -389,7 +389,7 @@ export function createViewer(element, data, options = {}) {
       if (path) strokeOutline(panel, path, "#111", 2.4);
     }
     panel.absent.hidden = !name || Boolean(mask) && (!against || Boolean(truth));
-    if (!panel.absent.hidden) panel.absent.textContent = mask ? "no truth for this frame" : `no ${name} for this frame`;
+    if (!panel.absent.hidden) panel.absent.textContent = mask ? "no true mask of this frame" : `${name}: no mask of this frame`;
   }
 
   function describeFrame() {

@@ -2,7 +2,7 @@
 
 from vidseg_utils.simulator.bounce_statistics import measure_bounces
 from vidseg_utils.simulator.physics import BrokenRuleError, simulate, simulate_video
-from vidseg_utils.simulator.placed_scene import PlacedObject, objects_at_start, place_objects, simulate_clip
+from vidseg_utils.simulator.placed_scene import PlacedObject, objects_at_start, place_objects, simulate_objects
 from vidseg_utils.simulator.scene import Scene, sample_scene
 from vidseg_utils.simulator.settings import FIRST_WORLD, WORLDS, PhysicsSettings, find_world, world_name
 from vidseg_utils.simulator.statistics import motion_statistics
@@ -21,7 +21,7 @@ __all__ = [
     "place_objects",
     "sample_scene",
     "simulate",
-    "simulate_clip",
+    "simulate_objects",
     "simulate_video",
     "world_name",
 ]

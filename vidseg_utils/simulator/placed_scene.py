@@ -11,7 +11,6 @@ from vidseg_utils.classes import N_CLASSES, class_name, shape_code
 from vidseg_utils.simulator.physics import objects_in_view, simulate
 from vidseg_utils.simulator.scene import MAX_START_DISTANCE, Scene
 from vidseg_utils.simulator.settings import MAX_SPEED, PhysicsSettings
-from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, WIDEST_RADIUS
 from vidseg_utils.world.trajectory import Trajectory
 
@@ -84,12 +83,12 @@ def place_objects(objects: Sequence[PlacedObject]) -> Scene:
     return scene
 
 
-def simulate_clip(objects: Sequence[PlacedObject], *, settings: PhysicsSettings | None = None) -> Trajectory:
-    """What these objects do in the 22 frames of a clip, in the world `clevrer` by default.
+def simulate_objects(objects: Sequence[PlacedObject], *, settings: PhysicsSettings | None = None) -> Trajectory:
+    """What these objects do in 128 video frames, in the world `clevrer` by default; CLEVRER's rules need not be kept.
 
-    CLEVRER's rules need not be kept. Raises what `place_objects` raises.
+    Raises what `place_objects` raises.
     """
-    return simulate(place_objects(objects), settings, keep_rules=False).select_frames(CLIP_VIDEO_FRAMES)
+    return simulate(place_objects(objects), settings, keep_rules=False)
 
 
 def _check_object(placed: PlacedObject) -> None:

@@ -28,16 +28,10 @@ from vidseg_utils.visualisation.overlays import (
     show_rgb,
 )
 from vidseg_utils.visualisation.plan_view import plot_footprints, plot_ground, plot_paths, plot_trajectory
+from vidseg_utils.visualisation.play import Playground, play_with
+from vidseg_utils.visualisation.sliders import PlotSliders, show_clip_sliders
 from vidseg_utils.visualisation.style import BLUE, GRAY, class_colour, figure_png, save_figure, use_style
-from vidseg_utils.visualisation.viewer import (
-    VIEWER_JS,
-    ClipView,
-    browse,
-    compare,
-    display_widget,
-    pack_clip,
-    view,
-)
+from vidseg_utils.visualisation.viewer import VIEWER_JS, ClipView, pack_clip, view
 
 __all__ = [
     "BLUE",
@@ -45,11 +39,10 @@ __all__ = [
     "VIEWER_JS",
     "ClipView",
     "MovieView",
-    "browse",
+    "Playground",
+    "PlotSliders",
     "class_colour",
     "clip_to_rgb",
-    "compare",
-    "display_widget",
     "draw_forecast_movie",
     "figure_png",
     "film",
@@ -58,6 +51,7 @@ __all__ = [
     "mask_to_rgb",
     "overlay_mask",
     "pack_clip",
+    "play_with",
     "plot_class_bars",
     "plot_class_palette",
     "plot_confusion",
@@ -74,6 +68,7 @@ __all__ = [
     "plot_training_curves",
     "plot_trajectory",
     "save_figure",
+    "show_clip_sliders",
     "show_overlay",
     "show_rgb",
     "training_curves_png",

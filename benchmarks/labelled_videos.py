@@ -27,7 +27,7 @@ from vidseg_utils.training.losses import build_loss
 def trained_jaccard(workspace: Workspace, *, head: str, videos: int, steps: int) -> float:
     """Train a U-Net on the frames of the first `videos` videos; returns its Jaccard index on validation frames."""
     sizes = UNetSizes.for_profile(workspace.profile)
-    seed_everything(workspace.profile.seed)
+    seed_everything(workspace.profile.training_seed)
     frames = FrameDataset(
         workspace.split("train"),
         transform=build_augmentation(*sizes.augmentation),

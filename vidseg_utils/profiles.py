@@ -44,7 +44,8 @@ class Profile:
     # of training: "no" (float32), "bf16", "fp16" (GPU only), or "auto", see `device.fastest_precision`
     precision: str = by_profile("no", "auto", "auto")
     workers: int = by_profile(0, 0, 4, colab=2)  # loader processes; 0 loads in the main process
-    seed: int = by_profile(0, 0, 0)
+    seed: int = by_profile(0, 0, 0)  # of the generated videos
+    training_seed: int = by_profile(0, 0, 0)  # of weights, order, augmentation and possible worlds; not of the videos
     # sizes of recipes that replace those of the profile, such as {"unet.epochs": 3}
     replaced: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from vidseg_utils.running.notebook import Session, record, setup, show_source
     from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks, notebooks_dir
     from vidseg_utils.running.run_record import NotebookRun
-    from vidseg_utils.running.sweep import plan_sweep, read_sweep, read_sweep_file
+    from vidseg_utils.running.sweep import plan_sweep, read_sweep_file
+    from vidseg_utils.running.sweep_results import read_sweep, score_name, score_settings, sweep_table
 
 __all__ = [
     "NotebookFailed",
@@ -31,8 +32,11 @@ __all__ = [
     "read_sweep",
     "read_sweep_file",
     "record",
+    "score_name",
+    "score_settings",
     "setup",
     "show_source",
+    "sweep_table",
 ]
 
 _MODULES = {
@@ -41,7 +45,8 @@ _MODULES = {
     "notebook": ("Session", "record", "setup", "show_source"),
     "notebook_file": ("checked_parameters", "find_notebooks", "notebooks_dir"),
     "run_record": ("NotebookRun",),
-    "sweep": ("plan_sweep", "read_sweep", "read_sweep_file"),
+    "sweep": ("plan_sweep", "read_sweep_file"),
+    "sweep_results": ("read_sweep", "score_name", "score_settings", "sweep_table"),
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.cell_progress import BatchDisplay
+from vidseg_utils.running.estimates import describe_seconds
 from vidseg_utils.running.execute import execute_run
 from vidseg_utils.running.executors import EXECUTORS
 from vidseg_utils.running.run_record import NotebookRun, why_stale
@@ -130,13 +131,6 @@ def _outcome(run: NotebookRun, future: Future) -> Outcome:
     except Exception as error:  # of a cluster: a lost job, a time-out
         return Outcome(run, error=f"{type(error).__name__}: {error}")
     return Outcome(run, seconds, error)
-
-
-def describe_seconds(seconds: float) -> str:
-    """Such as "12 s", "3 min" or "2.5 h"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def execute_sweep(

@@ -72,12 +72,12 @@ def setup(
     if is_evaluation(folder):
         raise ValueError(f"run folder {folder} holds the evaluation of a system; choose another name for RUN")
     folder.mkdir(parents=True, exist_ok=True)
-    set_seed(chosen.seed)
+    set_seed(chosen.training_seed)
     use_style()
     draw_curves_with(training_curves_png)
     _show_figures_as_small_png()
     size = f"{chosen.height}x{chosen.width} pixels" + (", shipped weights" if workspace.shipped else "")
-    print(f"profile {chosen.name}: {size}, seed {chosen.seed}, on {workspace.device.type}; run {folder.name}")
+    print(f"profile {chosen.name}: {size}, seed {chosen.training_seed}, on {workspace.device.type}; run {folder.name}")
     if data_root == "auto" and (warning := disk_warning(chosen.disk_bytes, workspace.root)):
         print(warning)
     return Session(workspace, folder)

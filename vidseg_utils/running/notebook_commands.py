@@ -53,8 +53,11 @@ def run_notebooks(
     values = [checked_parameters(path, given) if given else {} for path in paths]
     runs = [NotebookRun(path, profile, value, run or "auto") for path, value in zip(paths, values, strict=True)]
     after = {each.folder: [NotebookRun(p, profile).folder for p in notebooks_before(each.notebook)] for each in runs}
-    if (all_notebooks or why) and (not _say_why(runs, after) or why):
-        return
+    if all_notebooks or why:
+        needed = _say_why(runs, after)
+        _announce(needed, n_runs=len(runs), jobs=jobs)
+        if why or not needed:
+            return
     from vidseg_utils.running import execute_batch, execute_notebook  # slow
 
     if len(runs) == 1 and not all_notebooks:
@@ -70,16 +73,41 @@ def run_sweep(
     profile: ProfileOption = "auto",
     executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
     jobs: JobsOption = 1,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only list the runs, and about how long the missing ones take."),
+    ] = False,
 ) -> None:
-    """Execute one notebook with many parameters. Finished runs are skipped."""
+    """Execute notebooks with many parameters. Finished runs are skipped. Ends with a table of scores."""
     from vidseg_utils.profiles import get_profile
-    from vidseg_utils.running import execute_sweep
+    from vidseg_utils.running import plan_sweep
 
-    _report(execute_sweep(file, profile=get_profile(profile).name, executor=executor, jobs=jobs))
+    profile = get_profile(profile).name
+    runs = plan_sweep(file, profile=profile)
+    finished = {run.name for run in runs if run.is_finished()}
+    if dry_run:
+        for run in runs:
+            typer.echo(f"{run.name}: {'finished' if run.name in finished else 'to be executed'}")
+    _announce([run for run in runs if run.name not in finished], n_runs=len(runs), jobs=jobs)
+    if dry_run:
+        return
+    from vidseg_utils.running import execute_sweep, sweep_table  # slow
+
+    outcomes = execute_sweep(file, profile=profile, executor=executor, jobs=jobs)
+    if table := sweep_table(file, profile=profile):
+        typer.echo(table)
+    _report(outcomes)
 
 
-def _say_why(runs: "Sequence[NotebookRun]", after: dict[Path, list[Path]]) -> bool:
-    """Print why each notebook has to be executed; returns whether one has to be."""
+def _announce(needed: "Sequence[NotebookRun]", *, n_runs: int, jobs: int) -> None:
+    """Say how many runs will be executed, and about how long that takes."""
+    from vidseg_utils.running.estimates import describe_estimate
+
+    typer.echo(f"{len(needed)} of {n_runs} runs to execute: {describe_estimate(needed, jobs=jobs)}", err=True)
+
+
+def _say_why(runs: "Sequence[NotebookRun]", after: dict[Path, list[Path]]) -> "list[NotebookRun]":
+    """Print why each notebook has to be executed; returns those that have to be."""
     from vidseg_utils.running.run_record import why_stale
 
     reasons = {run.folder: why_stale(run) for run in runs}
@@ -87,7 +115,7 @@ def _say_why(runs: "Sequence[NotebookRun]", after: dict[Path, list[Path]]) -> bo
         first = [other.name for other in after[folder] if reasons.get(other)]
         later = f"; asked again after {', '.join(first)}" if first else ""
         typer.echo(f"{folder.name}: {'; '.join(why) or f'up to date{later}'}")
-    return any(reasons.values())
+    return [run for run in runs if reasons[run.folder]]
 
 
 def _report(outcomes: "Sequence[Outcome]") -> None:

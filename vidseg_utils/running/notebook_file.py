@@ -6,6 +6,7 @@ nbformat and papermill take seconds to load, so they are imported where they are
 import ast
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def read_python_notebook(path: Path | str) -> "nbformat.NotebookNode":
     return notebook
 
 
+@cache
 def identity(path: Path) -> dict[str, str]:
     """What tells a notebook from others of the same name, for the record of a run: also its path.
 

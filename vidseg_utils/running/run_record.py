@@ -42,17 +42,9 @@ class NotebookRun:
         return {**identity(self.notebook), "profile": self.profile, "parameters": self.parameters}
 
     def is_finished(self) -> bool:
-        """Whether the notebook was executed to its end. Raises ValueError if the folder has other parameters."""
-        if not (self.folder / PARAMETERS).is_file():
-            return False
-        expected, found = self.describe(), read_record(self.folder)
-        if found["path"] != expected["path"]:
-            raise ValueError(
-                f"{self.folder} was made by another notebook ({found['path']}, not {expected['path']}); delete it"
-            )
-        if any(found.get(key) != value for key, value in expected.items()):
-            raise ValueError(f"{self.folder} was made with other parameters; delete it")
-        return True
+        """Whether the notebook was executed to its end with these parameters; not if its record is damaged."""
+        record = _read_sound_record(self.folder)
+        return all(record.get(key) == value for key, value in self.describe().items())
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -63,6 +55,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     record = read_json(path)
     record.setdefault("path", f"{record.get('notebook')}.ipynb")  # earlier versions wrote only the name
     return record
+
+
+def _read_sound_record(folder: Path) -> dict[str, Any]:
+    try:
+        return read_record(folder)
+    except ValueError:
+        return {}
 
 
 def inputs_before(run: NotebookRun) -> dict[str, Any]:
@@ -120,13 +119,13 @@ def _results_before(run: NotebookRun) -> dict[str, str | None]:
     for notebook in notebooks_before(run.notebook):
         results[notebook.stem] = _results_digest([NotebookRun(notebook, run.profile).folder])
     for sweep in sweeps_before(run.notebook):
-        results[f"sweep {sweep}"] = _results_digest(sorted(runs_dir().glob(f"{sweep}-{run.profile}-*")))
+        results[f"sweep {sweep}"] = _results_digest(sorted(runs_dir().glob(f"{sweep}-*")))
     return results
 
 
 def _results_digest(folders: list[Path]) -> str | None:
     """What others can read of finished runs follows from the parts that these have used; None without a run."""
-    records = {folder.name: read_record(folder) for folder in folders}
+    records = {folder.name: _read_sound_record(folder) for folder in folders}
     parts = {name: record.get("parts") for name, record in records.items() if record}
     return _digest(json.dumps(parts, sort_keys=True).encode()) if parts else None
 

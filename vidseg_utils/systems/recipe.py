@@ -82,7 +82,7 @@ class Recipe(ABC):
     @property
     def seed(self) -> int:
         """Seed of the initial weights, the order and the augmentation."""
-        return self.workspace.profile.seed
+        return self.workspace.profile.training_seed
 
     def shared_fit_settings(self) -> dict[str, Any]:
         """Precision, loader processes and seed, for `FitConfig`."""

@@ -71,10 +71,14 @@ class Workspace:
         )
 
     def run_folder(self, name: str) -> Path:
-        """The run folder of that name and this profile, such as runs/unet-cpu; if `shipped`, that of the package."""
+        """The run folder of that name and this profile, such as runs/unet-cpu; if `shipped`, that of the package.
+
+        Another seed of trainings than 0 has its own run folders, such as runs/unet_seed1-cpu.
+        """
         if self.shipped and (run := shipped_run(name)).is_dir():
             return run
-        return self.runs / f"{check_run_name(name)}-{self.profile.name}"
+        seed = f"_seed{self.profile.training_seed}" if self.profile.training_seed else ""
+        return self.runs / f"{check_run_name(name)}{seed}-{self.profile.name}"
 
     def evaluation_folder(self, name: str) -> Path:
         """The run folder of an evaluation on `root`. Its name tells other data than the profile's own."""

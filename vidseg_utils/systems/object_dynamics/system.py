@@ -69,7 +69,7 @@ class ObjectDynamics(Forecaster):
     def load(cls, workspace: Workspace) -> "ObjectDynamics":
         """Load U-Net and the constants."""
         segmenter = workspace.load_network("unet")
-        return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.seed)
+        return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.training_seed)
 
     def count_parameters(self) -> int:
         """Number of trained parameters, including the fitted constants."""

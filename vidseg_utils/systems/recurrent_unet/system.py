@@ -69,4 +69,4 @@ class RecurrentObjectDynamics(ObjectDynamics):
     def load(cls, workspace: Workspace) -> Self:
         """Load the recurrent U-Net and the constants."""
         segmenter = load_clip_segmenter(workspace)
-        return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.seed)
+        return cls(load_constants(workspace), segmenter=segmenter, seed=workspace.profile.training_seed)

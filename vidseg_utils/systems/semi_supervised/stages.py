@@ -120,7 +120,7 @@ class Stages:
         if stage == "segmentation":
             skipped = "self_supervision" in self.skip
             start = None if skipped else self.workspace.load_network(self.folder("self_supervision"))
-            seed_everything(self.workspace.profile.seed)  # for the weights of the new decoder
+            seed_everything(self.workspace.profile.training_seed)  # for the weights of the new decoder
             network = fresh_forecaster(self.workspace.profile, start=start)
         else:
             network = self.workspace.load_network(self.forecaster_folder(before=stage))

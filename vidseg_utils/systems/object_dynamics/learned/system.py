@@ -68,7 +68,7 @@ class LearnedObjectDynamics(ObjectDynamics):
             load_constants(workspace),
             load_model(workspace.run_folder("interaction_network")),
             segmenter=workspace.load_network("unet"),
-            seed=workspace.profile.seed,
+            seed=workspace.profile.training_seed,
         )
 
     def identity(self) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def forecast_video(
 ) -> list[str]:
     """Forecast a video and write forecast.png, forecast.gif, forecast.mp4, mask.npy and objects.json into `out`.
 
-    returns: lines for the user. Raises what `load_clip` raises, and ValueError where no object is found; then nothing is
-    written.
+    returns: lines for the user. Raises what `load_clip` raises, and ValueError where no object is found; then nothing
+    is written.
     """
     size = (workspace.profile.height, workspace.profile.width)
     _check(system, horizon)

@@ -58,7 +58,7 @@ def test_a_film_is_written_as_gif_mp4_and_picture(run, tmp_path):
 
 
 def test_the_forecast_appears_after_the_given_frames_and_the_error_with_the_last(run):
-    pictures, _ = draw_film(*read_forecasts(run).clip(0), system="a $system", scale=2)
+    pictures = draw_film(*read_forecasts(run).clip(0), system="a $system", scale=2)
     panels = [np.array_split(picture[40:340], 4, axis=1) for picture in pictures]
     assert all((panels[0][panel] == panels[10][panel]).all() for panel in (2, 3))
     assert (panels[10][0] == panels[21][0]).all(), "the input ends with frame 10"

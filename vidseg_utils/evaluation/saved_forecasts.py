@@ -53,7 +53,7 @@ class SavedForecasts:
 def read_forecasts(run: Path | str, *, root: Path | str | None = None) -> SavedForecasts:
     """The forecasts in a run folder.
 
-    root: the data set; by default it is found by its identity, in the data folder and beside the folder of runs
+    root: the data set; by default it is found by its identity, beside the folder of runs and in the data folder
     Raises ValueError, with the cure, for a folder without forecasts, damaged ones, and data that are not found.
     """
     run = Path(run)
@@ -67,7 +67,7 @@ def read_forecasts(run: Path | str, *, root: Path | str | None = None) -> SavedF
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"run {run.name} was made by an earlier version; delete it and evaluate again") from None
     if root is None:
-        folders = (data_dir(), run.resolve().parent.parent / "data")
+        folders = (run.resolve().parent.parent / "data", data_dir())
         found = find_data(
             data_id, tuple(path for folder in folders for path in (folder / profile, *_subfolders(folder)))
         )

@@ -21,7 +21,7 @@ from vidseg_utils.running.report_commands import (
     REPORT_EXAMPLE,
     RUNS_EXAMPLE,
     list_runs,
-    print_leaderboard,
+    report_runs,
     write_film,
 )
 
@@ -172,7 +172,7 @@ def score_file(
 app.command("forecast", epilog=FORECAST_EXAMPLE)(forecast_one_video)
 app.command("run", epilog=RUN_EXAMPLE)(run_notebooks)
 app.command("sweep", epilog=SWEEP_EXAMPLE)(run_sweep)
-app.command("report", epilog=REPORT_EXAMPLE)(print_leaderboard)
+app.command("report", epilog=REPORT_EXAMPLE)(report_runs)
 app.command("runs", epilog=RUNS_EXAMPLE)(list_runs)
 app.command("film", epilog=FILM_EXAMPLE)(write_film)
 

@@ -33,16 +33,38 @@ def write_film(
     typer.echo(f"written to {shown.path.parent}: {shown.path.name}, {shown.path.stem}.mp4, {shown.path.stem}.png")
 
 
-def print_leaderboard(runs: RunsOption = None) -> None:
-    """Print the scores of all evaluated systems. The table also has the published scores."""
-    from vidseg_utils.evaluation import leaderboard_table, read_leaderboard
+def report_runs(
+    runs: RunsOption = None,
+    html: Annotated[Path | None, typer.Option(help="A file .html to write instead: all runs on one page.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="With --html: other runs, or the home around them, beside the first.")
+    ] = None,
+) -> None:
+    """Print the scores of all evaluated systems beside the published ones, or write them with all else as a page."""
     from vidseg_utils.paths import runs_dir
 
     folder = runs or runs_dir()
+    if against is not None and html is None:
+        raise ValueError("--against puts runs side by side on a page: give --html OUT.html too")
+    if html is not None:
+        _write_page(html, folder, against)
+        return
+    from vidseg_utils.evaluation import leaderboard_table, read_leaderboard
+
     rows = read_leaderboard(folder)
     if not rows:
         raise ValueError(f"no evaluated system in {folder}; try `vidseg evaluate copy_last`")
     typer.echo(leaderboard_table(rows))
+
+
+def _write_page(html: Path, runs: Path, against: Path | None) -> None:
+    import matplotlib.pyplot as plt
+
+    from vidseg_utils.visualisation.report import write_report
+
+    plt.switch_backend("agg")
+    for path in write_report(html, runs, against=against):
+        typer.echo(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def list_runs(

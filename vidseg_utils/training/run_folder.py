@@ -90,9 +90,9 @@ def claim(run: Path, settings: dict[str, Any], *, defaults: dict[str, Any]) -> N
         if other := describe_other_classes(run, settings["classes"]):
             raise ValueError(other)
         checked.add("classes")
-    old = _flat({key: value for key, value in found.items() if key not in checked})
-    old = {**_flat(json.loads(json.dumps(defaults))), **old}
-    new = _flat({key: value for key, value in settings.items() if key not in checked})
+    old = flat_settings({key: value for key, value in found.items() if key not in checked})
+    old = {**flat_settings(json.loads(json.dumps(defaults))), **old}
+    new = flat_settings({key: value for key, value in settings.items() if key not in checked})
     differing = [
         f"{key}: {json.dumps(old[key]) if key in old else 'nothing'} in the folder, "
         f"{json.dumps(new[key]) if key in new else 'nothing'} now"
@@ -198,12 +198,12 @@ def write_history(run: Path, history: list[dict[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(epoch, allow_nan=False) + "\n" for epoch in history), encoding="utf-8")
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"fit": {"seed": 0}} -> {"fit.seed": 0}."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_settings(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat

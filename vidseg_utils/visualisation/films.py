@@ -15,7 +15,7 @@ from vidseg_utils.visualisation.overlays import ERROR_KINDS, draw_errors, frame_
 
 SCALES = (2, 3, 4)  # sizes of a panel, in units of 160x240 pixels
 STRIP_FRAMES = (0, 4, 7, 10, 13, 16, 19, 21)  # of the row above the four panels in the still picture
-SHOWN_ERRORS = ("object missed", "object invented", "wrong class", "object, right")
+_LEGEND = {name: ERROR_KINDS[name] for name in ("object missed", "object invented", "wrong class", "object, right")}
 
 
 def film(
@@ -37,11 +37,12 @@ def film(
     forecasts = read_forecasts(run, root=root)
     number = find_video(forecasts, video)
     path = Path(out or run) / f"film-{number}"
-    pictures, still = draw_film(*forecasts.clip(number), system=forecasts.config["system"], scale=scale)
+    clip, system = forecasts.clip(number), str(forecasts.config["system"])
+    pictures = draw_film(*clip, system=system, scale=scale)
     for suffix in (".mp4", ".gif"):
         path = write_movie(path.with_suffix(suffix), pictures, frames_per_second=REAL_RATE, rest=REST_PICTURES)
     with atomic_write(path.with_suffix(".png")) as temporary:
-        Image.fromarray(still).save(temporary, optimize=True)
+        Image.fromarray(draw_still(*clip, system=system, scale=scale)).save(temporary, optimize=True)
     return MovieView(path)
 
 
@@ -57,34 +58,43 @@ def find_video(forecasts: SavedForecasts, video: int | str) -> int:
 
 def draw_film(
     frames: np.ndarray, masks: np.ndarray, forecast: np.ndarray, *, system: str, scale: int = 2
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """The pictures of the film, and the still one: eight frames of the video above the last picture.
+) -> list[np.ndarray]:
+    """The pictures of the film: input, truth, forecast and error of each frame.
 
     frames: (22, 3, H, W); masks: (22, H, W), the truth; forecast: (H, W) of frame 21
     """
-    last, empty = CLIP_FRAMES - 1, np.full((*forecast.shape, 3), EMPTY_RGB, dtype=np.uint8)
-    score = jaccard(forecast[None], masks[-1:])
-    moments = []
-    for number in range(CLIP_FRAMES):
-        is_given = number < PAST_FRAMES
-        given = min(number, PAST_FRAMES - 1)
-        when = "" if is_given else ", the last one given"
-        moments.append(
-            {
-                f"input: frame {given}{when}": frame_to_rgb(frames[given]),
-                f"truth: frame {number}": overlay_mask(frames[number], masks[number]),
-                f"{system}: frame {last}" + ("" if is_given else " (black: truth)"): (
-                    empty if is_given else draw_forecast(forecast, masks[number])
-                ),
-                f"error: Jaccard {score:.2f}" if number == last else f"error: at frame {last}": (
-                    draw_errors(forecast, masks[-1]) if number == last else empty
-                ),
-            }
-        )
-    legend = {name: ERROR_KINDS[name] for name in SHOWN_ERRORS}
-    pictures = draw_side_by_side(moments, scale=scale, legend=legend)
+    moments = [_panels(frames, masks, forecast, number, system=system) for number in range(CLIP_FRAMES)]
+    return draw_side_by_side(moments, scale=scale, legend=_LEGEND)
+
+
+def draw_still(
+    frames: np.ndarray, masks: np.ndarray, forecast: np.ndarray, *, system: str, scale: int = 2
+) -> np.ndarray:
+    """The still picture of the film: eight frames of the video above the film's last picture. See `draw_film`."""
+    last = _panels(frames, masks, forecast, CLIP_FRAMES - 1, system=system)
     strip = {f"frame {number}": overlay_mask(frames[number], masks[number]) for number in STRIP_FRAMES}
-    (above,) = draw_side_by_side([strip], scale=scale / 2)
-    width = max(above.shape[1], pictures[-1].shape[1])
-    rows = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in (above, pictures[-1])]
-    return pictures, np.concatenate(rows)
+    rows = [*draw_side_by_side([strip], scale=scale / 2), *draw_side_by_side([last], scale=scale, legend=_LEGEND)]
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows])
+
+
+def _panels(
+    frames: np.ndarray, masks: np.ndarray, forecast: np.ndarray, number: int, *, system: str
+) -> dict[str, np.ndarray]:
+    """Title and picture of each panel at one frame."""
+    last, given = CLIP_FRAMES - 1, min(number, PAST_FRAMES - 1)
+    panels = {
+        f"input: frame {given}" + (", the last one given" if number > given else ""): frame_to_rgb(frames[given]),
+        f"truth: frame {number}": overlay_mask(frames[number], masks[number]),
+    }
+    empty = np.full((*forecast.shape, 3), EMPTY_RGB, dtype=np.uint8)
+    if number < PAST_FRAMES:
+        panels[f"{system}: frame {last}"] = empty
+    else:
+        panels[f"{system}: frame {last} (black: truth)"] = draw_forecast(forecast, masks[number])
+    if number < last:
+        panels[f"error: at frame {last}"] = empty
+    else:
+        score = jaccard(forecast[None], masks[-1:])
+        panels[f"error: Jaccard {score:.2f}"] = draw_errors(forecast, masks[-1])
+    return panels

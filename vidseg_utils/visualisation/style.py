@@ -23,7 +23,7 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, GRAY = "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY, YELLOW)
 
-_STYLE = {
+STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#555555",
     "axes.grid": True,
@@ -49,7 +49,7 @@ _STYLE = {
 
 def use_style() -> None:
     """Set matplotlib's defaults for all figures made afterwards."""
-    plt.style.use(_STYLE)
+    plt.style.use(STYLE)
 
 
 def class_colour(class_id: int) -> tuple[float, float, float]:

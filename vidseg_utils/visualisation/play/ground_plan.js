@@ -92,7 +92,6 @@ const PLAN_STYLE = `
 .vidseg-scores i::before { content: ""; display: block; height: 100%; width: var(--share); background: var(--soft); border-radius: 4px; }
 .vidseg-scores .vidseg-ours { color: var(--ink); font-weight: 600; }
 .vidseg-scores i.vidseg-ours::before { background: var(--tint); }
-.vidseg-empty { padding: 48px 20px; text-align: center; color: var(--soft); border: 1px dashed var(--line); border-radius: 6px; }
 `;
 
 /** An SVG element with attributes and children. */
@@ -200,7 +199,6 @@ export function createGroundPlan(element, scene, backend, result = null) {
 
   const scores = make("div", { class: "vidseg-scores" });
   const screen = make("div");
-  const empty = make("div", { class: "vidseg-empty" }, "Lay out a scene and press ", make("b", {}, "forecast"), ".");
   const results = make("div", { class: "vidseg-result", hidden: true }, scores, screen);
   const root = make("section", {
     class: "vidseg vidseg-plan", "aria-label": scene.title, "data-lm-suppress-shortcuts": "true", onkeydown: onKey,
@@ -215,7 +213,7 @@ export function createGroundPlan(element, scene, backend, result = null) {
       key,
       inspector),
     make("div", { class: "vidseg-plan-right" },
-      make("div", { class: "vidseg-row" }, goButton, say), error, empty, results)));
+      make("div", { class: "vidseg-row" }, goButton, say), error, results)));
   plan.parentNode.style.display = "block";
   element.append(root);
 
@@ -596,7 +594,6 @@ export function createGroundPlan(element, scene, backend, result = null) {
     state.paths = { paths: found.paths, hits: found.hits };
     showError(null);
     results.hidden = false;
-    empty.hidden = true;
     results.dataset.stale = "false";
     const seconds = Object.values(found.seconds).reduce((sum, value) => sum + value, 0);
     say.textContent = found.summary + (seconds ? ` (${seconds.toFixed(1)} s)` : "");
@@ -681,6 +678,7 @@ async function renderPlan({ model, el }) {
   return () => {
     cancelAnimationFrame(frame);
     backend.close();
+    endKeeping();
     if (picture) picture.style.display = "";
     plan.destroy();
   };

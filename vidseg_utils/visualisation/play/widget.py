@@ -26,7 +26,7 @@ from vidseg_utils.visualisation.play.figure import describe_errors, describe_sco
 from vidseg_utils.visualisation.play.scene_forecast import SceneForecast, empty_stage, forecast_scene
 from vidseg_utils.visualisation.style import figure_png
 from vidseg_utils.visualisation.viewer.packing import compress_clip, pack_clip
-from vidseg_utils.visualisation.viewer.widget import VIEWER_JS, ClipView
+from vidseg_utils.visualisation.viewer.widget import VIEWER_JS, display_widget
 from vidseg_utils.world import CAMERA_POSITION, Trajectory, unproject
 
 PLAN_JS = Path(__file__).with_name("ground_plan.js")
@@ -191,21 +191,7 @@ class Playground:
         return None
 
     def _ipython_display_(self) -> None:
-        _View(self)._ipython_display_()
-
-
-class _View(ClipView):
-    """Shows a playground as the viewer is shown: the still picture, and the widget, which hides it."""
-
-    def __init__(self, playground: Playground):
-        super().__init__({}, still=playground.still)
-        self.playground = playground
-
-    def __repr__(self) -> str:
-        return repr(self.playground)
-
-    def widget(self):
-        return self.playground.widget()
+        display_widget(self.widget, still=self.still(), text=repr(self))
 
 
 @cache

@@ -48,3 +48,25 @@ def vidseg(monkeypatch, capsys, tmp_path):
         return (end.value.code, *capsys.readouterr())
 
     return call
+
+
+RECORD = """
+import json
+from pathlib import Path
+import os
+folder = Path(os.environ["VIDSEG_HOME"]) / "runs" / RUN
+assert LOSS != "broken", "no such loss"
+(folder / "metrics.json").write_text(json.dumps({"score": EPOCHS * 10, "threads": os.environ.get("OMP_NUM_THREADS")}))
+"""
+
+
+@pytest.fixture
+def make_sweep(tmp_path, make_notebook, home):
+    """make_sweep("grid: …") -> path of a sweep file over a notebook that records its EPOCHS times ten."""
+
+    def make(text: str, *, name: str = "epochs"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"notebook: {make_notebook('09_swept', RECORD)}\n{text}\n")
+        return path
+
+    return make

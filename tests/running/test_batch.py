@@ -1,9 +1,8 @@
 """Proves that a batch keeps the order of what its notebooks read, runs others at once, and that no failure stops it."""
 
-import os
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -11,7 +10,6 @@ from vidseg_utils.paths import write_json
 from vidseg_utils.running import batch, workbook
 from vidseg_utils.running.batch import execute_batch
 from vidseg_utils.running.estimates import describe_seconds
-from vidseg_utils.running.executors import LocalProcesses
 from vidseg_utils.running.run_record import NotebookRun
 
 
@@ -95,17 +93,6 @@ def test_only_stale_or_unfinished_runs_are_executed(make_notebook, executed, mon
 
 def test_nothing_to_do_starts_nothing(make_notebook, home):
     assert execute_batch([], title="t", when="stale") == []
-
-
-@pytest.mark.slow
-def test_a_process_that_dies_takes_only_its_own_run_along():
-    with LocalProcesses(jobs=2, settings={}) as processes:
-        (dies,) = processes.submit(os._exit, [(1,)])
-        (lives,) = processes.submit(os.getpid, [()])
-        with pytest.raises(BrokenExecutor):
-            dies.result()
-        (again,) = processes.submit(os.getpid, [()])
-        assert again.result() == lives.result(), "a free process is used again"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (200, "3 min"), (9000, "2.5 h")])

@@ -134,14 +134,22 @@ def _outcome(run: NotebookRun, future: Future) -> Outcome:
 
 
 def execute_sweep(
-    path: Path | str, *, profile: str = "auto", executor: str = "local", jobs: int = 1, progress: bool = True
+    path: Path | str,
+    *,
+    profile: str = "auto",
+    executor: str = "local",
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: bool = True,
 ) -> list[Outcome]:
     """Execute the unfinished runs of a sweep file; returns what became of each run, in the file's order.
 
     executor, jobs, progress: see `execute_batch`; "slurm" gets the file's `slurm:` settings
+    scheduler: address of the scheduler of "dask"
     Raises ValueError for a file that does not fit its notebook.
     """
     path = find_sweep(path)
-    runs, settings = plan_sweep(path, profile=profile), read_sweep_file(path)["slurm"]
+    runs = plan_sweep(path, profile=profile)
+    settings = {"scheduler": scheduler} if executor == "dask" else read_sweep_file(path)["slurm"]
     where = {"executor": executor, "jobs": jobs, "settings": settings, "progress": progress}
     return execute_batch(runs, title=path.stem, when="unfinished", **where)

@@ -1,4 +1,4 @@
-"""Where the notebooks of a batch are executed: processes of this machine, or a Slurm cluster through submitit.
+"""Where the notebooks of a batch are executed: processes of this machine, a Slurm cluster through submitit, or dask.
 
 An executor has `slots`, how many runs it takes at once, and `submit`, which gives a future. Leaving its block ends what
 it has started.
@@ -16,10 +16,13 @@ from multiprocessing import get_context
 from typing import Any, Protocol, Self
 
 from vidseg_utils.data.parallel import exit_with_parent, n_cores
-from vidseg_utils.paths import runs_dir
+from vidseg_utils.paths import home, runs_dir
+from vidseg_utils.running.kernel import environment
 
 MAX_QUEUED = 10_000
 SECONDS_PER_QUESTION = 1.0  # to Slurm, whether a job has ended
+SECONDS_TO_CONNECT = 10
+ONE_AT_A_TIME = threading.Lock()  # the environment of a process is that of one notebook
 MAX_REQUEUES = 100  # of a job that reaches its time limit
 
 
@@ -156,8 +159,55 @@ class _Requeued:
         return DelayedSubmission(self, arguments)
 
 
+class DaskTasks:
+    """Tasks of a dask cluster, whose workers share the file system and have one thread each.
+
+    settings: {"scheduler": address}, such as tcp://node1:8786
+    A task whose worker vanishes is given to another worker.
+    """
+
+    slots = MAX_QUEUED
+
+    def __init__(self, *, jobs: int, settings: Mapping[str, object]):
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ValueError("executor 'dask' needs distributed: pip install 'vidseg[dask]'") from None
+        address = settings.get("scheduler")
+        if not address:
+            raise ValueError("executor 'dask' needs --scheduler ADDRESS, such as tcp://node1:8786; see docs/cluster.md")
+        try:
+            self.client = Client(address, timeout=SECONDS_TO_CONNECT)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ValueError(f"no dask scheduler at {address} ({error}); start one with `dask scheduler`") from None
+        self.executor = self.client.get_executor(pure=False)
+        self.futures: list[Future] = []
+
+    def submit(self, function: Callable[..., Any], calls: Sequence[tuple]) -> list[Future]:
+        """Submit a task for each call; it has this process's folders, whichever the worker was started with."""
+        folders = (str(home()), str(runs_dir()))
+        futures = [self.executor.submit(_call_with_folders, folders, function, arguments) for arguments in calls]
+        self.futures += futures
+        return futures
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cancel the tasks that no worker has begun; a notebook that runs goes on, and counts as finished later."""
+        for future in self.futures:
+            future.cancel()
+        self.client.close()
+
+
+def _call_with_folders(folders: tuple[str, str], function: Callable[..., Any], arguments: tuple) -> Any:
+    with ONE_AT_A_TIME, environment("VIDSEG_HOME", folders[0]), environment("VIDSEG_RUNS", folders[1]):
+        return function(*arguments)
+
+
 EXECUTORS: dict[str, Callable[..., RunExecutor]] = {
     "local": LocalProcesses,
     "slurm": SubmititJobs,
+    "dask": DaskTasks,
     "debug": partial(SubmititJobs, cluster="debug"),
 }

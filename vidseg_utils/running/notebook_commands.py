@@ -71,7 +71,10 @@ def run_notebooks(
 def run_sweep(
     file: Annotated[Path, typer.Argument(help="A YAML file, or the name of one in notebooks/sweeps.")],
     profile: ProfileOption = "auto",
-    executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
+    executor: Annotated[str, typer.Option(help="local, slurm or dask.")] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of the scheduler, with --executor dask; such as tcp://node1:8786.")
+    ] = None,
     jobs: JobsOption = 1,
     dry_run: Annotated[
         bool,
@@ -93,7 +96,7 @@ def run_sweep(
         return
     from vidseg_utils.running import execute_sweep, sweep_table  # slow
 
-    outcomes = execute_sweep(file, profile=profile, executor=executor, jobs=jobs)
+    outcomes = execute_sweep(file, profile=profile, executor=executor, jobs=jobs, scheduler=scheduler)
     if table := sweep_table(file, profile=profile):
         typer.echo(table)
     _report(outcomes)

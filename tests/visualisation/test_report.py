@@ -110,7 +110,7 @@ def test_two_sets_of_runs_stand_side_by_side(home, copy, tmp_path):
     report, _ = page.write_report(tmp_path / "report.html", home, against=copy / "runs")
     text = text_of(report.read_text())
     score = read_leaderboard(home / "runs")[0]["jaccard"]
-    assert f"copy_last true masks smoke {score:.3f} 0.900 +{0.9 - score:.3f}" in text
+    assert f"copy_last {score:.3f} 0.900 +{0.9 - score:.3f} true masks smoke" in text
     assert f"A · {home.name}" in text and "B · copy" in text
 
 

@@ -1,5 +1,6 @@
 """Proves in a real browser, on a page from disk, that the viewer works: with mouse and keys, fast, without network."""
 
+import base64
 import json
 import os
 
@@ -8,14 +9,28 @@ import pytest
 
 from vidseg_utils.classes import class_name
 from vidseg_utils.visualisation import VIEWER_JS, pack_clip
+from vidseg_utils.visualisation.viewer.packing import compress_clip
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>viewer</title>
-<body style="margin: 16px"><div id="one"></div><div id="two"></div>
+<body style="margin: 16px"><div id="one"></div><div id="two"></div><div id="three"></div>
 <script type="module">{module}
 window.one = createViewer(document.getElementById("one"), {one}, {{ frame: 3 }});
 window.two = createViewer(document.getElementById("two"), {two}, {{ show: "errors", frame: 21 }});
 window.createViewer = createViewer;
 await Promise.all([one.ready, two.ready]);
+const model = {{ // what anywidget gives a widget, with a kernel that answers at once
+  traits: {gallery}, listeners: {{}}, get(name) {{ return this.traits[name]; }}, save_changes() {{}}, off() {{}},
+  on(name, listener) {{ this.listeners[name] = listener; }},
+  set(name, value) {{
+    window.request = value;
+    this.traits.gallery = {{ ...this.traits.gallery, position: value.position ?? 2, selection: value.selection }};
+    this.listeners["change:gallery"]();
+    this.listeners["change:clip"]();
+  }},
+}};
+const packed = Uint8Array.from(atob(model.traits.clip), (letter) => letter.charCodeAt(0));
+model.traits.clip = new DataView(packed.buffer);
+window.close = await render({{ model, el: document.getElementById("three") }});
 window.isReady = true;
 </script>"""
 HEIGHT, WIDTH = 160, 240
@@ -42,14 +57,30 @@ def address(tmp_path_factory):
     one["speeds"] = {"7": [1.25] * 22}
     panels = [{"title": name, "images": "frames", "mask": name} for name in ("truth", "a", "b", "c")]
     two = pack_clip(frames, {"truth": masks, "a": moved, "b": moved, "c": moved}, panels=panels)
+    truth, ahead = [[t / 10, 0] for t in range(22)], [[t / 10, 0.5] for t in range(10, 22)]
+    paths = {"id": 7, "name": "", "colour": "#8822cc", "truth": truth, "forecast": ahead, "cloud": [[2, 0.4], [2, 0.6]]}
+    two["plans"] = [{"title": "a", "first": 10, "last": 21, "view": [[0, 0], [1, 1], [2, 0]], "objects": [paths]}]
+    gallery = {
+        "clip": base64.b64encode(compress_clip(two)).decode(),
+        "options": {"frame": 2},
+        "gallery": {
+            "selections": ["all videos", "late"],
+            "selection": "all videos",
+            "position": 0,
+            "count": 4,
+            "number": 9,
+        },
+    }
     path = tmp_path_factory.mktemp("page") / "viewer.html"
-    path.write_text(PAGE.format(module=VIEWER_JS.read_text(), one=json.dumps(one), two=json.dumps(two)))
+    path.write_text(
+        PAGE.format(module=VIEWER_JS.read_text(), one=json.dumps(one), two=json.dumps(two), gallery=json.dumps(gallery))
+    )
     return path.as_uri()
 
 
 @pytest.fixture
 def page(browser, address):
-    context = browser.new_context(viewport={"width": 1000, "height": 1300})
+    context = browser.new_context(viewport={"width": 640, "height": 900})
     page, faults = context.new_page(), []
     page.set_default_timeout(30_000)
     page.on("console", lambda message: faults.append(message.text))
@@ -162,7 +193,7 @@ def test_truth_forecast_errors_and_frame_differ_and_a_missing_mask_is_said(page)
     assert len(shown) == 4
     one(page, "button", "forecast").click()
     page.evaluate("one.showFrame(5)")
-    assert page.locator("#one .vidseg-absent").inner_text() == "no forecast for this frame"
+    assert page.locator("#one .vidseg-absent").inner_text() == "forecast: no mask of this frame"
 
 
 def test_opacity_contours_and_zoom_change_the_picture(page):
@@ -191,6 +222,29 @@ def test_panels_go_in_step_and_an_object_is_marked_in_all_of_them(page):
     page.evaluate("two.showFrame(21)")
     hover(page, 150, 60, "two", 1)
     assert all(pixels(page, "two", panel) != before[panel] for panel in range(4))
+
+
+def test_the_plan_shows_where_objects_are_forecast_and_where_they_are(page):
+    ring, dot = (page.locator("#two .vidseg-plan circle").nth(index) for index in (2, 3))
+    assert (ring.get_attribute("cx"), dot.get_attribute("cx"), dot.get_attribute("cy")) == ("2.1", "2.1", "0.5")
+    page.evaluate("two.showFrame(5)")
+    assert ring.get_attribute("cx") == "0.5" and dot.evaluate("node => node.style.display") == "none"
+
+
+def test_the_bar_of_a_gallery_asks_for_another_video_and_keeps_the_frame(page):
+    three = page.locator("#three")
+    assert "1 of 4" in three.inner_text()
+    three.get_by_role("button", name="next video").click()
+    assert page.evaluate("window.request") == {"selection": "all videos", "count": 1, "position": 1}
+    assert "2 of 4" in three.inner_text()
+    three.get_by_role("combobox", name="which videos").select_option("late")
+    assert page.evaluate("window.request.selection") == "late"
+    three.get_by_role("spinbutton", name="number of the video").fill("12")
+    page.keyboard.press("Enter")
+    assert page.evaluate("window.request.number") == 12
+    assert "frame 2" in three.inner_text()
+    page.evaluate("window.close()")
+    assert page.locator("#three *").count() == 0
 
 
 def test_every_control_has_a_name(page):
@@ -223,6 +277,20 @@ def test_a_frame_change_costs_at_most_four_milliseconds_of_script(page):
     }"""
     for name in ("one", "two"):
         assert page.evaluate(f"({median})(window.{name})") <= 4
+
+
+def test_memory_stays_the_same_after_a_thousand_frame_changes(page):
+    browser = page.context.new_cdp_session(page)
+
+    def heap_bytes():
+        browser.send("HeapProfiler.collectGarbage")
+        return browser.send("Runtime.getHeapUsage")["usedSize"]
+
+    change = "n => { for (let i = 0; i < n; i++) one.showFrame(i % 22); }"
+    page.evaluate(change, 44)  # outlines of all frames are kept
+    before = heap_bytes()
+    page.evaluate(change, 1000)
+    assert heap_bytes() < 1.05 * before
 
 
 def test_the_page_looks_right_in_light_and_dark(page):

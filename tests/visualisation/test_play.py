@@ -18,6 +18,7 @@ from vidseg_utils.visualisation.play import forecast_scene
 from vidseg_utils.visualisation.play.widget import EXAMPLES, plan_module
 from vidseg_utils.world import COURSE_LABELS
 
+pytestmark = pytest.mark.slow
 BALL, BOX = class_id("sphere", "metal", "blue"), class_id("cube", "rubber", "red")
 OBJECTS = (PlacedObject(BALL, 0.0, -1.8, vy=1.5), PlacedObject(BOX, -0.8, 0.5, yaw=0.4))
 SHIFTS = {"label_shift_x": COURSE_LABELS.x, "label_shift_y": COURSE_LABELS.y, "label_fatness": COURSE_LABELS.fatness}
@@ -162,6 +163,15 @@ def test_the_living_widget_carries_scene_and_result(playground):
 def test_one_module_holds_the_viewer_and_the_plan():
     module = plan_module()
     assert module.count("export default") == 1 and "import " not in module.split("function")[0]
+
+
+def test_a_system_that_sees_nothing_is_shown_as_such():
+    blind = system()
+    blind.segment = lambda frames: torch.zeros(1, frames.shape[1], 160, 240, dtype=torch.uint8)
+    blind.segmenter = torch.nn.Identity()
+    playground = play_with(blind, OBJECTS)
+    assert playground.played.scores["forecast"] < 0.5 and "the system finds no object" in repr(playground)
+    assert unpacked(playground.result())["forecast"] == {} and playground.still()
 
 
 def test_a_scene_that_cannot_be_is_refused_at_once():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vidseg_utils.progress import WIDGET_VIEW
 from vidseg_utils.visualisation import pack_clip, view
 from vidseg_utils.visualisation.overlays import ERROR_KINDS
 from vidseg_utils.visualisation.viewer import widget
@@ -100,7 +101,7 @@ def test_a_cell_shows_the_picture_and_with_a_kernel_the_widget_after_it(frames, 
     viewed._ipython_display_()
     assert [set(bundle) for bundle in shown[1:]] == [
         {"text/plain", "image/png"},
-        {"text/plain", widget.WIDGET_VIEW},
+        {"text/plain", WIDGET_VIEW},
     ]
     assert not plt.get_fignums()
 

@@ -32,12 +32,15 @@ def forecast_video(
 ) -> list[str]:
     """Forecast a video and write forecast.png, forecast.gif, forecast.mp4, mask.npy and objects.json into `out`.
 
-    returns: lines for the user. Raises what `load_clip` and `forecast_clip` raise; then nothing is written.
+    returns: lines for the user. Raises what `load_clip` raises, and ValueError where no object is found; then nothing
+    is written.
     """
     size = (workspace.profile.height, workspace.profile.width)
     _check(system, horizon)
     clip = load_clip(video, start=start, horizon=horizon)
     forecast = forecast_clip(system, clip, horizon=horizon, size=size)
+    if not forecast.found_objects:
+        raise ValueError(f"{clip.name}: no object is found in the eleven given frames, so there is nothing to forecast")
     masks, mask_name = clip.masks, "true mask"
     if masks is None and len(clip.frames) > PAST_FRAMES:
         masks, mask_name = segment_frames(system, clip.frames, size=size), "mask by the segmenter"

@@ -33,6 +33,13 @@ class ClipForecast:
         """The number of that frame; the last given one is 10."""
         return PAST_FRAMES - 1 + len(self.masks)
 
+    @property
+    def found_objects(self) -> bool:
+        """Whether the given frames show an object; without one there is nothing to forecast."""
+        if self.outlook is not None:
+            return len(self.outlook.class_id) > 0
+        return bool((self.past_masks != BACKGROUND).any())
+
 
 def forecast_clip(
     system: Forecaster, clip: Clip, *, horizon: int = FUTURE_FRAMES, size: tuple[int, int] = (HEIGHT, WIDTH)
@@ -40,7 +47,7 @@ def forecast_clip(
     """Forecast the frames after the eleven given ones. A system without a segmenter is given the clip's true masks.
 
     size: height and width of the frames that the system reads
-    Raises ValueError where no object is found, and where the system needs masks that the clip lacks.
+    Raises ValueError where the system needs masks that the clip lacks.
     """
     past, outlook = clip.frames[:PAST_FRAMES], None
     if system.segmenter is None and clip.masks is not None:
@@ -50,13 +57,10 @@ def forecast_clip(
     if isinstance(system, ObjectDynamics):
         outlook = forecast_ahead(system, past_masks, horizon=horizon)
         masks: list[np.ndarray | None] = list(outlook.masks)
-        found = len(outlook.class_id) > 0
     else:
         given = torch.from_numpy(past_masks[None]) if system.needs_masks else _frames_tensor(system, past, size)
         mask = system.predict(given, (HEIGHT, WIDTH))[0].cpu().numpy()
-        masks, found = [*[None] * (horizon - 1), mask], bool((past_masks != BACKGROUND).any())
-    if not found:
-        raise ValueError(f"{clip.name}: no object is found in the eleven given frames, so there is nothing to forecast")
+        masks = [*[None] * (horizon - 1), mask]
     return ClipForecast(masks, past_masks, outlook)
 
 

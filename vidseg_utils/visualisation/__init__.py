@@ -29,9 +29,16 @@ from vidseg_utils.visualisation.overlays import (
 )
 from vidseg_utils.visualisation.plan_view import plot_footprints, plot_ground, plot_paths, plot_trajectory
 from vidseg_utils.visualisation.play import Playground, play_with
-from vidseg_utils.visualisation.sliders import PlotSliders, show_clip_sliders
 from vidseg_utils.visualisation.style import BLUE, GRAY, class_colour, figure_png, save_figure, use_style
-from vidseg_utils.visualisation.viewer import VIEWER_JS, ClipView, pack_clip, view
+from vidseg_utils.visualisation.viewer import (
+    VIEWER_JS,
+    ClipView,
+    browse,
+    compare,
+    display_widget,
+    pack_clip,
+    view,
+)
 
 __all__ = [
     "BLUE",
@@ -40,9 +47,11 @@ __all__ = [
     "ClipView",
     "MovieView",
     "Playground",
-    "PlotSliders",
+    "browse",
     "class_colour",
     "clip_to_rgb",
+    "compare",
+    "display_widget",
     "draw_forecast_movie",
     "figure_png",
     "film",
@@ -68,7 +77,6 @@ __all__ = [
     "plot_training_curves",
     "plot_trajectory",
     "save_figure",
-    "show_clip_sliders",
     "show_overlay",
     "show_rgb",
     "training_curves_png",

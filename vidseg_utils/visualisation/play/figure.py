@@ -83,6 +83,8 @@ def describe_errors(played: SceneForecast) -> str:
     """The number of collisions, and the object that was missed most, in one line for people."""
     hits = sum(collision.frame <= CLIP_VIDEO_FRAMES[-1] for collision in played.trajectory.collisions)
     line = f"{hits or 'no'} collision{'' if hits == 1 else 's'}"
+    if not played.forecast.found_objects:
+        return f"{line}; the system finds no object in the given frames"
     if played.distances:
         worst = max(played.distances, key=played.distances.__getitem__)
         line += f"; largest error {played.distances[worst]:.2f} units, of the {class_name(worst)}"

@@ -1,5 +1,5 @@
 // The ground plan to play with. It is loaded behind viewer.js in one module, and uses its `make`, `inflate`,
-// `createViewer`, `pictureBefore` and its colours.
+// `createViewer`, `pictureBefore`, `keepOutOfFile` and its colours.
 //
 // createGroundPlan(element, scene, backend) draws the plan into an element of any page. The docstring of the Python
 // module `play.widget` describes scene, backend's messages and results.
@@ -670,12 +670,14 @@ function connect(model) {
 async function renderPlan({ model, el }) {
   const backend = connect(model);
   const plan = createGroundPlan(el, model.get("scene"), backend, await readResult(model));
+  const endKeeping = keepOutOfFile(model.widget_manager?.context);
   let picture = null;
   const frame = requestAnimationFrame(() => {
     picture = pictureBefore(el);
     if (picture) picture.style.display = "none";
   });
   return () => {
+    endKeeping();
     cancelAnimationFrame(frame);
     backend.close();
     endKeeping();

@@ -44,7 +44,7 @@ def forecast_scene(
 
     size: height and width of the frames that the system reads; settings: of the world, by default `clevrer`
     say: is told what is being done
-    Raises ValueError for a scene that cannot be (see `place_objects`), or in which the system finds no object.
+    Raises ValueError for a scene that cannot be (see `place_objects`).
     """
     seconds: dict[str, float] = {}
 

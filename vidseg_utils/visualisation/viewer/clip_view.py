@@ -12,7 +12,8 @@ from vidseg_utils.visualisation.viewer.packing import NO_MASK, TRUTH, by_name, m
 from vidseg_utils.visualisation.viewer.widget import ClipView
 from vidseg_utils.world import Trajectory
 
-STILL_COLUMNS = 6  # pictures in a row of the still picture
+STILL_COLUMNS = (6, 4, 3)  # pictures in a row of the still picture: the first number with which it is small
+MAX_STILL_BYTES = 60_000
 
 
 def view(
@@ -90,11 +91,19 @@ def _picture(frame: Array | None, mask: np.ndarray | None, opacity: float) -> np
     return frame_to_rgb(frame) if mask is None else overlay_mask(frame, mask, opacity)
 
 
-def filmstrip_png(rows: Mapping[str, np.ndarray], *, columns: int = STILL_COLUMNS) -> bytes:
-    """The rows of pictures as PNG. It leaves no figure behind, which a notebook would show once more."""
-    axes = plot_filmstrip(rows, columns=columns)
-    figure = axes[0, 0].figure
-    try:
-        return figure_png(figure)
-    finally:
-        plt.close(figure)
+def filmstrip_png(rows: Mapping[str, np.ndarray]) -> bytes:
+    """The rows of pictures as PNG, with fewer pictures where noise makes the file large.
+
+    It leaves no figure behind, which a notebook would show once more.
+    """
+    png = b""
+    for columns in STILL_COLUMNS:
+        axes = plot_filmstrip(rows, columns=columns)
+        figure = axes[0, 0].figure
+        try:
+            png = figure_png(figure)
+        finally:
+            plt.close(figure)
+        if len(png) <= MAX_STILL_BYTES:
+            break
+    return png

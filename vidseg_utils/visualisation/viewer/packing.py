@@ -18,7 +18,8 @@ from vidseg_utils.world import Trajectory
 
 NO_MASK = 254  # every pixel of a frame that has no mask
 TRUTH = "truth"  # name of the mask that the others are compared with
-WEBP_QUALITY = 88  # 1 to 3 kB a frame of 160x240
+WEBP_QUALITIES = (88, 60, 30)  # 1 to 3 kB a frame of 160x240; the lower ones for noisy clips that would be large
+MAX_IMAGES_BYTES = 100_000  # of all frames of a clip
 
 
 def pack_clip(
@@ -29,6 +30,7 @@ def pack_clip(
     title: str = "",
     past: int | None = None,
     trajectory: Trajectory | None = None,
+    plans: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Pack a clip for `createViewer` of viewer.js. The result holds only JSON types.
 
@@ -38,7 +40,7 @@ def pack_clip(
     panels: what stands side by side; each names a version of the frames as "images", a mask as "mask", and has a
         "title" and a "note". By default one panel, in which buttons choose among the masks.
     past: how many frames are given; by default 11 in a clip of 22 frames, else all
-    trajectory: of the whole video, for the speeds
+    trajectory: of the whole video, for the speeds; plans: forecasts seen from above, see `pack_plan`
     Raises ValueError for clips of different lengths or sizes, or a panel that names what is not there.
 
     The result:
@@ -51,6 +53,10 @@ def pack_clip(
         errors: [{name, colour}, …]: the kinds of pixels in `classify_errors`
         speeds: {class id: [world units a second, one a frame]}
         panels: [{title, note, images, mask}, …], at least one
+        plans: [{title, first, last: numbers of the first and last forecast frame, view: corners of what the camera
+            sees, objects: [{id, name, colour, truth: [a position in each frame], forecast: [a position in each frame
+            from first to last], cloud: [possible positions in the last frame]}, …]}, …]; positions are [to the right,
+            towards the viewer] in world units
     """
     versions = by_name(frames, "frames")
     arrays = {name: [frame_to_rgb(frame) for frame in clip] for name, clip in versions.items()}
@@ -76,13 +82,14 @@ def pack_clip(
         "first": 0,
         "past": past if past is not None else PAST_FRAMES if length == CLIP_FRAMES else length,
         "rate": VIDEO_RATE / FRAME_STEP,
-        "images": {name: [_webp(picture) for picture in clip] for name, clip in arrays.items()},
+        "images": _encode_images(arrays),
         "masks": {name: base64.b64encode(zlib.compress(mask.tobytes(), 9)).decode() for name, mask in whole.items()},
         "truth": TRUTH if TRUTH in whole else None,
         "classes": _classes(whole),
         "errors": [{"name": name, "colour": colour} for name, colour in ERROR_KINDS.items()],
         "speeds": {} if trajectory is None else _speeds(trajectory, length),
         "panels": chosen,
+        "plans": list(plans),
     }
 
 
@@ -114,10 +121,20 @@ def _is_absent(mask: Any) -> bool:
     return isinstance(mask, np.ndarray) and bool((mask == NO_MASK).all())
 
 
-def _webp(picture: np.ndarray) -> str:
+def _encode_images(arrays: Mapping[str, Sequence[np.ndarray]]) -> dict[str, list[str]]:
+    """Frames as base64 of WebP."""
+    images: dict[str, list[bytes]] = {}
+    for quality in WEBP_QUALITIES:
+        images = {name: [_webp(picture, quality) for picture in clip] for name, clip in arrays.items()}
+        if sum(len(image) for clip in images.values() for image in clip) <= MAX_IMAGES_BYTES:
+            break
+    return {name: [base64.b64encode(image).decode() for image in clip] for name, clip in images.items()}
+
+
+def _webp(picture: np.ndarray, quality: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="webp", quality=WEBP_QUALITY)
-    return base64.b64encode(file.getvalue()).decode()
+    Image.fromarray(picture).save(file, format="webp", quality=quality)
+    return file.getvalue()
 
 
 def _classes(masks: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

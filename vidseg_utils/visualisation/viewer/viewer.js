@@ -8,6 +8,7 @@ const NO_LABEL = 255; // in a mask: this pixel has no label
 const MISSED = 2, INVENTED = 3, WRONG_CLASS = 4, NOT_JUDGED = 5; // kinds of pixels, numbered as in data.errors
 const MAX_ZOOM = 8;
 const HOLD_SECONDS = 0.8; // playing rests on the last frame before it starts again
+const MAX_CHIPS = 12; // classes in the legend; a button shows the rest, mostly of single wrong pixels
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
 const STYLE = `
@@ -44,7 +45,7 @@ const STYLE = `
 .vidseg-when b { color: var(--ink); font-weight: 600; }
 .vidseg-when[data-future="true"] span { color: var(--vs-future); font-weight: 600; }
 .vidseg-body { display: flex; flex-wrap: wrap; gap: 12px 16px; align-items: flex-start; }
-.vidseg-main { flex: 1 1 420px; min-width: 0; }
+.vidseg-main { flex: 1 1 500px; min-width: 0; }
 .vidseg-panels { display: grid; gap: 12px; 
   grid-template-columns: repeat(auto-fill, minmax(max(200px, (100% - 12px * (var(--columns) - 1)) / var(--columns)), 1fr)); }
 .vidseg-panel { margin: 0; min-width: 0; }
@@ -71,7 +72,10 @@ const STYLE = `
   background: var(--swatch); box-shadow: inset 0 0 0 1px rgba(128, 128, 128, .55);
 }
 .vidseg-tip small { display: block; font-size: 11.5px; opacity: .82; }
-.vidseg-row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 12px; margin-top: 10px; }
+.vidseg-plan { display: block; width: 100%; border-radius: 4px; background: var(--well); border: 1px solid var(--line); }
+.vidseg-plan polygon { fill: var(--paper); stroke: var(--line); stroke-width: .03; }
+.vidseg-plan text { font-size: .34px; fill: var(--soft); }
+.vidseg-row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 10px; margin-top: 10px; }
 .vidseg button, .vidseg select, .vidseg input { font: inherit; color: inherit; margin: 0; }
 .vidseg button {
   display: inline-flex; align-items: center; justify-content: center; min-height: 28px; padding: 2px 9px; cursor: pointer;
@@ -88,7 +92,7 @@ const STYLE = `
 .vidseg button.vidseg-play { width: 36px; height: 32px; padding: 0; background: var(--tint); border-color: var(--tint); }
 .vidseg button.vidseg-play { color: var(--vs-on-tint); }
 .vidseg button.vidseg-step { width: 28px; padding: 0; }
-.vidseg-scrub { flex: 1 1 160px; min-width: 120px; }
+.vidseg-scrub { flex: 1 1 160px; min-width: 110px; }
 .vidseg-scrub input, .vidseg-field input[type="range"] {
   -webkit-appearance: none; appearance: none; display: block; width: 100%; height: 20px; background: none; cursor: pointer;
 }
@@ -109,7 +113,7 @@ const STYLE = `
 .vidseg-scale span { overflow: hidden; text-overflow: ellipsis; }
 .vidseg-scale .vidseg-ahead { color: var(--vs-future); text-align: right; }
 .vidseg-field { display: inline-flex; align-items: center; gap: 7px; color: var(--soft); white-space: nowrap; }
-.vidseg-field input[type="range"] { width: 84px; }
+.vidseg-field input[type="range"] { width: 72px; }
 .vidseg-choice { display: inline-flex; }
 .vidseg-choice button { border-radius: 0; margin-left: -1px; }
 .vidseg-choice button:first-child { border-radius: 5px 0 0 5px; margin-left: 0; }
@@ -120,7 +124,7 @@ const STYLE = `
   background: color-mix(in srgb, var(--tint) 12%, var(--paper));
 }
 .vidseg-legend { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; }
-.vidseg-body > .vidseg-legend { flex: 0 1 190px; flex-direction: column; align-items: stretch; }
+.vidseg-body > .vidseg-legend { flex: 0 1 178px; flex-direction: column; align-items: stretch; }
 .vidseg-legend h4 { margin: 0 4px 0 0; font-size: 12px; font-weight: 600; color: var(--soft); }
 .vidseg button.vidseg-chip {
   justify-content: flex-start; min-height: 26px; padding: 1px 8px 1px 7px; border-color: transparent; background: none;
@@ -130,10 +134,11 @@ const STYLE = `
 .vidseg button.vidseg-chip[aria-pressed="false"] { color: var(--soft); text-decoration: line-through; }
 .vidseg button.vidseg-chip[aria-pressed="false"] i { background: none; }
 .vidseg button.vidseg-chip[data-absent="true"] { opacity: .5; }
+.vidseg button.vidseg-more { color: var(--soft); }
 .vidseg-chip.vidseg-kind { display: inline-flex; padding: 1px 8px 1px 7px; white-space: nowrap; }
 .vidseg-chip.vidseg-kind i { align-self: center; }
 .vidseg-chip output { margin-left: 6px; color: var(--soft); font-variant-numeric: tabular-nums; }
-.vidseg-browse { margin: 0 0 10px; padding-bottom: 10px; border-bottom: 1px solid var(--line); }
+.vidseg-row.vidseg-browse { margin: 0 0 10px; padding-bottom: 10px; border-bottom: 1px solid var(--line); }
 .vidseg-browse output { color: var(--soft); font-variant-numeric: tabular-nums; }
 .vidseg[data-busy="true"] .vidseg-main { opacity: .55; transition: opacity .15s .15s; }
 .vidseg button.vidseg-keys { min-height: 22px; padding: 0 7px; margin-left: auto; color: var(--soft); border-color: transparent; background: none; }
@@ -160,14 +165,45 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+function makeSvg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
 function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 14 14");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(svg.namespaceURI, "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
+  return makeSvg("svg", { viewBox: "0 0 14 14", "aria-hidden": "true" }, makeSvg("path", { d: ICONS[name] }));
+}
+
+/**
+ * Objects seen from above: their forecast paths in colour, the possible ends as a cloud of dots, the true paths in grey.
+ * returns: { figure, move(frame) }; `move` shows where the objects are in a frame: forecast filled, true as a ring
+ */
+function makePlan(plan) {
+  const line = (points, colour, dash) => makeSvg("polyline", { points: points.join(" "), fill: "none", stroke: colour,
+    "stroke-width": 0.07, "stroke-linejoin": "round", ...(dash ? { "stroke-dasharray": ".16 .12" } : {}) });
+  const svg = makeSvg("svg", { class: "vidseg-plan", viewBox: "-4.8 -3.2 9.6 6.4", role: "img",
+    "aria-label": `${plan.title}, the ground from above` }, makeSvg("polygon", { points: plan.view.join(" ") }));
+  const rings = [], dots = [];
+  for (const { colour, truth = [], forecast = [], cloud = [] } of plan.objects) {
+    svg.append(line(truth, "#8a939e", true), line(forecast, colour));
+    for (const [cx, cy] of cloud) svg.append(makeSvg("circle", { cx, cy, r: 0.07, fill: colour, "fill-opacity": 0.45 }));
+    const ring = makeSvg("circle", { r: 0.24, fill: "none", stroke: "#8a939e", "stroke-width": 0.08 });
+    const dot = makeSvg("circle", { r: 0.17, fill: colour, stroke: "#ffffff", "stroke-width": 0.04 });
+    svg.append(ring, dot);
+    rings.push([ring, truth, 0]);
+    dots.push([dot, forecast, plan.first]);
+  }
+  const figure = make("figure", { class: "vidseg-panel" }, make("figcaption", {}, make("b", {}, plan.title),
+    make("span", {}, "from above; ring and dashes: truth")), svg);
+  return { figure, move(frame) {
+    for (const [mark, path, first] of [...rings, ...dots]) {
+      const point = path[frame - first];
+      mark.style.display = point ? "" : "none";
+      if (point) { mark.setAttribute("cx", point[0]); mark.setAttribute("cy", point[1]); }
+    }
+  } };
 }
 
 function decodeBase64(text) {
@@ -255,7 +291,7 @@ export function createViewer(element, data, options = {}) {
     frame: 0, show: null, style: options.style ?? "fill", opacity: options.opacity ?? 0.5, speed: 1, playing: false,
     hidden: new Set(), marked: 0, zoom: 1, x: 0, y: 0,
   };
-  let clip = null, panels = [], dead = false, generation = 0, timer = 0;
+  let clip = null, panels = [], plans = [], dead = false, generation = 0, timer = 0;
   const outlines = new Map(); // "mask name, frame" -> outlines by class
 
   // ---- the parts of the page ----------------------------------------------------------------------------------------
@@ -272,7 +308,7 @@ export function createViewer(element, data, options = {}) {
   const past = make("span"), ahead = make("span", { class: "vidseg-ahead" });
   const scale = make("div", { class: "vidseg-scale", "aria-hidden": "true" }, past, ahead);
   const speed = make("select", { "aria-label": "speed", onchange: () => { state.speed = +speed.value; } },
-    ...SPEEDS.map((value) => make("option", { value, selected: value === 1 }, `${value}×`)));
+    ...SPEEDS.map((value) => make("option", { value, selected: value === 1 }, `${value}× speed`)));
   const show = make("div", { class: "vidseg-choice", role: "group", "aria-label": "show" });
   const styleButtons = ["fill", "contour"].map((name) =>
     make("button", { type: "button", "data-value": name, onclick: () => { state.style = name; refresh(); } }, name));
@@ -299,12 +335,12 @@ export function createViewer(element, data, options = {}) {
       make("button", { type: "button", class: "vidseg-step", "aria-label": "next frame", title: "next frame",
         onclick: () => step(1) }, icon("forward")),
       make("div", { class: "vidseg-scrub" }, slider, scale),
-      make("label", { class: "vidseg-field" }, "speed", speed)),
+      speed,
+      make("div", { class: "vidseg-choice", role: "group", "aria-label": "zoom" }, ...zoomButtons)),
     make("div", { class: "vidseg-row" },
       show,
       make("div", { class: "vidseg-choice", role: "group", "aria-label": "drawn as" }, ...styleButtons),
       make("label", { class: "vidseg-field" }, "opacity", opacity),
-      make("div", { class: "vidseg-choice", role: "group", "aria-label": "zoom" }, ...zoomButtons),
       keysButton),
     help);
   const body = make("div", { class: "vidseg-body" }, main);
@@ -389,7 +425,7 @@ export function createViewer(element, data, options = {}) {
       if (path) strokeOutline(panel, path, "#111", 2.4);
     }
     panel.absent.hidden = !name || Boolean(mask) && (!against || Boolean(truth));
-    if (!panel.absent.hidden) panel.absent.textContent = mask ? "no truth for this frame" : `no ${name} for this frame`;
+    if (!panel.absent.hidden) panel.absent.textContent = mask ? "no true mask of this frame" : `${name}: no mask of this frame`;
   }
 
   function describeFrame() {
@@ -400,6 +436,7 @@ export function createViewer(element, data, options = {}) {
   function drawAll() {
     if (!clip) return;
     panels.forEach(draw);
+    plans.forEach((plan) => plan.move(data.first + state.frame));
     const text = describeFrame(), future = data.first + state.frame >= data.past;
     root.dataset.future = when.dataset.future = String(future);
     const [frame, position] = text.split(", ");
@@ -626,6 +663,18 @@ export function createViewer(element, data, options = {}) {
         onfocus: () => mark(id), onblur: () => mark(0),
         onkeydown: (event) => { if (event.altKey && event.key === "Enter") { event.preventDefault(); hideClass(id, event); } },
       }, make("i", { style: `--swatch: ${colour}` }), name)));
+    const rest = [...legend.querySelectorAll("button")].slice(MAX_CHIPS);
+    if (rest.length > 1) {
+      const toggleRest = (hidden) => {
+        rest.forEach((chip) => { chip.hidden = hidden; });
+        more.textContent = hidden ? `${rest.length} more …` : "fewer";
+        more.setAttribute("aria-expanded", String(!hidden));
+      };
+      const more = make("button", { type: "button", class: "vidseg-chip vidseg-more",
+        onclick: () => toggleRest(!rest[0].hidden) });
+      legend.append(more);
+      toggleRest(true);
+    }
     kinds.replaceChildren(make("h4", {}, "errors"), ...data.errors.slice(1).map(({ name, colour }) =>
       make("span", { class: "vidseg-chip vidseg-kind" }, make("i", { style: `--swatch: ${colour}` }), name, make("output"))));
     kinds.querySelectorAll("output").forEach((entry) => { if (panels.length > 1) entry.remove(); });
@@ -685,7 +734,9 @@ export function createViewer(element, data, options = {}) {
     panels.forEach((panel) => resizes.unobserve(panel.canvas));
     panelBox.replaceChildren();
     panels = data.panels.map(buildPanel);
-    const columns = panels.length === 4 ? 2 : Math.min(3, panels.length);
+    plans = (data.plans ?? []).map(makePlan);
+    panelBox.append(...plans.map((plan) => plan.figure));
+    const count = panels.length + plans.length, columns = count === 4 ? 2 : Math.min(3, count);
     root.style.maxWidth = `${columns === 1 ? 860 : 30 + 460 * columns}px`;
     panelBox.style.setProperty("--columns", columns);
     buildShow();
@@ -740,12 +791,68 @@ async function readClip(model) {
   return JSON.parse(new TextDecoder().decode(await inflate(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))));
 }
 
+/**
+ * In JupyterLab: leave our widgets out of the saved file while their pictures stay. Opened again without its kernel,
+ * a notebook would report that their models are not found. It rests on how JupyterLab keeps outputs; where that is
+ * different nothing happens. Returns a function that ends it.
+ */
+function keepOutOfFile(context) {
+  const view = "application/vnd.jupyter.widget-view+json", taken = [];
+  const putBack = () => { for (const [bundle, value] of taken.splice(0)) bundle[view] = value; };
+  const onSave = (_, stage) => {
+    putBack();
+    if (stage !== "started") return;
+    for (const cell of context.model.sharedModel.cells)
+      for (const { data } of cell.ymodel.get("outputs")?.toJSON() ?? [])
+        if (data?.[view]?.has_picture) {
+          taken.push([data, data[view]]);
+          delete data[view];
+        }
+  };
+  context?.saveState?.connect(onSave);
+  return () => { putBack(); context?.saveState?.disconnect(onSave); };
+}
+
+/** The bar that chooses among many videos. It sends a request to the kernel, which answers with another clip. */
+function makeGalleryBar(model, root) {
+  const request = (wanted) => {
+    root.dataset.busy = "true";
+    model.set("request", { selection: choice.value, count: ++count, ...wanted });
+    model.save_changes();
+  };
+  let count = 0;
+  const gallery = () => model.get("gallery");
+  const button = (label, by, name) => make("button", { type: "button", class: "vidseg-step", "aria-label": label,
+    title: label, onclick: () => request({ position: gallery().position + by }) }, icon(name));
+  const previous = button("previous video", -1, "back"), next = button("next video", 1, "forward");
+  const choice = make("select", { "aria-label": "which videos", onchange: () => request({ position: 0 }) });
+  const number = make("input", { type: "number", min: 0, "aria-label": "number of the video",
+    onchange: () => request({ number: +number.value }) });
+  const where = make("output", { "aria-live": "polite" });
+  const show = () => {
+    const { selections, selection, position, count: total, number: shown } = gallery();
+    if (choice.children.length !== selections.length)
+      choice.replaceChildren(...selections.map((name) => make("option", { value: name }, name)));
+    choice.value = selection;
+    number.value = shown;
+    where.textContent = total ? `${position + 1} of ${total}` : "none of the videos";
+    previous.disabled = next.disabled = total < 2;
+    root.dataset.busy = "false";
+  };
+  show();
+  model.on("change:gallery", show);
+  return make("div", { class: "vidseg-row vidseg-browse", role: "group", "aria-label": "videos" },
+    previous, next, choice, make("label", { class: "vidseg-field" }, "video", number), where);
+}
+
 /** What anywidget calls to show a widget: the viewer in place of the still picture, which the notebook keeps. */
 async function render({ model, el }) {
   const viewer = createViewer(el, await readClip(model), model.get("options"));
   await viewer.ready;
+  if (model.get("gallery")) viewer.element.querySelector(".vidseg-head").before(makeGalleryBar(model, viewer.element));
   const update = async () => viewer.update(await readClip(model));
   model.on("change:clip", update);
+  const endKeeping = keepOutOfFile(model.widget_manager?.context);
   let picture = null;
   const frame = requestAnimationFrame(() => {
     picture = pictureBefore(el);
@@ -753,6 +860,7 @@ async function render({ model, el }) {
   });
   return () => {
     cancelAnimationFrame(frame);
+    endKeeping();
     model.off("change:clip", update);
     if (picture) picture.style.display = "";
     viewer.destroy();

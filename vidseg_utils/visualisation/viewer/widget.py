@@ -32,6 +32,20 @@ def widget_class() -> type:
     return ViewerWidget
 
 
+@cache
+def gallery_widget_class() -> type:
+    """The anywidget class of a viewer of many videos."""
+    import traitlets
+
+    class GalleryWidget(widget_class()):
+        """The bar above the viewer shows `gallery`; a click there sets `request`."""
+
+        gallery = traitlets.Dict().tag(sync=True)
+        request = traitlets.Dict().tag(sync=True)
+
+    return GalleryWidget
+
+
 class ClipView:
     """A packed clip that displays itself as the last value of a cell."""
 
@@ -49,12 +63,21 @@ class ClipView:
         return widget_class()(clip=compress_clip(self.clip), options=self.options)
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
+        display_widget(self.widget, still=self.still(), text=repr(self))
 
-        display({"text/plain": repr(self), "image/png": self.still()}, raw=True)
-        if has_kernel():
-            view = {"version_major": 2, "version_minor": 0, "model_id": self.widget().model_id}
-            display({"text/plain": f"{self!r} (run the cell to use it)", WIDGET_VIEW: view}, raw=True)
+
+def display_widget(make: Callable[[], Any], *, still: bytes, text: str) -> None:
+    """Display the still picture and then, if a kernel runs, the widget that `make` returns, which hides the picture.
+
+    still: PNG; text: what both are, in words
+    """
+    from IPython.display import display
+
+    display({"text/plain": text, "image/png": still}, raw=True)
+    if has_kernel():
+        # viewer.js finds the outputs with `has_picture`
+        view = {"version_major": 2, "version_minor": 0, "model_id": make().model_id, "has_picture": True}
+        display({"text/plain": "Run this cell to use the viewer.", WIDGET_VIEW: view}, raw=True)
 
 
 def has_kernel() -> bool:

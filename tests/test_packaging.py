@@ -17,8 +17,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENT = re.compile(r"([A-Za-z0-9_-]+)>=([0-9.]+)")
-# google.colab exists in Colab only; the others are extras, which `executors.py` imports where they are used
-WITHOUT_REQUIREMENT = {"vidseg_utils", "google", "distributed", "submitit"}
+# google.colab exists in Colab only
+WITHOUT_REQUIREMENT = {"vidseg_utils", "google"}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,8 @@ def test_every_file_that_the_package_reads_is_installed_with_it():
 
 
 def test_every_imported_library_is_a_dependency(project):
-    requirements = project["dependencies"] + project["optional-dependencies"]["slurm"]
+    extras = project["optional-dependencies"]
+    requirements = project["dependencies"] + extras["slurm"] + extras["dask"]
     required = {REQUIREMENT.fullmatch(requirement)[1] for requirement in requirements}
     imported = set()
     for path in (ROOT / "vidseg_utils").rglob("*.py"):

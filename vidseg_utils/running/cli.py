@@ -17,9 +17,11 @@ from vidseg_utils.running.data_commands import AgainOption, ProfileOption, RootO
 from vidseg_utils.running.forecast_command import FORECAST_EXAMPLE, RunsOption, forecast_one_video
 from vidseg_utils.running.notebook_commands import RUN_EXAMPLE, SWEEP_EXAMPLE, run_notebooks, run_sweep
 from vidseg_utils.running.report_commands import (
+    CLEAN_EXAMPLE,
     FILM_EXAMPLE,
     REPORT_EXAMPLE,
     RUNS_EXAMPLE,
+    clean_up,
     list_runs,
     report_runs,
     write_film,
@@ -173,6 +175,7 @@ app.command("forecast", epilog=FORECAST_EXAMPLE)(forecast_one_video)
 app.command("run", epilog=RUN_EXAMPLE)(run_notebooks)
 app.command("sweep", epilog=SWEEP_EXAMPLE)(run_sweep)
 app.command("report", epilog=REPORT_EXAMPLE)(report_runs)
+app.command("clean", epilog=CLEAN_EXAMPLE)(clean_up)
 app.command("runs", epilog=RUNS_EXAMPLE)(list_runs)
 app.command("film", epilog=FILM_EXAMPLE)(write_film)
 

@@ -1,4 +1,6 @@
-"""The commands that show what run folders hold: `vidseg report`, `vidseg runs` and `vidseg film`."""
+"""The commands that show what run folders hold: `vidseg report`, `vidseg runs`, `vidseg film`; and
+`vidseg clean`.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +11,7 @@ from vidseg_utils.running.data_commands import RootOption
 from vidseg_utils.running.forecast_command import RunsOption
 
 FILM_EXAMPLE = "Example: vidseg film object_dynamics-cpu --video 1003"
+CLEAN_EXAMPLE = "Example: vidseg clean --yes"
 RUNS_EXAMPLE = "Example: vidseg runs --where profile=cpu --where kind=evaluation --csv"
 REPORT_EXAMPLE = "Example: vidseg report --html report.html"
 
@@ -99,3 +102,21 @@ def _parse_condition(text: str) -> tuple[str, str]:
     if not equals:
         raise ValueError(f"--where {text} is not COLUMN=VALUE, such as profile=cpu")
     return column, value
+
+
+def clean_up(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete what is listed; without it, nothing is deleted.")] = False,
+) -> None:
+    """List what can be deleted without losing a result: caches, unfinished runs, what killed processes left."""
+    from vidseg_utils.running.clean import delete, find_deletable
+
+    found, kept = find_deletable(), False
+    for item in found:
+        problem = delete(item) if yes else ""
+        kept |= bool(problem)
+        note = f" (kept: {problem})" if problem else ""
+        typer.echo(f"{item.kind:15} {item.n_bytes / 1e6:10.1f} MB  {item.path}{note}")
+    cure = "" if yes or not found else "; vidseg clean --yes deletes them"
+    typer.echo(f"{len(found)} found, {sum(item.n_bytes for item in found) / 1e9:.2f} GB{cure}")
+    if kept:
+        raise typer.Exit(1)

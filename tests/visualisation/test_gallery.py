@@ -65,6 +65,8 @@ def test_a_comparison_shows_each_system_beside_the_truth_with_its_score(split, a
     assert [panel["title"] for panel in clip["panels"]] == ["truth", "copy_last", "guess"]
     assert clip["panels"][2]["note"] == "Jaccard 1.000" and clip["panels"][1]["note"].startswith("Jaccard 0.")
     assert gallery.select("worst by guess") == [1, 2, 0]
+    sorted_by = compare({"guess": CopyLast()}, split, evaluations={"guess": evaluation})
+    assert sorted_by.select("worst by guess") == [1, 2, 0]
     assert gallery.still(0).startswith(b"\x89PNG\r\n") and not plt.get_fignums()
 
 

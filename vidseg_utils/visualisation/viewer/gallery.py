@@ -142,13 +142,20 @@ def browse(
     )
 
 
-def compare(systems: Mapping[str, Forecasts], split: SplitCache, *, index: int = 0, errors: bool = False) -> Gallery:
+def compare(
+    systems: Mapping[str, Forecasts],
+    split: SplitCache,
+    *,
+    evaluations: Mapping[str, Evaluation] | None = None,
+    index: int = 0,
+    errors: bool = False,
+) -> Gallery:
     """What several systems forecast for the videos of a labelled split, side by side and in step with the truth.
 
     systems: by name, a system, which forecasts a video when it is looked at, or an evaluation or its masks (N, H, W)
     A system's panel shows its masks of the given frames, and of the future frames those that it forecasts. A system
-    that forecasts objects also shows them from above, with their true paths. Sorting by the worst score forecasts the
-    whole split.
+    that forecasts objects also shows them from above, with their true paths.
+    evaluations: of those systems, by which the videos can be sorted at once; else sorting forecasts the whole split
     index: of the video that is shown first; errors: show errors at first, not masks
     Raises ValueError for a split without masks, an index outside it, or masks of other videos.
     """
@@ -162,6 +169,7 @@ def compare(systems: Mapping[str, Forecasts], split: SplitCache, *, index: int =
         if isinstance(given, Forecaster)
     }
     answers = {name: _masks_of(name, split, forecasts.get(name, given)) for name, given in systems.items()}
+    known = {name: _masks_of(name, split, found) for name, found in (evaluations or {}).items() if name in systems}
 
     def score(at: int, name: str) -> str:
         return f"Jaccard {jaccard(answers[name](at)[-1:], np.array(truth[at, -1:])):.3f}"
@@ -194,7 +202,7 @@ def compare(systems: Mapping[str, Forecasts], split: SplitCache, *, index: int =
     return Gallery(
         split.numbers,
         clip,
-        selections=_worst_first(split, answers) | _selections(split),
+        selections=_worst_first(split, answers | known) | _selections(split),
         still=still,
         index=index,
         options={"frame": CLIP_FRAMES - 1, "show": "errors" if errors else "masks"},
@@ -231,10 +239,7 @@ def _forecast(system: Forecaster, split: SplitCache, index: int) -> tuple[np.nda
     height, width = split.frames.shape[-2:]
     frames, masks = np.array(split.frames[index]), None if split.masks is None else np.array(split.masks[index])
     clip = Clip(_title(split, index), frames, masks)
-    try:
-        forecast = forecast_clip(system, clip, size=(height, width))
-    except ValueError:  # no object is found, so none is forecast
-        return np.zeros((CLIP_FRAMES, height, width), dtype=np.uint8), None
+    forecast = forecast_clip(system, clip, size=(height, width))
     unknown = np.full((height, width), NO_MASK, dtype=np.uint8)
     ahead = [unknown if mask is None else nearest_scale(mask, height=height, width=width) for mask in forecast.masks]
     past = nearest_scale(forecast.past_masks, height=height, width=width)

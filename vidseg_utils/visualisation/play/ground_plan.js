@@ -677,7 +677,6 @@ async function renderPlan({ model, el }) {
     if (picture) picture.style.display = "none";
   });
   return () => {
-    endKeeping();
     cancelAnimationFrame(frame);
     backend.close();
     endKeeping();

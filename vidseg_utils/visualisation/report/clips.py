@@ -9,7 +9,7 @@ from PIL import Image
 from vidseg_utils.visualisation.films import draw_still
 from vidseg_utils.visualisation.report.details import SystemDetails
 from vidseg_utils.visualisation.viewer import pack_clip
-from vidseg_utils.visualisation.viewer.packing import WEBP_QUALITY
+from vidseg_utils.visualisation.viewer.packing import WEBP_QUALITIES
 
 CLIPS_ON_PAGE = 2  # best ones, and as many worst ones
 CLIPS_LINKED = 8  # the same on the linked page
@@ -37,7 +37,7 @@ def _pack(system: SystemDetails, rank: str, place: int, number: int, score: floa
         {"title": name, "note": f"Jaccard {score:.2f}", "images": "frames", "mask": name},
     ]
     still, file = Image.fromarray(draw_still(frames, masks, forecast, system=str(system.row["system"]))), io.BytesIO()
-    still.save(file, format="webp", quality=WEBP_QUALITY)
+    still.save(file, format="webp", quality=WEBP_QUALITIES[0])
     return {
         "is_shown": place <= CLIPS_ON_PAGE,
         "title": f"{title}, Jaccard {score:.2f}",

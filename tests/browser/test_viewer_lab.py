@@ -29,6 +29,12 @@ for t in range(6):
 view(frames, masks, title="a square")
 """
 
+PLAY = """
+from vidseg_utils.systems import CopyLast
+from vidseg_utils.visualisation import play_with
+play_with(CopyLast())
+"""
+
 pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
 
 
@@ -39,6 +45,8 @@ def folder(tmp_path_factory):
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = new_notebook(cells=[new_code_cell(CLIP.strip())], metadata={"kernelspec": kernel})
     nbformat.write(notebook, folder / "live.ipynb")
+    play = new_notebook(cells=[new_code_cell(PLAY.strip())], metadata={"kernelspec": kernel})
+    nbformat.write(play, folder / "play.ipynb")
     execute_copy(folder / "live.ipynb", folder / "saved.ipynb", parameters={}, progress=False)
     return folder
 
@@ -149,3 +157,17 @@ def test_the_viewer_lives_takes_keys_and_leaves_a_picture_in_the_saved_notebook(
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     assert len(visible_pictures(page)) == 1
     assert "Error" not in page.locator(".jp-OutputArea").first.inner_text()
+
+
+def test_a_scene_is_laid_out_and_forecast(page, lab):
+    open_notebook(page, lab, "play")
+    run_first_cell(page)
+    page.locator(".vidseg-plan canvas").nth(1).wait_for()
+    page.locator(".vidseg-object").first.focus()
+    page.keyboard.press("Shift+ArrowRight")
+    page.get_by_text("in the simulation; press forecast").wait_for()
+    page.get_by_role("button", name="forecast", exact=True).click()
+    page.wait_for_function("() => document.querySelector('.vidseg-result').dataset.stale === 'false'")
+    assert page.locator(".vidseg-error").is_hidden() and not visible_pictures(page)
+    if folder := os.environ.get("VIDSEG_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/play-lab.png")

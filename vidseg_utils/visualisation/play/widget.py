@@ -1,9 +1,9 @@
 """The ground plan in a notebook: objects are laid out in the browser, and Python simulates, films and forecasts.
 
 The browser asks by messages {kind, number, objects}, and gets back the number of its question:
-    "paths": where the objects go, as in `_paths`. It is asked while an object is dragged, so it only simulates
+    "paths": where the objects go, as in `pack_paths`. It is asked while an object is dragged, so it only simulates
     "random": the objects of a scene as the generator draws them
-    "forecast": on the way {number, step}; at the end the trait `result` holds what `_result` returns
+    "forecast": on the way {number, step}; at the end the trait `result` holds what `pack_result` returns
 An answer holds `value`, or `error` for people.
 """
 
@@ -21,16 +21,16 @@ from vidseg_utils.simulator import PhysicsSettings, PlacedObject, objects_at_sta
 from vidseg_utils.simulator.placed_scene import MAX_OBJECTS
 from vidseg_utils.simulator.settings import MAX_SPEED
 from vidseg_utils.systems import Forecaster
-from vidseg_utils.task import CLIP_FRAMES, CLIP_VIDEO_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
+from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.visualisation.play.figure import describe_errors, describe_scores, plot_scene_forecast
-from vidseg_utils.visualisation.play.scene_forecast import SceneForecast, empty_stage, forecast_scene
+from vidseg_utils.visualisation.play.packing import PATH_STEP, pack_paths, pack_result
+from vidseg_utils.visualisation.play.scene_forecast import SceneForecast, forecast_scene
 from vidseg_utils.visualisation.style import figure_png
-from vidseg_utils.visualisation.viewer.packing import compress_clip, pack_clip
+from vidseg_utils.visualisation.viewer.packing import compress_clip
 from vidseg_utils.visualisation.viewer.widget import VIEWER_JS, display_widget
 from vidseg_utils.world import CAMERA_POSITION, Trajectory, unproject
 
 PLAN_JS = Path(__file__).with_name("ground_plan.js")
-PATH_STEP = 2  # video frames between two points of a path
 _PICTURE_CORNERS = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])  # x, y in picture widths and heights
 _BLUE, _RED, _GREEN, _YELLOW = (
     class_id(*names)
@@ -133,7 +133,7 @@ class Playground:
         """What the plan needs at first, in JSON types: the objects, the examples, and the facts of the world."""
         view = unproject(_PICTURE_CORNERS, height=1, width=1)
         starts = {"as in the video": objects_at_start(self.replayed)} if self.replayed else {}
-        before = None if self.replayed is None else _paths(self.replayed)["paths"]
+        before = None if self.replayed is None else pack_paths(self.replayed)["paths"]
         return {
             "title": self.title,
             "note": "a replay of the video from its first frame" if self.replayed else "",
@@ -155,7 +155,7 @@ class Playground:
 
     def result(self) -> bytes:
         """The last forecast as the browser reads it."""
-        return compress_clip(_result(self.played, self.system.name))
+        return compress_clip(pack_result(self.played, self.system.name))
 
     def widget(self):
         """The living plan, an anywidget."""
@@ -183,7 +183,7 @@ class Playground:
             return [asdict(one) for one in placed]
         objects = [_read_object(entry) for entry in message["objects"]]
         if kind == "paths":
-            return _paths(simulate_objects(objects, settings=self.physics))
+            return pack_paths(simulate_objects(objects, settings=self.physics))
         if kind != "forecast":
             raise ValueError(f"unknown question {kind!r}; ask for paths, random or forecast")
         self.forecast(objects, say=lambda step: widget.send({"number": message["number"], "step": step}))
@@ -219,59 +219,3 @@ def plan_module() -> str:
 def _read_object(entry: Mapping[str, Any]) -> PlacedObject:
     numbers = {name: float(entry[name]) for name in ("x", "y", "vx", "vy", "yaw")}
     return PlacedObject(int(entry["class_id"]), **numbers)
-
-
-def _paths(trajectory: Trajectory) -> dict[str, Any]:
-    """paths: {class id: [[x, y], …], one in PATH_STEP video frames}; hits: [[frame of the clip, x, y], …]"""
-    last = CLIP_VIDEO_FRAMES[-1]
-    paths = trajectory.positions[: last + 1 : PATH_STEP, :, :2].round(3)  # (P, N, 2)
-    step = CLIP_VIDEO_FRAMES[1]
-    hits = [[c.frame / step, *np.round(c.location[:2], 3).tolist()] for c in trajectory.collisions if c.frame <= last]
-    return {
-        "paths": {str(id_): paths[:, n].tolist() for n, id_ in enumerate(trajectory.class_ids.tolist())},
-        "hits": hits,
-    }
-
-
-def _result(played: SceneForecast, name: str) -> dict[str, Any]:
-    """What the browser shows of a forecast, in JSON types.
-
-    paths, hits: see `_paths`; moments: {class id: [[x, y, yaw], …]} in the 22 frames; clip: see `pack_clip`
-    forecast: {class id: {chosen: [[x, y], …], possible: [[[x, y], …], …]}} from frame 10 on; scores; seconds; summary
-    """
-    clip, outlook = played.trajectory.select_frames(CLIP_VIDEO_FRAMES), played.forecast.outlook
-    yaws = np.arctan2(clip.rotations[..., 1, 0], clip.rotations[..., 0, 0])
-    moments = np.concatenate([clip.positions[..., :2], yaws[..., None]], axis=-1).round(3)  # (22, N, 3)
-    forecast = {}
-    if outlook is not None:
-        for n, id_ in enumerate(outlook.class_id.tolist()):
-            chosen, possible = outlook.positions[:, n].round(3), outlook.possible_positions[:, :, n].round(2)
-            forecast[str(id_)] = {"chosen": chosen.tolist(), "possible": possible.tolist()}
-    scores = {key: None if np.isnan(score) else round(score, 4) for key, score in played.scores.items()}
-    return {
-        **_paths(played.trajectory),
-        "moments": {str(id_): moments[:, n].tolist() for n, id_ in enumerate(clip.class_ids.tolist())},
-        "forecast": forecast,
-        "clip": _pack(played, name),
-        "scores": scores,
-        "seconds": played.seconds,
-        "summary": describe_errors(played),
-    }
-
-
-def _pack(played: SceneForecast, name: str) -> dict[str, Any]:
-    """Two panels: what happens, and the forecast over the empty stage, because its future frames are unknown."""
-    frames, truth, forecast = played.clip.frames, played.clip.masks, played.forecast
-    stage = np.broadcast_to(empty_stage(), frames[PAST_FRAMES:].shape)
-    ahead = [mask for mask in forecast.masks if mask is not None]  # of every frame, or of the last one only
-    whole = len(ahead) == CLIP_FRAMES - PAST_FRAMES
-    masks = {"truth": truth, "forecast": np.stack([*forecast.past_masks, *ahead] if whole else ahead)}
-    return pack_clip(
-        {"video": frames, "given": np.concatenate([frames[:PAST_FRAMES], stage])},
-        masks,
-        panels=[
-            {"title": "what happens", "images": "video", "mask": "truth"},
-            {"title": f"forecast by {name}", "images": "given", "mask": "forecast"},
-        ],
-        trajectory=played.trajectory,
-    )

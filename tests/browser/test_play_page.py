@@ -115,7 +115,7 @@ def test_it_opens_with_a_forecast_and_names_everything_for_screen_readers(page):
         || node.labels?.[0]?.textContent).trim()).map((node) => node.outerHTML)"""
     assert page.locator("button, input, select, [tabindex='0']").evaluate_all(nameless) == []
     assert page.locator(".vidseg-cloud").count() == 2 * 24  # at frame 21, the one that is shown
-    page.locator(".vidseg-plan .vidseg").first.focus()
+    page.locator(".vidseg-scene .vidseg").first.focus()
     page.keyboard.press("Home")
     assert page.locator(".vidseg-cloud").count() == 0 and page.locator(".vidseg-now").count() == 2 + 1  # and the key's
 
@@ -176,7 +176,7 @@ def test_objects_are_added_and_a_mistake_is_shown_with_its_cure(page):
     page.get_by_role("alert").filter(has_text="overlap: move one of them away").wait_for()
     assert page.locator(".vidseg-object[data-bad='true']").count() == 2
     page.get_by_role("button", name="forecast", exact=True).click()
-    page.wait_for_function("document.querySelector('.vidseg-plan').dataset.busy === 'false'")
+    page.wait_for_function("document.querySelector('.vidseg-scene').dataset.busy === 'false'")
     assert page.get_by_role("alert").is_visible()
     drag(page, thing(page, 2), -80, -80)
     page.get_by_role("alert").wait_for(state="hidden")

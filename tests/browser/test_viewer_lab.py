@@ -162,7 +162,7 @@ def test_the_viewer_lives_takes_keys_and_leaves_a_picture_in_the_saved_notebook(
 def test_a_scene_is_laid_out_and_forecast(page, lab):
     open_notebook(page, lab, "play")
     run_first_cell(page)
-    page.locator(".vidseg-plan canvas").nth(1).wait_for()
+    page.locator(".vidseg-scene canvas").nth(1).wait_for()
     page.locator(".vidseg-object").first.focus()
     page.keyboard.press("Shift+ArrowRight")
     page.get_by_text("in the simulation; press forecast").wait_for()

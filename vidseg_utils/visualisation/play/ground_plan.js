@@ -14,18 +14,18 @@ const MAX_UNDO = 50;
 const RANDOM_SCENE = "a random scene";
 
 const PLAN_STYLE = `
-.vidseg-plan { --good: #00855f; --bad: #c2410c; --grid: rgba(120, 130, 140, .22); }
-@media (prefers-color-scheme: dark) { .vidseg-plan { --good: #2fc79a; --bad: #ff8b5c; } }
-[data-jp-theme-light="true"] .vidseg-plan, .vidseg-plan[data-theme="light"] { --good: #00855f; --bad: #c2410c; }
-[data-jp-theme-light="false"] .vidseg-plan, .vidseg-plan[data-theme="dark"] { --good: #2fc79a; --bad: #ff8b5c; }
-.vidseg-plan { max-width: 1240px; }
-.vidseg-plan .vidseg { border: 0; padding: 0; width: auto !important; }
-.vidseg-plan-body { display: flex; flex-wrap: wrap; gap: 14px 22px; align-items: flex-start; }
-.vidseg-plan-left { flex: 1 1 340px; min-width: 0; max-width: 460px; }
-.vidseg-plan-right { flex: 2 1 480px; min-width: 0; }
-.vidseg-plan-left > .vidseg-row { margin-top: 8px; }
-.vidseg-plan-left select { max-width: 150px; }
-.vidseg-plan svg.vidseg-ground {
+.vidseg-scene { --good: #00855f; --bad: #c2410c; --grid: rgba(120, 130, 140, .22); }
+@media (prefers-color-scheme: dark) { .vidseg-scene { --good: #2fc79a; --bad: #ff8b5c; } }
+[data-jp-theme-light="true"] .vidseg-scene, .vidseg-scene[data-theme="light"] { --good: #00855f; --bad: #c2410c; }
+[data-jp-theme-light="false"] .vidseg-scene, .vidseg-scene[data-theme="dark"] { --good: #2fc79a; --bad: #ff8b5c; }
+.vidseg-scene { max-width: 1240px; }
+.vidseg-scene .vidseg { border: 0; padding: 0; width: auto !important; }
+.vidseg-scene-body { display: flex; flex-wrap: wrap; gap: 14px 22px; align-items: flex-start; }
+.vidseg-scene-left { flex: 1 1 340px; min-width: 0; max-width: 460px; }
+.vidseg-scene-right { flex: 2 1 480px; min-width: 0; }
+.vidseg-scene-left > .vidseg-row { margin-top: 8px; }
+.vidseg-scene-left select { max-width: 150px; }
+.vidseg-scene svg.vidseg-ground {
   display: block; width: 100%; border: 1px solid var(--line); border-radius: 6px; background: var(--well);
   touch-action: none; user-select: none; cursor: default;
 }
@@ -57,33 +57,33 @@ const PLAN_STYLE = `
 .vidseg-handle { cursor: crosshair; fill: transparent; stroke: none; }
 .vidseg-dot { fill: var(--tint); stroke: var(--paper); stroke-width: 1.5; pointer-events: none; }
 .vidseg-dragging .vidseg-object, .vidseg-dragging { cursor: grabbing; }
-.vidseg-plan button.vidseg-go {
+.vidseg-scene button.vidseg-go {
   min-height: 32px; padding: 2px 16px; font-weight: 600; background: var(--tint); border-color: var(--tint); color: var(--vs-on-tint);
 }
-.vidseg-plan[data-busy="true"] button.vidseg-go::before {
+.vidseg-scene[data-busy="true"] button.vidseg-go::before {
   content: ""; width: 12px; height: 12px; margin-right: 8px; border-radius: 50%; border: 2px solid currentColor;
   border-right-color: transparent; animation: vidseg-turn .8s linear infinite;
 }
 @keyframes vidseg-turn { to { transform: rotate(360deg); } }
-@media (prefers-reduced-motion: reduce) { .vidseg-plan button.vidseg-go::before { animation: none !important; } }
+@media (prefers-reduced-motion: reduce) { .vidseg-scene button.vidseg-go::before { animation: none !important; } }
 .vidseg-fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 6px 10px; margin-top: 8px; }
 .vidseg-fields label { display: flex; flex-direction: column; gap: 2px; color: var(--soft); font-size: 12px; }
-.vidseg-plan .vidseg-fields input { width: 100%; color: var(--ink); }
-.vidseg-plan fieldset { margin: 10px 0 0; padding: 8px 10px 10px; border: 1px solid var(--line); border-radius: 6px; min-width: 0; }
-.vidseg-plan legend { padding: 0 5px; font-weight: 600; }
-.vidseg-plan fieldset .vidseg-row { margin-top: 2px; gap: 6px 10px; }
-.vidseg-plan fieldset:disabled { opacity: .55; }
-.vidseg-plan button.vidseg-colour { width: 26px; min-height: 26px; padding: 0; background: var(--swatch); }
-.vidseg-plan button.vidseg-colour[aria-pressed="true"] { outline: 2px solid var(--tint); outline-offset: 1px; }
-.vidseg-plan button.vidseg-colour:disabled { opacity: .25; }
+.vidseg-scene .vidseg-fields input { width: 100%; color: var(--ink); }
+.vidseg-scene fieldset { margin: 10px 0 0; padding: 8px 10px 10px; border: 1px solid var(--line); border-radius: 6px; min-width: 0; }
+.vidseg-scene legend { padding: 0 5px; font-weight: 600; }
+.vidseg-scene fieldset .vidseg-row { margin-top: 2px; gap: 6px 10px; }
+.vidseg-scene fieldset:disabled { opacity: .55; }
+.vidseg-scene button.vidseg-colour { width: 26px; min-height: 26px; padding: 0; background: var(--swatch); }
+.vidseg-scene button.vidseg-colour[aria-pressed="true"] { outline: 2px solid var(--tint); outline-offset: 1px; }
+.vidseg-scene button.vidseg-colour:disabled { opacity: .25; }
 .vidseg-say { flex: 1 1 240px; margin: 0; color: var(--soft); }
-.vidseg-plan-right > .vidseg-row { margin: 8px 0 12px; min-height: 36px; }
+.vidseg-scene-right > .vidseg-row { margin: 8px 0 12px; min-height: 36px; }
 .vidseg-error { margin: 0 0 12px; padding: 6px 10px; border-left: 3px solid var(--bad); background: var(--well); border-radius: 0 5px 5px 0; }
 .vidseg-key { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 6px 0 0; color: var(--soft); font-size: 12px; }
 .vidseg-key svg { width: 26px; height: 10px; margin-right: 5px; vertical-align: -1px; }
 .vidseg-result { transition: opacity .2s; }
 .vidseg-result[data-stale="true"] { opacity: .45; }
-.vidseg-plan[data-busy="true"] .vidseg-result { opacity: .45; }
+.vidseg-scene[data-busy="true"] .vidseg-result { opacity: .45; }
 .vidseg-scores { display: grid; grid-template-columns: auto minmax(60px, 220px) auto; gap: 3px 10px; align-items: center; margin: 0 0 12px; width: fit-content; }
 .vidseg-scores h4 { grid-column: 1 / -1; margin: 0 0 1px; font-size: 13px; font-weight: 600; color: var(--ink); }
 .vidseg-scores span { color: var(--soft); }
@@ -201,18 +201,18 @@ export function createGroundPlan(element, scene, backend, result = null) {
   const screen = make("div");
   const results = make("div", { class: "vidseg-result", hidden: true }, scores, screen);
   const root = make("section", {
-    class: "vidseg vidseg-plan", "aria-label": scene.title, "data-lm-suppress-shortcuts": "true", onkeydown: onKey,
+    class: "vidseg vidseg-scene", "aria-label": scene.title, "data-lm-suppress-shortcuts": "true", onkeydown: onKey,
   },
   make("style", {}, STYLE), make("style", {}, PLAN_STYLE),
   make("div", { class: "vidseg-head" }, make("span", { class: "vidseg-title" }, scene.title), make("span", { class: "vidseg-when" }, scene.note)),
-  make("div", { class: "vidseg-plan-body" },
-    make("div", { class: "vidseg-plan-left" },
+  make("div", { class: "vidseg-scene-body" },
+    make("div", { class: "vidseg-scene-left" },
       make("div", { class: "vidseg-row" }, addButton, removeButton, undoButton, examples, keysButton),
       help,
       make("div", { class: "vidseg-row" }, plan),
       key,
       inspector),
-    make("div", { class: "vidseg-plan-right" },
+    make("div", { class: "vidseg-scene-right" },
       make("div", { class: "vidseg-row" }, goButton, say), error, results)));
   plan.parentNode.style.display = "block";
   element.append(root);

@@ -58,6 +58,7 @@ def lab(folder):
     own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".jupyter"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".jupyter")}
     options = ["--no-browser", "--allow-root", "--ServerApp.port=0", f"--IdentityProvider.token={TOKEN}"]
     options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
+    options += ["--LabApp.expose_app_in_browser=True"]
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *options]
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
@@ -97,18 +98,15 @@ def open_notebook(page, lab, name):
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
 
 
+KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
+
+
 def run_first_cell(page):
-    """Press Shift+Enter until the cell runs: JupyterLab ignores the key while its kernel is still connecting."""
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-    prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first
-    end = time.monotonic() + SECONDS
-    while prompt.inner_text().strip() in ("", "[ ]:"):
-        assert time.monotonic() < end, "the cell did not start"
-        if (dialog := page.locator("dialog.jp-Dialog")).count():  # JupyterLab may ask which kernel to start
-            dialog.locator(".jp-mod-accept").click()
-        page.locator(".jp-CodeCell .cm-content").first.click()
-        page.keyboard.press("Shift+Enter")
-        page.wait_for_timeout(2000)
+    """Run the first cell as soon as the kernel answers; before that, JupyterLab would ask for another kernel."""
+    page.wait_for_function(f"() => {KERNEL}?.connectionStatus === 'connected'")
+    page.wait_for_function(f"async () => Boolean(await {KERNEL}.info)")
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
 
 
 def visible_pictures(page):
@@ -142,7 +140,7 @@ def test_the_viewer_lives_takes_keys_and_leaves_a_picture_in_the_saved_notebook(
     if screenshots := os.environ.get("VIDSEG_SCREENSHOTS"):
         page.screenshot(path=f"{screenshots}/viewer-lab.png")
 
-    page.keyboard.press("Control+s")
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     page.wait_for_function("() => !document.querySelector('.lm-DockPanel .jp-mod-dirty')")
     assert canvas.is_visible()
     outputs = nbformat.read(folder / "live.ipynb", as_version=4).cells[0].outputs

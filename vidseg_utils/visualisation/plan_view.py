@@ -13,6 +13,11 @@ _PICTURE_CORNERS = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])  #
 _CUBE_CORNERS = OBJECT_RADIUS * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])  # at yaw 0, world units
 
 
+def visible_ground() -> np.ndarray:
+    """Corners (4, 2) of the ground that the camera sees: x, y in world units."""
+    return unproject(_PICTURE_CORNERS, height=1, width=1)
+
+
 def plot_ground(ax: Axes, *, half_width: float | None = None, title: str | None = None) -> Axes:
     """Set up axes of the ground from above: a white field of view on grey, and a triangle for the camera.
 
@@ -20,7 +25,7 @@ def plot_ground(ax: Axes, *, half_width: float | None = None, title: str | None 
 
     half_width: show the square from -half_width to +half_width, in world units; None: show all that is drawn
     """
-    view = unproject(_PICTURE_CORNERS, height=1, width=1)[:, ::-1]  # (4, 2) as (y, x)
+    view = visible_ground()[:, ::-1]  # (4, 2) as (y, x)
     ax.set_facecolor("#ECECEC")
     ax.add_patch(Polygon(view, facecolor="white", edgecolor=GRAY, linewidth=1, zorder=0))
     ax.plot(CAMERA_POSITION[1], CAMERA_POSITION[0], marker="^", color="#444444", markersize=8)

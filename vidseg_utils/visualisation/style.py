@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from PIL import Image
@@ -60,9 +61,22 @@ def class_colour(class_id: int) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def hex_colour(class_id: int) -> str:
+    """The colour of a class as "#rrggbb". Raises what `class_colour` raises."""
+    return to_hex(class_colour(class_id))
+
+
 def figure_png(figure: Figure) -> bytes:
     """The figure at 100 dpi as PNG of at most 256 colours, a third of the size of a full-colour one."""
     return _encode_png(_render(figure), colours=MAX_COLOURS)
+
+
+def closed_figure_png(figure: Figure) -> bytes:
+    """As `figure_png`, for a figure of pyplot, which is closed: a notebook would show an open one once more."""
+    try:
+        return figure_png(figure)
+    finally:
+        plt.close(figure)
 
 
 def _render(figure: Figure) -> Image.Image:

@@ -670,17 +670,10 @@ function connect(model) {
 async function renderPlan({ model, el }) {
   const backend = connect(model);
   const plan = createGroundPlan(el, model.get("scene"), backend, await readResult(model));
-  const endKeeping = keepOutOfFile(model.widget_manager?.context);
-  let picture = null;
-  const frame = requestAnimationFrame(() => {
-    picture = pictureBefore(el);
-    if (picture) picture.style.display = "none";
-  });
+  const showPicture = replacePicture(model, el);
   return () => {
-    cancelAnimationFrame(frame);
+    showPicture();
     backend.close();
-    endKeeping();
-    if (picture) picture.style.display = "";
     plan.destroy();
   };
 }

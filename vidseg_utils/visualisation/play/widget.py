@@ -13,25 +13,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 
-from vidseg_utils.classes import CLASS_NAMES, COLOURS, MATERIALS, PALETTE, SHAPES, class_id
+from vidseg_utils.classes import CLASS_NAMES, COLOURS, MATERIALS, SHAPES, class_id
 from vidseg_utils.simulator import PhysicsSettings, PlacedObject, objects_at_start, sample_scene, simulate_objects
 from vidseg_utils.simulator.placed_scene import MAX_OBJECTS
 from vidseg_utils.simulator.settings import MAX_SPEED
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, PAST_FRAMES, WIDTH
+from vidseg_utils.visualisation.plan_view import visible_ground
 from vidseg_utils.visualisation.play.figure import describe_errors, describe_scores, plot_scene_forecast
 from vidseg_utils.visualisation.play.packing import PATH_STEP, pack_paths, pack_result
 from vidseg_utils.visualisation.play.scene_forecast import SceneForecast, forecast_scene
-from vidseg_utils.visualisation.style import figure_png
+from vidseg_utils.visualisation.style import closed_figure_png, hex_colour
 from vidseg_utils.visualisation.viewer.packing import compress_clip
 from vidseg_utils.visualisation.viewer.widget import VIEWER_JS, display_widget
-from vidseg_utils.world import CAMERA_POSITION, Trajectory, unproject
+from vidseg_utils.world import CAMERA_POSITION, Trajectory
 
 PLAN_JS = Path(__file__).with_name("ground_plan.js")
-_PICTURE_CORNERS = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])  # x, y in picture widths and heights
 _BLUE, _RED, _GREEN, _YELLOW = (
     class_id(*names)
     for names in (
@@ -122,16 +121,11 @@ class Playground:
         return self.played
 
     def still(self) -> bytes:
-        """The last forecast as PNG. It leaves no figure behind, which a notebook would show once more."""
-        figure = plot_scene_forecast(self.objects, self.played, name=self.system.name)
-        try:
-            return figure_png(figure)
-        finally:
-            plt.close(figure)
+        """The last forecast as PNG."""
+        return closed_figure_png(plot_scene_forecast(self.objects, self.played, name=self.system.name))
 
     def scene(self) -> dict[str, Any]:
         """What the plan needs at first, in JSON types: the objects, the examples, and the facts of the world."""
-        view = unproject(_PICTURE_CORNERS, height=1, width=1)
         starts = {"as in the video": objects_at_start(self.replayed)} if self.replayed else {}
         before = None if self.replayed is None else pack_paths(self.replayed)["paths"]
         return {
@@ -141,11 +135,11 @@ class Playground:
             "examples": {name: [asdict(o) for o in objects] for name, objects in (starts | EXAMPLES).items()},
             "before": before,
             "names": list(CLASS_NAMES),
-            "colours": ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in PALETTE.tolist()],
+            "colours": [hex_colour(id_) for id_ in range(len(CLASS_NAMES))],
             "shapes": list(SHAPES),
             "materials": list(MATERIALS),
             "tints": list(COLOURS),
-            "view": view.round(3).tolist(),
+            "view": visible_ground().round(3).tolist(),
             "camera": CAMERA_POSITION[[1, 0]].tolist(),
             "max_speed": MAX_SPEED,
             "max_objects": MAX_OBJECTS,

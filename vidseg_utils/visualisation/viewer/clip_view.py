@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from vidseg_utils.visualisation.filmstrip import plot_filmstrip
 from vidseg_utils.visualisation.overlays import Array, Clip, frame_to_rgb, mask_to_rgb, overlay_mask
-from vidseg_utils.visualisation.style import figure_png
+from vidseg_utils.visualisation.style import closed_figure_png
 from vidseg_utils.visualisation.viewer.packing import NO_MASK, TRUTH, by_name, mask_array, pack_clip
 from vidseg_utils.visualisation.viewer.widget import ClipView
 from vidseg_utils.world import Trajectory
@@ -92,18 +91,11 @@ def _picture(frame: Array | None, mask: np.ndarray | None, opacity: float) -> np
 
 
 def filmstrip_png(rows: Mapping[str, np.ndarray]) -> bytes:
-    """The rows of pictures as PNG, with fewer pictures where noise makes the file large.
-
-    It leaves no figure behind, which a notebook would show once more.
-    """
+    """The rows of pictures as PNG, with fewer pictures where noise makes the file large."""
     png = b""
     for columns in STILL_COLUMNS:
         axes = plot_filmstrip(rows, columns=columns)
-        figure = axes[0, 0].figure
-        try:
-            png = figure_png(figure)
-        finally:
-            plt.close(figure)
+        png = closed_figure_png(axes[0, 0].figure)
         if len(png) <= MAX_STILL_BYTES:
             break
     return png

@@ -10,19 +10,18 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from vidseg_utils.classes import BACKGROUND, N_CLASSES, class_name
 from vidseg_utils.data import Clip, SplitCache, nearest_scale
 from vidseg_utils.evaluation import Evaluation
-from vidseg_utils.evaluation.comparison import count_future_collisions
 from vidseg_utils.metrics import jaccard
 from vidseg_utils.systems import Forecaster, forecast_clip
 from vidseg_utils.systems.object_dynamics import Outlook
-from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
+from vidseg_utils.task import CLIP_FRAMES
 from vidseg_utils.visualisation.overlays import plot_error_map, show_overlay
-from vidseg_utils.visualisation.style import figure_png
+from vidseg_utils.visualisation.style import closed_figure_png
 from vidseg_utils.visualisation.viewer.clip_view import filmstrip_png, panel_rows
 from vidseg_utils.visualisation.viewer.packing import NO_MASK, TRUTH, compress_clip, pack_clip
 from vidseg_utils.visualisation.viewer.plan import pack_plan
+from vidseg_utils.visualisation.viewer.selections import selections_of, worst_first
 from vidseg_utils.visualisation.viewer.widget import display_widget, gallery_widget_class
 
 ALL = "all videos"
@@ -135,7 +134,7 @@ def browse(
     return Gallery(
         split.numbers,
         clip,
-        selections=_selections(split) | _worst_first(split, answers),
+        selections=selections_of(split) | worst_first(split, answers),
         still=still,
         index=index,
         options={"frame": frame, "opacity": opacity},
@@ -194,15 +193,12 @@ def compare(
         show_overlay(axes[0, 0], split.frames[at, last], truth[at, last], title=f"frame {last}, {TRUTH}")
         for ax, (name, answer) in zip(axes[0, 1:], answers.items(), strict=True):
             plot_error_map(ax, answer(at)[-1], truth[at, last], title=f"{name}\n{score(at, name)}", legend=False)
-        try:
-            return figure_png(figure)
-        finally:
-            plt.close(figure)
+        return closed_figure_png(figure)
 
     return Gallery(
         split.numbers,
         clip,
-        selections=_worst_first(split, answers | known) | _selections(split),
+        selections=worst_first(split, answers | known) | selections_of(split),
         still=still,
         index=index,
         options={"frame": CLIP_FRAMES - 1, "show": "errors" if errors else "masks"},
@@ -244,49 +240,3 @@ def _forecast(system: Forecaster, split: SplitCache, index: int) -> tuple[np.nda
     ahead = [unknown if mask is None else nearest_scale(mask, height=height, width=width) for mask in forecast.masks]
     past = nearest_scale(forecast.past_masks, height=height, width=width)
     return np.concatenate([past, np.stack(ahead)]).astype(np.uint8), forecast.outlook
-
-
-def _worst_first(split: SplitCache, answers: Mapping[str, Callable[[int], np.ndarray]]) -> dict[str, Callable]:
-    """By the name of a selection, functions that order all videos by a system's score, the worst first."""
-    truth = split.masks
-    if truth is None:
-        return {}
-
-    def order(name: str) -> list[int]:
-        scores = [jaccard(answers[name](at)[-1:], np.array(truth[at, -1:])) for at in range(len(split))]
-        return np.argsort(scores, kind="stable").tolist()
-
-    return {f"worst by {name}": cache(partial(order, name)) for name in answers}
-
-
-def _selections(split: SplitCache) -> dict[str, Callable[[], list[int]]]:
-    """Late arrivals, collisions in the future frames, and each class; computed when they are first chosen."""
-    masks = split.masks
-
-    @cache
-    def present() -> np.ndarray:
-        """(N, 2, 49) bool: whether a video shows a class in its past, and in its future."""
-        assert masks is not None
-        shown = np.zeros((len(split), 2, N_CLASSES), dtype=bool)
-        for row, clip in zip(shown, masks, strict=True):
-            for part, frames in zip(row, (clip[:PAST_FRAMES], clip[PAST_FRAMES:]), strict=True):
-                part[:] = np.bincount(frames.ravel(), minlength=256)[:N_CLASSES] > 0
-        shown[..., BACKGROUND] = False
-        return shown
-
-    def collisions() -> list[int]:
-        counts = [
-            0 if (found := split.annotation(at)) is None else sum(count_future_collisions(found).values())
-            for at in range(len(split))
-        ]
-        return [int(at) for at in np.argsort(-np.array(counts), kind="stable") if counts[at]]
-
-    selections: dict[str, Callable[[], list[int]]] = {}
-    if masks is not None:
-        selections["late arrivals"] = lambda: np.flatnonzero((present()[:, 1] & ~present()[:, 0]).any(-1)).tolist()
-    if split.annotation(0) is not None:
-        selections["future collisions, most first"] = cache(collisions)
-    if masks is not None:
-        for id_ in range(1, N_CLASSES):
-            selections[class_name(id_)] = lambda id_=id_: np.flatnonzero(present()[:, :, id_].any(1)).tolist()
-    return selections

@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vidseg_utils.classes import BACKGROUND, N_CLASSES, PALETTE, class_name
+from vidseg_utils.classes import BACKGROUND, N_CLASSES, class_name
 from vidseg_utils.task import CLIP_FRAMES, CLIP_VIDEO_FRAMES, FRAME_STEP, PAST_FRAMES, VIDEO_RATE
 from vidseg_utils.visualisation.overlays import ERROR_KINDS, Clip, check_mask, frame_to_rgb
+from vidseg_utils.visualisation.style import hex_colour
 from vidseg_utils.world import Trajectory
 
 NO_MASK = 254  # every pixel of a frame that has no mask
@@ -141,7 +142,7 @@ def _classes(masks: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     counts = sum((np.bincount(mask.ravel(), minlength=256)[:N_CLASSES] for mask in masks.values()), np.zeros(N_CLASSES))
     counts[BACKGROUND] = 0
     ids = [id_ for id_ in np.argsort(-counts, kind="stable").tolist() if counts[id_]]
-    return [{"id": i, "name": class_name(i), "colour": "#{:02x}{:02x}{:02x}".format(*PALETTE[i])} for i in ids]
+    return [{"id": i, "name": class_name(i), "colour": hex_colour(i)} for i in ids]
 
 
 def _speeds(trajectory: Trajectory, length: int) -> dict[str, list[float]]:

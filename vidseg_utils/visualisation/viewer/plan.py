@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from vidseg_utils.classes import PALETTE, class_name
+from vidseg_utils.classes import class_name
 from vidseg_utils.systems.object_dynamics import Outlook
 from vidseg_utils.task import CLIP_FRAMES, CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.world import Trajectory, unproject
-
-_PICTURE_CORNERS = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])  # x, y in picture widths and heights
+from vidseg_utils.visualisation.plan_view import visible_ground
+from vidseg_utils.visualisation.style import hex_colour
+from vidseg_utils.world import Trajectory
 
 
 def pack_plan(title: str, outlook: Outlook, trajectory: Trajectory | None) -> dict[str, Any]:
@@ -30,10 +30,9 @@ def pack_plan(title: str, outlook: Outlook, trajectory: Trajectory | None) -> di
         "title": title,
         "first": PAST_FRAMES - 1,
         "last": CLIP_FRAMES - 1,
-        "view": _points(unproject(_PICTURE_CORNERS, height=1, width=1)),
+        "view": _points(visible_ground()),
         "objects": [
-            {"id": id_, "name": class_name(id_), "colour": "#{:02x}{:02x}{:02x}".format(*PALETTE[id_]), **path}
-            for id_, path in paths.items()
+            {"id": id_, "name": class_name(id_), "colour": hex_colour(id_), **path} for id_, path in paths.items()
         ],
     }
 

@@ -845,24 +845,32 @@ function makeGalleryBar(model, root) {
     previous, next, choice, make("label", { class: "vidseg-field" }, "video", number), where);
 }
 
-/** What anywidget calls to show a widget: the viewer in place of the still picture, which the notebook keeps. */
+/** Show an anywidget in place of the still picture before it, which the notebook keeps. Returns a function that ends it. */
+function replacePicture(model, element) {
+  const endKeeping = keepOutOfFile(model.widget_manager?.context);
+  let picture = null;
+  const frame = requestAnimationFrame(() => {
+    picture = pictureBefore(element);
+    if (picture) picture.style.display = "none";
+  });
+  return () => {
+    cancelAnimationFrame(frame);
+    endKeeping();
+    if (picture) picture.style.display = "";
+  };
+}
+
+/** What anywidget calls to show a viewer. */
 async function render({ model, el }) {
   const viewer = createViewer(el, await readClip(model), model.get("options"));
   await viewer.ready;
   if (model.get("gallery")) viewer.element.querySelector(".vidseg-head").before(makeGalleryBar(model, viewer.element));
   const update = async () => viewer.update(await readClip(model));
   model.on("change:clip", update);
-  const endKeeping = keepOutOfFile(model.widget_manager?.context);
-  let picture = null;
-  const frame = requestAnimationFrame(() => {
-    picture = pictureBefore(el);
-    if (picture) picture.style.display = "none";
-  });
+  const showPicture = replacePicture(model, el);
   return () => {
-    cancelAnimationFrame(frame);
-    endKeeping();
+    showPicture();
     model.off("change:clip", update);
-    if (picture) picture.style.display = "";
     viewer.destroy();
   };
 }

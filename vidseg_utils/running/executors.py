@@ -45,37 +45,35 @@ class LocalProcesses:
 
     def __init__(self, *, jobs: int, settings: Mapping[str, object]):
         self.slots, self.threads = jobs, max(1, n_cores() // jobs)
-        self.free: list[ProcessPoolExecutor] = []
-        self.pools: list[ProcessPoolExecutor] = []
+        self.calls: dict[ProcessPoolExecutor, Future] = {}  # each process and its last call
 
     def submit(self, function: Callable[..., Any], calls: Sequence[tuple]) -> list[Future]:
         """Call the function in processes that are free, or in new ones."""
         futures = []
         for arguments in calls:
-            pool = self.free.pop() if self.free else self._new_pool()
-            futures.append(pool.submit(function, *arguments))
-            futures[-1].add_done_callback(partial(self._take_back, pool))
+            pool = next((pool for pool, call in self.calls.items() if _is_free(call)), None) or self._new_pool()
+            self.calls[pool] = pool.submit(function, *arguments)
+            futures.append(self.calls[pool])
         return futures
 
     def _new_pool(self) -> ProcessPoolExecutor:
         arguments = {"mp_context": get_context("spawn"), "initializer": _start_worker, "initargs": (self.threads,)}
-        self.pools.append(ProcessPoolExecutor(1, **arguments))
-        return self.pools[-1]
-
-    def _take_back(self, pool: ProcessPoolExecutor, future: Future) -> None:
-        if not future.cancelled() and not isinstance(future.exception(), BrokenExecutor):
-            self.free.append(pool)
+        return ProcessPoolExecutor(1, **arguments)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the processes; those that still execute a notebook at once, and its kernel ends with its process."""
-        for pool in self.pools:
-            if pool not in self.free:
+        for pool, call in self.calls.items():
+            if not call.done():
                 for process in list((pool._processes or {}).values()):
                     process.kill()  # nbclient catches the gentler SIGTERM, and the process would go on
             pool.shutdown(cancel_futures=True)
+
+
+def _is_free(call: Future) -> bool:
+    return call.done() and (call.cancelled() or not isinstance(call.exception(), BrokenExecutor))
 
 
 def _start_worker(threads: int) -> None:

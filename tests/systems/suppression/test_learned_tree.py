@@ -78,7 +78,10 @@ def test_saved_examples_are_reused_for_the_same_networks_only(learned, tmp_path)
     assert Examples.load(path, made_by="a") is None
 
 
-def test_forecasts_without_objects_are_refused():
-    empty = np.zeros((1, 8, 8), dtype=np.uint8)
-    with pytest.raises(ValueError, match="train the forecaster first"):
-        LearnedSuppression(Examples.from_forecasts(empty, knowing(SEEN), empty))
+def test_empty_forecasts_teach_nothing_and_every_region_stays(caplog):
+    """A network that was hardly trained must not end the lesson."""
+    empty, forecast = np.zeros((1, 160, 240), dtype=np.uint8), scene((SEEN, 0, 0, 10, 10))[None]
+    suppress = LearnedSuppression(Examples.from_forecasts(empty, knowing(SEEN), forecast))
+    assert "nothing was learned, so every region stays" in suppress.text()
+    assert "nothing was learned" in caplog.text
+    np.testing.assert_array_equal(suppress(forecast, knowing()), forecast)

@@ -3,9 +3,11 @@
 It sees the same features as the published rules and may keep, rename or remove any region. `text()` prints it.
 """
 
+import logging
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,8 +23,13 @@ from vidseg_utils.systems.suppression.rules import (
     scaled_small_px,
 )
 
+if TYPE_CHECKING:
+    from sklearn.tree import DecisionTreeClassifier
+
+logger = logging.getLogger(__name__)
 FEATURES = ("class was seen", "area (px at 160x240)", "touches a seen class", "distance to the nearest seen class")
 ACTIONS = ("keep", "rename", "remove")  # rename: to the seen class that it touches, else to the nearest seen class
+NOTHING_LEARNED = "nothing was learned, so every region stays: the forecasts hold no region that an action would change"
 NOTHING_SEEN_DISTANCE = 8  # the distance feature if no class was seen; two classes differ by at most 7
 
 
@@ -68,10 +75,14 @@ class LearnedSuppression:
     """A decision tree (CART, of scikit-learn) over regions, an alternative to `suppress_new_objects`."""
 
     def __init__(self, examples: Examples, *, max_depth: int = 3, min_samples_leaf: int = 10):
-        """Fit the tree. Raises ValueError if no action makes a difference, because then nothing can be learned."""
+        """Fit the tree. If no action makes a difference there is nothing to learn, as with the empty forecasts of a network
+        that was hardly trained: `tree` is then None, and every region stays.
+        """
+        self.tree: DecisionTreeClassifier | None = None
         matters = examples.importance_px > 0
         if not matters.any():
-            raise ValueError("none of the forecast regions covers an object's pixels; train the forecaster first")
+            logger.warning(NOTHING_LEARNED)
+            return
         from sklearn.tree import DecisionTreeClassifier  # here, because the import takes half a second
 
         self.tree = DecisionTreeClassifier(max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=0)
@@ -80,13 +91,15 @@ class LearnedSuppression:
     def __call__(self, masks: np.ndarray, known: np.ndarray) -> np.ndarray:
         """masks: (B, H, W) class ids; known: (B, 49) bool -> (B, H, W) uint8."""
         regions, known = find_regions(masks), check_known(known, masks.shape[:1])
-        if not len(regions):
+        if self.tree is None or not len(regions):
             return regions.masks.copy()
         actions = np.asarray(self.tree.predict(_features(regions, known)), dtype=np.int64)
         return regions.replace_classes(np.choose(actions, _classes_after_actions(regions, known)))
 
     def text(self) -> str:
-        """The tree as indented questions, with the action at each leaf."""
+        """The tree as indented questions, with the action at each leaf; without a tree, why there is none."""
+        if self.tree is None:
+            return f"{NOTHING_LEARNED}\n"
         from sklearn.tree import export_text
 
         names = [ACTIONS[action] for action in self.tree.classes_]

@@ -74,11 +74,13 @@ class Examples:
 class LearnedSuppression:
     """A decision tree (CART, of scikit-learn) over regions, an alternative to `suppress_new_objects`."""
 
+    tree: "DecisionTreeClassifier | None"
+
     def __init__(self, examples: Examples, *, max_depth: int = 3, min_samples_leaf: int = 10):
-        """Fit the tree. If no action makes a difference there is nothing to learn, as with the empty forecasts of a network
-        that was hardly trained: `tree` is then None, and every region stays.
+        """Fit the tree. If no action makes a difference there is nothing to learn, as with the empty forecasts of a
+        network that was hardly trained: `tree` is then None, and every region stays.
         """
-        self.tree: DecisionTreeClassifier | None = None
+        self.tree = None
         matters = examples.importance_px > 0
         if not matters.any():
             logger.warning(NOTHING_LEARNED)

@@ -109,6 +109,18 @@ def run_first_cell(page):
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
 
 
+def save_by_key(page, inside):
+    """Press Ctrl+S while the focus is in a widget, and wait until the notebook is saved."""
+    page.evaluate("""() => {
+        window.executed = [];
+        window.jupyterapp.commands.commandExecuted.connect((_, { id }) => window.executed.push(id));
+    }""")
+    inside.focus()
+    page.keyboard.press("ControlOrMeta+s")
+    page.wait_for_function("() => window.executed.includes('docmanager:save')")  # an autosave is no command
+    page.wait_for_function("() => !document.querySelector('.lm-DockPanel .jp-mod-dirty')")
+
+
 def visible_pictures(page):
     return [picture for picture in page.locator(".jp-OutputArea img").all() if picture.is_visible()]
 
@@ -140,8 +152,7 @@ def test_the_viewer_lives_takes_keys_and_leaves_a_picture_in_the_saved_notebook(
     if screenshots := os.environ.get("VIDSEG_SCREENSHOTS"):
         page.screenshot(path=f"{screenshots}/viewer-lab.png")
 
-    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-    page.wait_for_function("() => !document.querySelector('.lm-DockPanel .jp-mod-dirty')")
+    save_by_key(page, page.locator(".vidseg"))
     assert canvas.is_visible()
     outputs = nbformat.read(folder / "live.ipynb", as_version=4).cells[0].outputs
     assert [set(output.data) for output in outputs] == [{"text/plain", "image/png"}, {"text/plain"}]
@@ -167,5 +178,6 @@ def test_a_scene_is_laid_out_and_forecast(page, lab):
     page.get_by_role("button", name="forecast", exact=True).click()
     page.wait_for_function("() => document.querySelector('.vidseg-result').dataset.stale === 'false'")
     assert page.locator(".vidseg-error").is_hidden() and not visible_pictures(page)
+    save_by_key(page, page.locator(".vidseg-object").first)
     if folder := os.environ.get("VIDSEG_SCREENSHOTS"):
         page.screenshot(path=f"{folder}/play-lab.png")

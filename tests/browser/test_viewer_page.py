@@ -148,6 +148,21 @@ def test_scrubbing_and_keys_change_the_frame_and_going_back_restores_the_picture
     page.wait_for_function("one.frame > 3")
 
 
+def test_only_keys_that_are_meant_for_the_notebook_leave_the_viewer(page):
+    page.evaluate("""() => {
+        window.left = []; // as JupyterLab listens
+        document.addEventListener("keydown", (event) => { left.push(event.key); event.preventDefault(); });
+        window.early = []; // as hosts listen that look up a shortcut before the viewer is told of the key
+        document.addEventListener("keydown", ({ key, target }) => {
+            if (!target.closest("[data-lm-suppress-shortcuts]")) early.push(key);
+        }, true);
+    }""")
+    page.locator("#one .vidseg").focus()
+    for key in ("d", "ArrowRight", "Control+s", "Enter", "Shift+Enter", "Home"):
+        page.keyboard.press(key)
+    assert page.evaluate("left") == page.evaluate("early") == ["Control", "s", "Enter"]
+
+
 def test_given_and_future_frames_are_told_apart(page):
     root = page.locator("#one .vidseg")
     assert root.get_attribute("data-future") == "false"

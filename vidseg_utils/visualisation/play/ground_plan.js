@@ -1,5 +1,5 @@
 // The ground plan to play with. It is loaded behind viewer.js in one module, and uses its `make`, `inflate`,
-// `createViewer`, `pictureBefore`, `keepOutOfFile` and its colours.
+// `createViewer`, `isForNotebook`, `keepKeys`, `replacePicture` and its colours.
 //
 // createGroundPlan(element, scene, backend) draws the plan into an element of any page. The docstring of the Python
 // module `play.widget` describes scene, backend's messages and results.
@@ -201,7 +201,7 @@ export function createGroundPlan(element, scene, backend, result = null) {
   const screen = make("div");
   const results = make("div", { class: "vidseg-result", hidden: true }, scores, screen);
   const root = make("section", {
-    class: "vidseg vidseg-scene", "aria-label": scene.title, "data-lm-suppress-shortcuts": "true", onkeydown: onKey,
+    class: "vidseg vidseg-scene", "aria-label": scene.title, onkeydown: onKey,
   },
   make("style", {}, STYLE), make("style", {}, PLAN_STYLE),
   make("div", { class: "vidseg-head" }, make("span", { class: "vidseg-title" }, scene.title), make("span", { class: "vidseg-when" }, scene.note)),
@@ -216,6 +216,7 @@ export function createGroundPlan(element, scene, backend, result = null) {
       make("div", { class: "vidseg-row" }, goButton, say), error, results)));
   plan.parentNode.style.display = "block";
   element.append(root);
+  const releaseKeys = keepKeys(root);
 
   // ---- drawing the plan --------------------------------------------------------------------------------------------
 
@@ -507,13 +508,15 @@ export function createGroundPlan(element, scene, backend, result = null) {
   function onKey(event) {
     const typing = ["INPUT", "SELECT"].includes(event.target.tagName), inViewer = screen.contains(event.target);
     if (inViewer) return;
-    event.stopPropagation(); // the notebook has its own meaning for most keys
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
+      event.stopPropagation();
       event.preventDefault();
       undo();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || typing || !layers.objects.contains(event.target)) return;
+    if (isForNotebook(event)) return;
+    event.stopPropagation(); // the notebook has its own meaning for most keys
+    if (typing || !layers.objects.contains(event.target)) return;
     const object = current(), by = event.shiftKey ? LARGE_STEP : STEP;
     if (!object) return;
     const moveBy = (dx, dy) => change(() => { object.x += dx; object.y += dy; });
@@ -626,6 +629,7 @@ export function createGroundPlan(element, scene, backend, result = null) {
     get objects() { return copyOf(state.objects); },
     destroy() {
       dead = true;
+      releaseKeys();
       resizes.disconnect();
       viewer?.destroy();
       root.remove();

@@ -223,6 +223,20 @@ function pixel(colour, alpha = 255) {
   return ((alpha << 24) | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
 }
 
+/** Whether a key is meant for the notebook also while the focus is inside a widget: Ctrl+S, Shift+Enter and the like. */
+const isForNotebook = (event) =>
+  event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+
+/**
+ * Keep all other keys inside a widget from the shortcuts of JupyterLab, which some hosts look up before the widget is
+ * told of a key. Returns a function that ends it.
+ */
+function keepKeys(root) {
+  const mark = (event) => root.toggleAttribute("data-lm-suppress-shortcuts", !isForNotebook(event));
+  window.addEventListener("keydown", mark, true);
+  return () => window.removeEventListener("keydown", mark, true);
+}
+
 /** Pictures and masks of a packed clip, ready to draw. */
 async function unpack(data) {
   const images = {}, masks = {};
@@ -345,9 +359,10 @@ export function createViewer(element, data, options = {}) {
     help);
   const body = make("div", { class: "vidseg-body" }, main);
   const root = make("section", {
-    class: "vidseg", tabindex: 0, "aria-label": "mask viewer", "data-lm-suppress-shortcuts": "true", onkeydown: onKey,
+    class: "vidseg", tabindex: 0, "aria-label": "mask viewer", onkeydown: onKey,
   }, make("style", {}, STYLE), make("div", { class: "vidseg-head" }, title, when), body);
   element.append(root);
+  const releaseKeys = keepKeys(root);
 
   // ---- drawing -------------------------------------------------------------------------------------------------------
 
@@ -602,10 +617,9 @@ export function createViewer(element, data, options = {}) {
   }
 
   function onKey(event) {
-    const typing = ["SELECT", "INPUT"].includes(event.target.tagName) && event.target !== slider;
-    if (event.ctrlKey || event.metaKey) return;
+    if (isForNotebook(event)) return;
     event.stopPropagation(); // the notebook has its own meaning for most keys
-    if (event.altKey || typing) return;
+    if (["SELECT", "INPUT"].includes(event.target.tagName) && event.target !== slider) return;
     const presses = event.target.tagName === "BUTTON" && [" ", "Enter"].includes(event.key);
     const action = presses ? null : {
       " ": toggle, ArrowLeft: () => step(-1), ArrowRight: () => step(1),
@@ -768,6 +782,7 @@ export function createViewer(element, data, options = {}) {
     get frame() { return state.frame; },
     destroy() {
       dead = true;
+      releaseKeys();
       pause();
       resizes.disconnect();
       clip?.close();

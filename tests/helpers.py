@@ -1,11 +1,13 @@
-"""What several test files use: small videos and caches, a full disk, and a fit that takes a second."""
+"""What several test files use: small videos and caches, notebooks, a full disk, and a fit that takes a second."""
 
 import contextlib
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from torch import nn
 
 from vidseg_utils.data import open_split, write_video
@@ -76,6 +78,19 @@ def full_disk(file_bytes: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# ---- notebooks -------------------------------------------------------------------------------------------------------
+
+
+def write_notebook(path: Path, parameters: str, *sources: str) -> Path:
+    """Write a notebook with a title, the parameters cell and these code cells."""
+    cells = [new_markdown_cell("# Title"), new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    notebook = new_notebook(cells=cells + [new_code_cell(source) for source in sources], metadata=metadata)
+    nbformat.write(notebook, path)
+    return path
 
 
 # ---- a fit with everything random that a real one has: order, augmentation, dropout ----------------------------------

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vidseg_utils.paths import atomic_write, disk_warning, home, read_json, runs_dir, write_json
+from vidseg_utils.paths import atomic_write, describe_bytes, describe_disk, home, read_json, runs_dir, write_json
 
 
 def test_home_is_the_checkout_or_the_folder_in_the_variable(monkeypatch, tmp_path):
@@ -19,11 +19,11 @@ def test_home_is_the_checkout_or_the_folder_in_the_variable(monkeypatch, tmp_pat
     assert runs_dir() == tmp_path / "elsewhere" / "runs" / "course"
 
 
-def test_the_disk_is_told_where_data_are_large(tmp_path):
-    assert disk_warning(9_000_000_000, tmp_path) == ""
+def test_the_disk_is_told_where_data_will_be(tmp_path):
     folder = tmp_path / "data" / "gpu"
-    warning = disk_warning(70_330_000_000, folder)
-    assert re.fullmatch(rf"{folder} takes about 70 GB of disk when complete; \d+ GB are free", warning)
+    line = describe_disk(70_330_000_000, folder)
+    assert re.fullmatch(rf"{folder} takes about 70 GB of disk when complete; [\d.]+ [GM]B are free", line)
+    assert [describe_bytes(n) for n in (0, 12_300_000, 1_340_000_000)] == ["0 MB", "12 MB", "1.3 GB"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path):

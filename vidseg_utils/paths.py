@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-NOTABLE_DISK_BYTES = 10_000_000_000
+NOTABLE_DISK_BYTES = 10_000_000_000  # a notebook says so from here on; commands always do
 MAX_JSON_BYTES = 1 << 25  # reading takes twenty times as much memory; the annotation of a video has 0.4 MB
 
 
@@ -66,16 +66,21 @@ def figures_dir() -> Path:
     return home() / "figures"
 
 
-def disk_warning(needed_bytes: int, folder: Path | str) -> str:
-    """A line that says what `folder` will take on disk and what is free there; empty if it takes under 10 GB.
+def describe_disk(needed_bytes: int, folder: Path | str) -> str:
+    """A line that says what `folder` will take on disk and what is free there.
 
     needed_bytes: of all files, also of those that are already there
     """
-    if needed_bytes < NOTABLE_DISK_BYTES:
-        return ""
     existing = next(path for path in [Path(folder).resolve(), *Path(folder).resolve().parents] if path.is_dir())
     free = shutil.disk_usage(existing).free
-    return f"{folder} takes about {needed_bytes / 1e9:.0f} GB of disk when complete; {free / 1e9:.0f} GB are free"
+    return f"{folder} takes about {describe_bytes(needed_bytes)} of disk when complete; {describe_bytes(free)} are free"
+
+
+def describe_bytes(n_bytes: int) -> str:
+    """Such as "12 MB", "1.3 GB" or "70 GB"."""
+    if n_bytes < 1e9:
+        return f"{n_bytes / 1e6:.0f} MB"
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes < 1e10 else f"{n_bytes / 1e9:.0f} GB"
 
 
 @contextlib.contextmanager

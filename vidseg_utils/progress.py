@@ -5,6 +5,7 @@ A notebook that `vidseg run` executes passes its line to that command through a 
 A saved notebook holds the last state of each bar as text, never as a widget. One that `vidseg run` executed holds none.
 """
 
+import contextlib
 import io
 import os
 import sys
@@ -72,7 +73,7 @@ class ProgressFile:
 
     def __call__(self, text: str) -> None:
         """Write the line."""
-        if self.path.parent.is_dir():  # the folder goes when the command that reads it ends
+        with contextlib.suppress(OSError):  # the folder goes when the command that reads it ends; or the disk is full
             self.path.write_text(text, encoding="utf-8")
 
 

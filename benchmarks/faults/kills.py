@@ -1,9 +1,11 @@
 """Kill commands at random moments, start them again, and compare their files with those of an uninterrupted run.
 
-Each command runs in a home folder of its own. Only the process of the command is killed, as by the out-of-memory killer
-or a closed terminal: its workers and kernels must end by themselves. Part of benchmarks/reliability.py.
+Each command runs in a home folder of its own. One process is killed, as by the out-of-memory killer or a closed
+terminal: the command, whose workers and kernels must end by themselves, or the kernel of a notebook that trains. Part
+of benchmarks/reliability.py.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,8 +22,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from tests.helpers import write_notebook
+
 ROOT = Path(__file__).resolve().parents[2]
-SURVIVAL_SECONDS = 10.0  # within which every process that the killed command had started must have ended
+SURVIVAL_SECONDS = 30.0  # within which every process that the killed command had started must have ended
 FINISH_FACTOR, FINISH_SECONDS = 5.0, 60.0  # a command that takes longer than usual * factor + seconds hangs
 KILL_AGAIN = 0.5  # probability that a command which was started again is killed once more
 LEFTOVER = re.compile(r"\..*\.tmp.*|.*\.partial|\.executed\..*|vidseg-kernel-.*|failed\.ipynb")
@@ -31,7 +35,21 @@ DIFFERS = re.compile(r".*\.lock|executed\.ipynb")
 CACHE_RECORD = re.compile(r"\.cache/[^/]*/(meta|progress|checked)\.json$")
 TIMING = re.compile(r"seconds|_ms$|per_second")
 SMOKE = ("--profile", "smoke")
-SWEEP = 'notebook: "02"\nruns: [{EPOCHS: 1}, {EPOCHS: 2}]\n'
+SWEEP = "notebook: train.ipynb\nruns: [{EPOCHS: 1}, {EPOCHS: 2}]\n"
+TRAINING = "tmp/training"  # in the home folder: written when the notebook begins to train
+TRAIN_NOTEBOOK = (  # the parameters cell, and what it does
+    'PROFILE: str = "auto"  # profile\nRUN: str = "auto"  # run folder\nEPOCHS: int = 8  # epochs',
+    f"""
+import os
+from pathlib import Path
+from vidseg_utils.running import record, setup
+from vidseg_utils.systems import SegmenterRecipe
+session = setup(PROFILE, notebook="train", run=RUN, sizes={{"unet.epochs": EPOCHS}})
+(Path(os.environ["VIDSEG_HOME"]) / "{TRAINING}").touch()
+network, history = SegmenterRecipe(session.workspace).train(session.run_folder)
+record(session.run_folder, {{"jaccard": history[-1]["jaccard"]}})
+""",
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,8 @@ class Command:
 
     arguments: tuple[str, ...]
     after: tuple[str, ...] = ()  # names of the commands that run before it
+    victim: str = ""  # a word of the command line of the process that is killed; "": the command itself
+    begins: str = ""  # file in the home folder, with which the time begins in which it is killed; "": at once
 
 
 _GENERATE = ("data", "generate", "--train", "4", "--val", "3", "--unlabeled", "2", "--hidden", "3", "--processes", "2")
@@ -50,6 +70,7 @@ COMMANDS = {
     "evaluate": Command(("evaluate", "simvp_unet", *SMOKE), ("generate", "train")),
     "predict": Command(("predict", "simvp_unet", *SMOKE, "--out", "{home}/masks.pt"), ("generate", "train")),
     "sweep": Command(("sweep", "{home}/models.yaml", *SMOKE, "--jobs", "2"), ("generate",)),
+    "kernel": Command(("run", "{home}/train.ipynb", *SMOKE), ("generate",), victim="ipykernel", begins=TRAINING),
 }
 
 
@@ -67,13 +88,15 @@ def kill_command(name: str, n_kills: int, *, work: Path, rng: random.Random, on_
     counts, home, prepared = Counts(), work / name, work / f"{name}.prepared"
     prepared.mkdir()
     (prepared / "models.yaml").write_text(SWEEP)
+    write_notebook(prepared / "train.ipynb", *TRAIN_NOTEBOOK)
     for earlier in COMMANDS[name].after:
         code, text = _finish(_start(earlier, prepared), prepared, 600)
         if code:
             raise RuntimeError(f"cannot prepare {name}: {earlier}: {text}")
     shutil.copytree(prepared, home, symlinks=True)
-    start = time.perf_counter()
-    code, text = _finish(_start(name, home), home, 600)
+    process = _start(name, home)
+    start = _wait_until_it_begins(process, home, name)
+    code, text = _finish(process, home, 600)
     usual_seconds = time.perf_counter() - start
     if code:
         raise RuntimeError(f"{name} fails without a kill: {text}")
@@ -85,13 +108,13 @@ def kill_command(name: str, n_kills: int, *, work: Path, rng: random.Random, on_
         while counts.kills < n_kills and (not history or rng.random() < KILL_AGAIN):
             process = _start(name, home)
             seconds = rng.uniform(0, usual_seconds)
-            try:
-                process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _wait_until_it_begins(process, home, name)
+            if _kill(process, seconds, victim=COMMANDS[name].victim):
                 counts.kills += 1
                 on_kill()
-            process.wait()
+            code, text = _finish(process, home, FINISH_SECONDS)
+            if COMMANDS[name].victim and not (code == 0 or (code == 1 and "the kernel died" in text)):
+                counts.findings.append(f"{name}: exit code {code} after its process was killed: {text}")
             history.append(f"{seconds:.1f} s")
             if survivors := _end_survivors(home):
                 counts.findings.append(f"{name} killed after {', '.join(history)}: still running: {survivors}")
@@ -113,6 +136,7 @@ def _start(name: str, home: Path) -> subprocess.Popen:
     """Start a command in a process group of its own, with its home, temporary folder and messages in `home`."""
     temporary = home / "tmp"
     temporary.mkdir(exist_ok=True)
+    (home / TRAINING).unlink(missing_ok=True)
     arguments = [word.format(home=home) for word in COMMANDS[name].arguments]
     environment = os.environ | {"VIDSEG_HOME": str(home), "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
     with _messages(home).open("w") as messages:
@@ -125,6 +149,32 @@ def _start(name: str, home: Path) -> subprocess.Popen:
             stderr=messages,
             start_new_session=True,
         )
+
+
+def _wait_until_it_begins(process: subprocess.Popen, home: Path, name: str) -> float:
+    """Wait until the command has written the file with which its time begins -> the time."""
+    while COMMANDS[name].begins and not (home / COMMANDS[name].begins).exists() and process.poll() is None:
+        time.sleep(0.02)
+    return time.perf_counter()
+
+
+def _kill(process: subprocess.Popen, seconds: float, *, victim: str) -> bool:
+    """Kill the command, or its child with the word `victim`, after so many seconds -> whether it was still running."""
+    try:
+        process.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        pass
+    if not victim:
+        process.kill()
+        return True
+    children = psutil.Process(process.pid).children(recursive=True)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in children:
+            if any(victim in word for word in child.cmdline()):
+                child.kill()
+                return True
+    return False
 
 
 def _messages(home: Path) -> Path:

@@ -2,10 +2,9 @@
 
 import sys
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tests.helpers import write_notebook
 from vidseg_utils.running import cli
 
 PARAMETERS = """
@@ -24,13 +23,7 @@ def make_notebook(tmp_path):
     """make_notebook("name", "code", …) -> path of a notebook with a title, the parameters cell and these code cells."""
 
     def make(name: str, *sources: str, parameters: str = PARAMETERS):
-        cells = [new_markdown_cell("# Title"), new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})]
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
-        notebook = new_notebook(cells=cells + [new_code_cell(source) for source in sources], metadata=metadata)
-        path = tmp_path / f"{name}.ipynb"
-        nbformat.write(notebook, path)
-        return path
+        return write_notebook(tmp_path / f"{name}.ipynb", parameters, *sources)
 
     return make
 

@@ -9,7 +9,6 @@ import pytest
 from vidseg_utils.paths import write_json
 from vidseg_utils.running import batch, workbook
 from vidseg_utils.running.batch import execute_batch
-from vidseg_utils.running.estimates import describe_seconds
 from vidseg_utils.running.run_record import NotebookRun
 
 
@@ -93,11 +92,6 @@ def test_only_stale_or_unfinished_runs_are_executed(make_notebook, executed, mon
 
 def test_nothing_to_do_starts_nothing(make_notebook, home):
     assert execute_batch([], title="t", when="stale") == []
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (200, "3 min"), (9000, "2.5 h")])
-def test_a_time_is_short_to_read(seconds, text):
-    assert describe_seconds(seconds) == text
 
 
 TRAINS = """

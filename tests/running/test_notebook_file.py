@@ -5,7 +5,7 @@ import pytest
 from tests.running.conftest import PARAMETERS
 from vidseg_utils.running import notebook_file
 from vidseg_utils.running.notebook_file import checked_parameters, find_notebooks, known_parameters, read_notebook
-from vidseg_utils.running.parameter_values import ParameterText, read_yaml
+from vidseg_utils.running.parameter_values import ParameterText, check_executed, read_yaml
 
 
 @pytest.fixture
@@ -110,6 +110,38 @@ def test_typed_text_is_read_as_the_declared_type(make_notebook, name, text, valu
 def test_typed_text_of_another_type_is_refused_with_an_example(make_notebook, name, text, message):
     with pytest.raises(ValueError, match=rf"n: parameter {name} {message}"):
         checked_parameters(make_notebook("n"), {name: ParameterText(text)})
+
+
+CELLS = (
+    "import sys\n%matplotlib inline",
+    'EPOCHS: int = 2\nRATE: float = 0.1\nSIZES: dict[str, int] = {}\nANY: "x" = 1',
+)
+
+
+def test_values_of_a_running_notebook_may_have_the_declared_types():
+    check_executed(CELLS, {"EPOCHS": 3, "RATE": 1, "SIZES": {"a": 1}, "ANY": None, "other": object()}, notebook="n")
+    check_executed(["x = 3", "# Parameters\nEPOCH = 3"], {"EPOCH": 3}, notebook="n")  # no parameters cell
+    edited = ["EPOCHS: int = 2", "# Parameters\nEPOCHS = 3", "def f(): pass", 'EPOCHS: str = "2"']
+    check_executed(edited, {"EPOCHS": "2"}, notebook="n")
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("EPOCHS = 'abc'", "n: parameter EPOCHS takes int, not str 'abc'; with papermill: -p EPOCHS 3"),
+        ("EPOCHS = True", "n: parameter EPOCHS takes int, not bool True; with papermill: -p EPOCHS 3"),
+        ("RATE = '1e-3'", "n: parameter RATE takes float, not str '1e-3'; with papermill: -p RATE 0.5"),
+        ("RATE = float('nan')", "n: parameter RATE is nan; give a finite number"),
+        ("SIZES = 'a'", "n: parameter SIZES takes dict, not str 'a'; with papermill: -y 'SIZES: {unet.epochs: 3}'"),
+        ("EPOCH = 3", "n has no parameter 'EPOCH'; choose from ['ANY', 'EPOCHS', 'RATE', 'SIZES']"),
+    ],
+)
+def test_a_running_notebook_refuses_a_value_of_another_type_and_an_unknown_name(added, message):
+    values = {"EPOCHS": 2, "RATE": 0.1, "SIZES": {}, "ANY": 1}
+    exec(added, values)
+    with pytest.raises(ValueError) as caught:
+        check_executed([*CELLS, f"# Parameters\n{added}"], values, notebook="n")
+    assert str(caught.value) == message
 
 
 def test_nested_anchors_end_at_once():

@@ -46,6 +46,7 @@ def test_text_without_quotes_stays_as_it_is_written(make_sweep, text):
         ("grid: {EPOCHS: 3}", "`grid:` must give each parameter a list"),
         ("grid: {EPOCHS: []}", "`grid:` must give each parameter a list"),
         ("grid: {EPOCH: [3]}", "has no parameter 'EPOCH'; choose from"),
+        ("grid: {PROFILE: [cpu]}", "PROFILE cannot be given as a parameter; use --profile"),
         ("grid: {EPOCHS: [fast]}", "parameter EPOCHS cannot be read from 'fast'; it takes int, such as 3"),
         ("grid: {EPOCHS: ['3']}", "parameter EPOCHS takes int, not str '3'"),
         ("grid: {FLIP: [1]}", "parameter FLIP cannot be read from '1'; it takes bool, such as true or false"),
@@ -165,16 +166,17 @@ def test_the_table_has_mean_and_spread_and_marks_the_best_setting(tmp_path, make
     assert "| **LOSS=c** | **1** | **0.1** |  |" in sweep_table(path, profile="smoke")
 
 
-def test_a_dry_run_lists_the_runs_and_estimates_their_time(make_sweep, vidseg):
+def test_a_dry_run_lists_the_runs_and_estimates_their_time(make_sweep, vidseg, tmp_path):
     path = make_sweep("grid: {EPOCHS: [1, 2, 3]}")
     first, *_ = plan_sweep(path, profile="smoke")
     code, text, errors = vidseg("sweep", str(path), "--profile", "smoke", "--dry-run")
     assert code == 0 and text.count(": to be executed\n") == 3
-    assert errors == "3 of 3 runs to execute: no earlier run says how long they take\n"
+    disk = f"{tmp_path / 'data' / 'smoke'} takes about 18 MB of disk when complete; "
+    assert errors.startswith(f"3 of 3 runs to execute: no earlier run says how long they take; {disk}")
     pretend_finished(first, seconds=90)
     code, text, errors = vidseg("sweep", str(path), "--profile", "smoke", "--dry-run", "--jobs", "2")
     assert f"{first.name}: finished\n" in text and not (first.folder.parent / "x").exists()
-    assert errors == "2 of 3 runs to execute: about 90 s by earlier runs\n"
+    assert errors.startswith(f"2 of 3 runs to execute: about 90 s by earlier runs; {disk}")
 
 
 @pytest.mark.parametrize(

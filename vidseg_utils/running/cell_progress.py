@@ -59,8 +59,9 @@ class CellCounter(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Keep the line if it is one."""
-        if text.strip() and self.file.parent.is_dir():
-            self.file.write_text(text.strip(), encoding="utf-8")
+        if text.strip():
+            with contextlib.suppress(OSError):  # the folder is gone, or the disk is full
+                self.file.write_text(text.strip(), encoding="utf-8")
         return len(text)
 
 

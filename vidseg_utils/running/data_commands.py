@@ -40,15 +40,18 @@ def data_generate(
 ) -> None:
     """Generate videos in the manner of CLEVRER. The data set has the course layout. Resumes."""
     from vidseg_utils.data import generate
-    from vidseg_utils.paths import disk_warning
+    from vidseg_utils.data.parallel import n_cores
+    from vidseg_utils.device import find_device
+    from vidseg_utils.running.estimates import describe_generation, describe_needs
     from vidseg_utils.simulator import find_world
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.for_profile(profile, root=root)
     given = {"train": train, "val": val, "unlabeled": unlabeled, "hidden": hidden}
     sizes = {split: workspace.profile.split_sizes[split] if n is None else n for split, n in given.items()}
-    if warning := disk_warning(replace(workspace.profile, **sizes).disk_bytes, workspace.root):
-        typer.echo(warning)
+    find_device(device)  # refuse it before anything is announced
+    time = describe_generation(sum(sizes.values()), processes or n_cores())
+    typer.echo(describe_needs(time, replace(workspace.profile, **sizes), workspace.root), err=True)
     generate(
         workspace.root,
         train=sizes["train"],

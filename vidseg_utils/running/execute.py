@@ -20,17 +20,13 @@ from vidseg_utils.progress import WIDGET_VIEW
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.cell_progress import CellCounter, show_cell_progress
 from vidseg_utils.running.kernel import KERNEL_NAME, OwnKernelManager, environment, kernel_config, kernel_folder
-from vidseg_utils.running.notebook_file import checked_parameters, read_notebook, read_python_notebook
+from vidseg_utils.running.notebook_file import check_names, checked_parameters, read_notebook, read_python_notebook
 from vidseg_utils.running.run_record import PARAMETERS, NotebookRun, inputs_after, inputs_before, why_stale
 from vidseg_utils.usage import USAGE_FILE, read_usage
 
 _INJECTED = "injected-parameters"  # papermill's tag of the cell that holds the given parameters
 _ERROR_MARKER = "papermill-error-cell-tag"
 _LEFTOVERS = tuple(f".{name}.????????.tmp.*" for name in ("executed", "failed", "parameters", "metrics"))  # of a kill
-_FIXED = {  # parameters that the caller cannot give by name
-    "PROFILE": "use --profile",
-    "RUN": "use --run",
-}
 
 
 def execute_notebook(
@@ -67,8 +63,7 @@ def execute_run(
     status: a file for one line that says what the notebook is doing, which another process shows
     Raises what `execute_notebook` raises.
     """
-    if fixed := sorted(set(_FIXED) & set(run.parameters)):
-        raise ValueError(f"{fixed[0]} cannot be given as a parameter; {_FIXED[fixed[0]]}")
+    check_names(run.parameters)
     named = {} if run.name == "auto" else {"RUN": run.name}
     values = checked_parameters(run.notebook, run.parameters | {"PROFILE": run.profile} | named)
     run = replace(run, parameters={name: values[name] for name in run.parameters})
@@ -132,7 +127,10 @@ def execute_copy(
                 )
         except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
             message = _describe_failure(source, executed, error)
-            _write_without_widgets(read_notebook(executed), failed)
+            try:
+                _write_without_widgets(read_notebook(executed), failed)
+            except OSError as disk_error:  # such as a full disk
+                raise NotebookFailed(f"{message}; {failed} cannot be written ({disk_error.strerror})") from None
             raise NotebookFailed(f"{message}; executed up to there: {failed}") from None
         _write_without_widgets(read_notebook(executed), target)
         used = read_usage(usage)

@@ -13,8 +13,9 @@ import torch
 from accelerate.utils import set_seed
 
 from vidseg_utils.checks import check_choice
-from vidseg_utils.paths import disk_warning, notebook_run_folder, read_json, write_json
+from vidseg_utils.paths import NOTABLE_DISK_BYTES, describe_disk, notebook_run_folder, read_json, write_json
 from vidseg_utils.profiles import Profile, in_colab
+from vidseg_utils.running.parameter_values import check_executed
 from vidseg_utils.systems import Workspace
 from vidseg_utils.training import draw_curves_with, is_evaluation, is_shipped
 from vidseg_utils.visualisation import figure_png, training_curves_png, use_style
@@ -48,6 +49,7 @@ def setup(
     data_root: str = "auto",
     drive: bool = False,
     sizes: Mapping[str, object] | None = None,
+    other_sizes: Mapping[str, object] | None = None,
     weights: str = "train",
 ) -> Session:
     """Choose profile, data set and run folder, set seeds and the style of figures, and print the choice in one line.
@@ -56,15 +58,18 @@ def setup(
     notebook: the notebook's file name without .ipynb; run: name of the run folder, "auto" for NOTEBOOK-PROFILE
     data_root: a data set in the course layout, "auto" for the generated one of the profile
     drive: in Colab, keep runs with their weights on Google Drive (it asks for permission); no effect elsewhere
-    sizes: single sizes to replace, such as {"unet.epochs": 3}, see `get_profile`; None keeps the profile's own
+    sizes: single sizes to replace, such as {"unet.epochs": 3}, see `get_profile`
+    other_sizes: more of them, from other parameters; those in `sizes` go before them, and None keeps the profile's own
     weights: "train", or "shipped" to load the trained run folders that come with the package (profile "auto" is then
         cpu_full); what the package lacks is trained as ever
-    Raises ValueError for an unknown profile, size or weights, or a run that is not a plain folder name.
+    Raises ValueError for an unknown profile, size or weights, for a run that is not a plain folder name, and, in a
+    notebook, for a parameter of another type than its parameters cell says.
     """
+    _check_parameters(notebook)
     check_choice("weights", weights, ("train", "shipped"))
     if drive and in_colab():
         _keep_runs_on_drive()
-    given = {name: value for name, value in (sizes or {}).items() if value is not None}
+    given = {name: value for name, value in {**(other_sizes or {}), **(sizes or {})}.items() if value is not None}
     root = None if data_root == "auto" else data_root
     workspace = Workspace.for_profile(profile, sizes=given, root=root, shipped=weights == "shipped")
     chosen = workspace.profile
@@ -78,9 +83,17 @@ def setup(
     _show_figures_as_small_png()
     size = f"{chosen.height}x{chosen.width} pixels" + (", shipped weights" if workspace.shipped else "")
     print(f"profile {chosen.name}: {size}, seed {chosen.training_seed}, on {workspace.device.type}; run {folder.name}")
-    if data_root == "auto" and (warning := disk_warning(chosen.disk_bytes, workspace.root)):
-        print(warning)
+    if data_root == "auto" and chosen.disk_bytes >= NOTABLE_DISK_BYTES:
+        print(describe_disk(chosen.disk_bytes, workspace.root))
     return Session(workspace, folder)
+
+
+def _check_parameters(notebook: str) -> None:
+    """Check the parameters of the notebook that calls `setup`; elsewhere there are none."""
+    from IPython import get_ipython
+
+    if (shell := get_ipython()) is not None:
+        check_executed(shell.history_manager.input_hist_parsed, shell.user_ns, notebook=notebook)
 
 
 def _keep_runs_on_drive() -> None:
@@ -104,13 +117,17 @@ def _show_figures_as_small_png() -> None:
 def record(run_folder: Path | str, metrics: Mapping[str, object]) -> Path:
     """Merge metrics into RUN/metrics.json atomically and return its path; new values replace old ones.
 
-    The run folders that come with the package stay as they are.
+    A damaged file is written anew. The run folders that come with the package stay as they are.
 
     Numbers may come from Python, NumPy or torch. NaN is written as null, which means "not measured".
     Raises ValueError that names the metric for a value that JSON cannot hold.
     """
     path = Path(run_folder) / "metrics.json"
-    merged = read_json(path) if path.is_file() else {}
+    try:
+        merged = read_json(path) if path.is_file() else {}
+    except ValueError as error:
+        print(f"{error}; it is written anew")
+        merged = {}
     merged |= {name: _to_json(value, name) for name, value in metrics.items()}
     if not is_shipped(run_folder):
         write_json(path, merged)

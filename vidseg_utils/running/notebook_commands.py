@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 RUN_EXAMPLE = "Example: vidseg run 02 03 --profile cpu -p EPOCHS=6"
 SWEEP_EXAMPLE = "Example: vidseg sweep simvp_epochs_and_loss --profile cpu"
 
-JobsOption = Annotated[int, typer.Option(help="Number of notebooks executed at once.")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Number of notebooks executed at once.")]
 
 
 def run_notebooks(
@@ -40,6 +40,7 @@ def run_notebooks(
     """Execute notebooks. The run folder of each keeps the executed copy and its metrics."""
     from vidseg_utils.profiles import get_profile
     from vidseg_utils.running import NotebookRun, checked_parameters, find_notebooks
+    from vidseg_utils.running.notebook_file import check_names
     from vidseg_utils.running.workbook import notebooks_before, workbook
 
     if all_notebooks and (notebooks or run):
@@ -49,15 +50,15 @@ def run_notebooks(
     paths = workbook() if all_notebooks else find_notebooks(notebooks or [])
     if run is not None and len(paths) != 1:
         raise ValueError(f"--run names the run folder of one notebook, not of {len(paths)}; give one notebook")
+    check_names(given)
     # of all notebooks, before the first one runs
     values = [checked_parameters(path, given) if given else {} for path in paths]
     runs = [NotebookRun(path, profile, value, run or "auto") for path, value in zip(paths, values, strict=True)]
     after = {each.folder: [NotebookRun(p, profile).folder for p in notebooks_before(each.notebook)] for each in runs}
-    if all_notebooks or why:
-        needed = _say_why(runs, after)
-        _announce(needed, n_runs=len(runs), jobs=jobs)
-        if why or not needed:
-            return
+    needed = _say_why(runs, after) if all_notebooks or why else runs
+    _announce(needed, n_runs=len(runs), jobs=jobs)
+    if why or not needed:
+        return
     from vidseg_utils.running import execute_batch, execute_notebook  # slow
 
     if len(runs) == 1 and not all_notebooks:
@@ -103,10 +104,14 @@ def run_sweep(
 
 
 def _announce(needed: "Sequence[NotebookRun]", *, n_runs: int, jobs: int) -> None:
-    """Say how many runs will be executed, and about how long that takes."""
-    from vidseg_utils.running.estimates import describe_estimate
+    """Say how many runs will be executed, about how long that takes, and how much disk the data of the profile take."""
+    from vidseg_utils.paths import data_dir
+    from vidseg_utils.profiles import get_profile
+    from vidseg_utils.running.estimates import describe_estimate, describe_needs
 
-    typer.echo(f"{len(needed)} of {n_runs} runs to execute: {describe_estimate(needed, jobs=jobs)}", err=True)
+    time = f"{len(needed)} of {n_runs} runs to execute: {describe_estimate(needed, jobs=jobs)}"
+    profile = get_profile(needed[0].profile) if needed else None
+    typer.echo(describe_needs(time, profile, data_dir() / profile.name) if profile else time, err=True)
 
 
 def _say_why(runs: "Sequence[NotebookRun]", after: dict[Path, list[Path]]) -> "list[NotebookRun]":

@@ -5,20 +5,20 @@ nbformat and papermill take seconds to load, so they are imported where they are
 
 import ast
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidseg_utils.paths import checkout
-from vidseg_utils.running.parameter_values import as_type
+from vidseg_utils.running.parameter_values import TYPES, as_type
 
 if TYPE_CHECKING:
     import nbformat
 
 logging.getLogger("papermill").setLevel(logging.WARNING)  # at INFO it logs every file that it opens
 CORE_NOTEBOOKS = ("01", "02", "03", "04", "05")
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
+FIXED = {"PROFILE": "--profile", "RUN": "--run"}  # parameters that are given by an option instead
 
 
 def notebooks_dir() -> Path:
@@ -102,9 +102,16 @@ def known_parameters(path: Path | str) -> dict[str, tuple[type | None, object]]:
             default = ast.literal_eval(entry["default"])
         except (ValueError, SyntaxError):
             raise ValueError(f"{path}: the default of {name} is not a literal: {entry['default']}") from None
-        annotated = _TYPES.get(entry["inferred_type_name"].split("[")[0].strip())
+        annotated = TYPES.get(entry["inferred_type_name"].split("[")[0].strip())
         known[name] = (annotated or (None if default is None else type(default)), default)
     return known
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise ValueError, with the cure, for a parameter that cannot be given by name."""
+    for name in names:
+        if name in FIXED:
+            raise ValueError(f"{name} cannot be given as a parameter; use {FIXED[name]}")
 
 
 def checked_parameters(path: Path | str, values: Mapping[str, object]) -> dict[str, object]:

@@ -1,15 +1,27 @@
-"""Values for the parameters of a notebook, as they are typed in a command or written in a sweep file.
+"""Values for the parameters of a notebook, as they are typed in a command, written in a sweep file or set in it.
 
 The type that the notebook declares decides how a text is read: for `str` it stays as it is, also "true", "0123" or "".
 """
 
+import ast
 import contextlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 
 import yaml
 
 MAX_YAML_BYTES = 100_000
+TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}  # by annotation
+_ADDED_BY_PAPERMILL = "# Parameters\n"  # begins the cell that papermill adds below the parameters cell
+_PAPERMILL_OPTIONS = {
+    str: "-r {} TEXT",
+    int: "-p {} 3",
+    float: "-p {} 0.5",
+    bool: "-p {} True",
+    list: "-y '{}: [1, 2]'",
+    dict: "-y '{}: {{unet.epochs: 3}}'",
+}
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -106,6 +118,49 @@ def with_plain_scalars(value: object) -> object:
     if isinstance(value, list):
         return [with_plain_scalars(inner) for inner in value]
     return read_yaml(value) if isinstance(value, ParameterText) else value
+
+
+def check_executed(cells: Sequence[str], values: Mapping[str, object], *, notebook: str) -> None:
+    """Check the parameters of a notebook that is being executed, whoever has set them: plain papermill checks nothing.
+
+    cells: the code that it has executed so far, with the parameters cell; values: its variables
+    Raises ValueError, with the cure, for a value that has not the type of the parameters cell, and for a name that
+    papermill has added and the cell does not have.
+    """
+    declared = {name: kind for source in cells for name, kind in _declared_types(source).items()}
+    added = [name for source in cells if source.startswith(_ADDED_BY_PAPERMILL) for name in _assigned_names(source)]
+    for name in added if declared else ():
+        if name not in declared:
+            raise ValueError(f"{notebook} has no parameter {name!r}; choose from {sorted(declared)}")
+    for name, expected in declared.items():
+        value, description = values.get(name), f"{notebook}: parameter {name}"
+        kinds = (float, int) if expected is float else (expected,)
+        if expected is not None and type(value) not in kinds:
+            cure = f"with papermill: {_PAPERMILL_OPTIONS[expected].format(name)}"
+            raise ValueError(f"{description} takes {expected.__name__}, not {type(value).__name__} {value!r}; {cure}")
+        _checked_json(value, description)
+
+
+def _declared_types(source: str) -> dict[str, type | None]:
+    """Name -> type of each parameter, None if it is none of TYPES; empty if the cell is not a parameters cell.
+
+    A parameters cell has only typed names in capitals.
+    """
+    lines = [line for line in _statements(source) if isinstance(line, ast.AnnAssign)]
+    names = [ast.unparse(line.target) for line in lines]
+    if len(lines) < len(_statements(source)) or not all(name.isupper() for name in names):
+        return {}
+    return {n: TYPES.get(ast.unparse(line.annotation).partition("[")[0]) for n, line in zip(names, lines, strict=True)}
+
+
+def _assigned_names(source: str) -> list[str]:
+    return [ast.unparse(line.targets[0]) for line in _statements(source) if isinstance(line, ast.Assign)]
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    with contextlib.suppress(SyntaxError):
+        return ast.parse(source).body
+    return []
 
 
 def _checked_json(value: object, description: str) -> object:

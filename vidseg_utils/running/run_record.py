@@ -16,6 +16,7 @@ from vidseg_utils.running.notebook_file import identity, notebooks_dir
 from vidseg_utils.running.workbook import notebooks_before, sweeps_before
 
 PARAMETERS = "parameters.json"  # in a run folder: written last, so its presence means that the notebook has finished
+METRICS = "metrics.json"  # in a run folder: what the notebook recorded
 OPTIONAL_DATA = {"COURSE_ROOT": "course", "REAL_ROOT": "course", "CLEVRER_ROOT": "clevrer"}  # parameter -> data/NAME
 DIGITS = 12  # of a digest
 
@@ -42,9 +43,10 @@ class NotebookRun:
         return {**identity(self.notebook), "profile": self.profile, "parameters": self.parameters}
 
     def is_finished(self) -> bool:
-        """Whether the notebook was executed to its end with these parameters; not if its record is damaged."""
+        """Whether the notebook was executed to its end with these parameters, and its record and metrics are sound."""
         record = _read_sound_record(self.folder)
-        return all(record.get(key) == value for key, value in self.describe().items())
+        is_same = all(record.get(key) == value for key, value in self.describe().items())
+        return is_same and not _metrics_fault(self.folder)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -62,6 +64,16 @@ def _read_sound_record(folder: Path) -> dict[str, Any]:
         return read_record(folder)
     except ValueError:
         return {}
+
+
+def _metrics_fault(folder: Path) -> str:
+    """What is wrong with the metrics of a run; "" if they are sound, or if it recorded none."""
+    try:
+        if (folder / METRICS).is_file():
+            read_json(folder / METRICS)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def inputs_before(run: NotebookRun) -> dict[str, Any]:
@@ -103,7 +115,8 @@ def why_stale(run: NotebookRun) -> list[str]:
         reasons.append(f"the code of the package has changed ({', '.join(rooms)})")
     roots = {data_dir() / name: noted for name, noted in record["data"].items()}
     reasons += [f"the data {root} have changed" for root, noted in roots.items() if _has_changed(root, noted)]
-    parts = {name: part_digest(runs_dir() / name) for name in record["parts"]}
+    reasons += filter(None, [_metrics_fault(run.folder)])
+    parts = {name: _sound_digest(runs_dir() / name) for name in record["parts"]}
     reasons += [f"the part {name} has other weights" for name in _differing(record["parts"], parts)]
     reasons += [f"{name} has new results" for name in _differing(record["read"], _results_before(run))]
     return reasons
@@ -154,6 +167,14 @@ def part_digest(run: Path) -> str | None:
     path = run / "config.json"
     config = read_json(path) if path.is_file() else {}
     return config.get("sha256") if config.get("finished") else None
+
+
+def _sound_digest(run: Path) -> str | None:
+    """As `part_digest`; None also for a damaged part: the notebook that loads it says what is wrong."""
+    try:
+        return part_digest(run)
+    except ValueError:
+        return None
 
 
 def data_id(root: Path) -> str | None:

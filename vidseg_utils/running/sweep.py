@@ -22,7 +22,13 @@ from pathlib import Path
 
 from vidseg_utils.paths import runs_dir
 from vidseg_utils.profiles import get_profile
-from vidseg_utils.running.notebook_file import checked_values, find_notebooks, known_parameters, notebooks_dir
+from vidseg_utils.running.notebook_file import (
+    check_names,
+    checked_values,
+    find_notebooks,
+    known_parameters,
+    notebooks_dir,
+)
 from vidseg_utils.running.parameter_values import MAX_YAML_BYTES, read_yaml, with_plain_scalars
 from vidseg_utils.running.run_record import NotebookRun
 
@@ -111,6 +117,7 @@ def plan_sweep(path: Path | str, *, profile: str = "auto") -> list[SweepRun]:
         for notebook in notebooks:
             known = known_parameters(notebook)
             for combination in combinations:
+                check_names(sweep["parameters"] | combination)
                 values = checked_values(known, sweep["parameters"] | combination, notebook=notebook.stem)
                 varied = {"notebook": notebook.stem} if len(notebooks) > 1 else {}
                 varied |= {key: values[key] for key in combination}

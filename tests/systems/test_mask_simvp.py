@@ -7,12 +7,18 @@ import pytest
 import torch
 
 from vidseg_utils.evaluation.evaluate import evaluate_system
+from vidseg_utils.metrics import choose_classes
 from vidseg_utils.models import build_model, move_masks
 from vidseg_utils.paths import read_json
 from vidseg_utils.systems import SYSTEMS, Workspace, build_system
 from vidseg_utils.systems.mask_simvp.forecast import forecast_last, forecast_location_maps, forecast_scores
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe, loss_then_jaccard, parse_configuration
-from vidseg_utils.systems.mask_simvp.system import UnetMaskSimVP, UnetMaskSimVPMSE, UnetMaskSimVPRollout
+from vidseg_utils.systems.mask_simvp.system import (
+    UnetMaskSimVP,
+    UnetMaskSimVPCrossEntropy,
+    UnetMaskSimVPMSE,
+    UnetMaskSimVPRollout,
+)
 from vidseg_utils.systems.pseudo_labels import label_split
 from vidseg_utils.systems.simvp_unet import SimVPSizes
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
@@ -40,6 +46,24 @@ def test_past_masks_in_one_mask_of_class_ids_out(system):
     assert mask.max() < 49
     torch.testing.assert_close(mask, system.predict(past))
     torch.testing.assert_close(mask[:1], system.predict(past[:1]))
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        UnetMaskSimVP(tiny(), segmenter=build_model("unet", base_channels=4).eval()),
+        UnetMaskSimVPRollout(tiny(), segmenter=build_model("unet", base_channels=4).eval()),
+        UnetMaskSimVPCrossEntropy(tiny("one_hot"), segmenter=build_model("unet", base_channels=4).eval()),
+    ],
+    ids=lambda system: system.name,
+)
+def test_from_frames_it_forecasts_probabilities_that_call_for_its_mask(system):
+    frames = torch.rand(2, 11, 3, 16, 24, generator=torch.Generator().manual_seed(1))
+    probabilities = system.predict_probabilities(frames)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2, 16, 24))
+    by_object = system.options["representation"] == "objects"
+    mask = choose_classes(probabilities, score=0.25) if by_object else probabilities.argmax(dim=1)
+    assert (mask == system.predict(frames)).float().mean() > (0.9 if by_object else 0.999)
 
 
 @pytest.mark.parametrize("ahead", [1, 4])

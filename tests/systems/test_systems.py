@@ -10,6 +10,7 @@ from tests.helpers import fill_cache, moving_square
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import SYSTEMS, Forecaster, Workspace, build_system
+from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.simvp_unet import CopyLastFrame, SimVPUnet
 
@@ -40,6 +41,26 @@ def test_frames_in_one_mask_of_class_ids_out(system):
     assert mask.max() < 49
     torch.testing.assert_close(mask, system.predict(past_frames()))  # reproducible
     torch.testing.assert_close(mask[:1], system.predict(past_frames()[:1]))  # clips of a batch do not affect each other
+
+
+@pytest.mark.parametrize(
+    "system",
+    [UnetCopyLast(segmenter=tiny_unet()), SimVPUnet(tiny_simvp(), tiny_unet()), ConvLSTMUnet(None, tiny_unet())],
+    ids=lambda system: system.name,
+)
+def test_probabilities_sum_to_one_and_the_most_probable_class_is_the_forecast(system):
+    probabilities = system.predict_probabilities(past_frames())
+    assert probabilities.shape == (2, 49, 16, 24) and system.gives_probabilities
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2, 16, 24))
+    torch.testing.assert_close(probabilities.argmax(dim=1).to(torch.uint8), system.predict(past_frames()))
+
+
+def test_a_system_without_probabilities_says_so():
+    assert not CopyLast.gives_probabilities
+    with pytest.raises(ValueError, match="copy_last gives no probabilities, only a mask"):
+        CopyLast().predict_probabilities(past_frames())
+    with pytest.raises(ValueError, match="probabilities are forecast from frames"):
+        CopyLast().predict_probabilities(torch.zeros(1, 11, 16, 24, dtype=torch.uint8))
 
 
 def test_copy_last_returns_the_last_mask():

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from vidseg_utils.classes import class_id
+from vidseg_utils.metrics import ReliabilityCurve
 from vidseg_utils.visualisation import curves
 from vidseg_utils.visualisation.style import class_colour
 
@@ -30,6 +32,16 @@ def test_horizon_curves_begin_at_the_first_predicted_frame(ax):
     curves.plot_horizon_curves(ax, {"simvp": [1, 2, 3], "copy last": [2, 3, 4]}, ylabel="MSE")
     assert list(ax.lines[0].get_xdata()) == [11, 12, 13]
     assert ax.lines[1].get_linestyle() == "--" and ax.lines[0].get_linestyle() == "-"
+
+
+def test_a_reliability_curve_says_its_error_and_leaves_out_empty_intervals(ax):
+    probability, frequency = (
+        torch.tensor(values, dtype=torch.float64) for values in ([0.2, np.nan, 0.9], [0.2, np.nan, 0.5])
+    )
+    curve = ReliabilityCurve(probability, frequency, torch.tensor([1.0, 0.0, 3.0], dtype=torch.float64))
+    assert curves.plot_reliability(ax, {"a": curve}) is ax
+    line = ax.lines[1]
+    assert line.get_label() == "a (error 0.30)" and np.isfinite(line.get_ydata()).sum() == 2
 
 
 def test_score_bars_put_the_best_on_top(ax):

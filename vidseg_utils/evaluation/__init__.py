@@ -1,5 +1,6 @@
 """Evaluate systems on a split, write and score submissions, compare answers, and rank all runs."""
 
+from vidseg_utils.evaluation.calibration import Calibration, calibrate
 from vidseg_utils.evaluation.comparison import error_rate_per_pixel, object_agreement, recall_by_collisions
 from vidseg_utils.evaluation.evaluate import (
     Evaluation,
@@ -28,8 +29,10 @@ from vidseg_utils.evaluation.submission_score import score_submission
 __all__ = [
     "BEST_PUBLISHED_JACCARD",
     "PUBLISHED_RECURRENT",
+    "Calibration",
     "Evaluation",
     "SavedForecasts",
+    "calibrate",
     "check_evaluation_folder",
     "describe_evaluation",
     "error_rate_per_pixel",

@@ -14,14 +14,19 @@ from vidseg_utils.metrics.masks import (
     pixel_accuracy,
     reference_masks,
 )
+from vidseg_utils.metrics.probabilities import Reliability, ReliabilityCurve, choose_classes, drawing_threshold
 from vidseg_utils.metrics.sequences import SequenceScore
 
 __all__ = [
     "OBJECT_KINDS",
     "FrameScore",
     "MaskScore",
+    "Reliability",
+    "ReliabilityCurve",
     "SequenceScore",
+    "choose_classes",
     "confusion_matrix",
+    "drawing_threshold",
     "iou_per_class",
     "jaccard",
     "jaccard_from_confusion",

@@ -14,6 +14,7 @@ from vidseg_utils.models.location_maps import (
     location_losses,
     maps_to_logits,
     move_masks,
+    object_probabilities,
     pixel_probabilities,
 )
 from vidseg_utils.models.mask_simvp import MaskSimVP, scores_to_masks
@@ -63,6 +64,7 @@ __all__ = [
     "location_losses",
     "maps_to_logits",
     "move_masks",
+    "object_probabilities",
     "parameter_count",
     "pixel_probabilities",
     "prepare_for_streaming",

@@ -13,13 +13,12 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidseg_utils.classes import IGNORE_INDEX, N_CLASSES
+from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
+from vidseg_utils.metrics import drawing_threshold
 from vidseg_utils.models.class_filter import IMPOSSIBLE_LOGIT
 
 VELOCITY_FRAMES = 5  # an object's velocity is measured over this many of the last frames that show it
-# A pixel is drawn as an object from this probability on. Drawing it raises a Jaccard index J if its class is more
-# probable than J / (1 + J), which is 0.2 to 0.3 here.
-OBJECT_PROBABILITY = 0.2
+OBJECT_PROBABILITY = drawing_threshold(0.25)  # a pixel is drawn as an object from this probability on
 
 
 class LocationMaps(NamedTuple):
@@ -188,3 +187,13 @@ def maps_to_logits(maps: LocationMaps, *, last_frames: int | None = None) -> Flo
     logits[:, :, 0] = 0
     logits[maps.clip_index, :, maps.class_ids[maps.clip_index, maps.channel]] = score
     return logits
+
+
+def object_probabilities(logits: Float[Tensor, "B 49 H W"]) -> Float[Tensor, "B 49 H W"]:
+    """Probabilities of the classes, which sum to 1, from the logits of `maps_to_logits`.
+
+    The background's is the probability that no object is there, as if the objects were independent.
+    """
+    objects = (OBJECT_PROBABILITY * logits[:, BACKGROUND + 1 :].exp()).clamp(max=1)
+    shares = torch.cat([(1 - objects).prod(dim=1, keepdim=True), objects], dim=1)
+    return shares / shares.sum(dim=1, keepdim=True)

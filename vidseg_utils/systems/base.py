@@ -23,6 +23,7 @@ class Forecaster(ABC):
     name: str  # the name in SYSTEMS
     run_names: ClassVar[tuple[str, ...]] = ()  # the runs that hold its networks and constants, without the profile
     accepts_masks: ClassVar[bool] = False  # whether `predict` takes masks too
+    gives_probabilities: ClassVar[bool] = False  # whether it forecasts probabilities of the classes too
 
     def __init__(self, *, segmenter: nn.Module | None = None):
         if segmenter is not None:
@@ -49,24 +50,45 @@ class Forecaster(ABC):
         returns: (B, H, W) uint8 class ids, on the device of `past`
         Raises ValueError for another shape or type, of `past` or of what the system forecasts.
         """
+        self._check_past(past)
+        if past.ndim == 5:
+            mask = self.forecast_frames(past)
+        else:
+            mask = self.forecast_segmented(past) if segmented else self.forecast_masks(past)
+        self._check_forecast(mask, "forecast_frames" if past.ndim == 5 else "forecast_masks", n_clips=len(past))
+        mask = mask.to(past.device, torch.uint8)
+        return F.interpolate(mask[:, None], size=size or past.shape[-2:], mode="nearest-exact")[:, 0]
+
+    @torch.inference_mode()
+    def predict_probabilities(self, past: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Forecast the probabilities of the classes at every pixel of the last frame.
+
+        past: (B, 11, 3, H, W) frames, float in [0, 1]
+        size: height and width of the result, by default those of `past`
+        returns: (B, 49, H, W) float32 in [0, 1], which sum to 1 over the classes
+        Raises ValueError for another shape or type, and for a system that gives no probabilities.
+        """
+        self._check_past(past)
+        if past.ndim != 5:
+            raise ValueError(f"probabilities are forecast from frames; got masks {tuple(past.shape)}")
+        probabilities = self.class_probabilities(past).float()
+        return F.interpolate(probabilities, size=size or past.shape[-2:], mode="nearest-exact")
+
+    def _check_past(self, past: Tensor) -> None:
+        """Raise ValueError unless past frames or masks have the shape and type that `predict` takes."""
         if past.ndim == 5 and past.is_floating_point():
             if past.shape[1:3] != (PAST_FRAMES, 3):
                 raise ValueError(f"expected (B, {PAST_FRAMES}, 3, H, W) past frames; got {tuple(past.shape)}")
-            mask = self.forecast_frames(past)
         elif past.ndim == 4 and not past.is_floating_point():
             if not self.accepts_masks:
                 raise ValueError(f"{self.name} forecasts from frames; it cannot forecast from masks")
             if past.shape[1] != PAST_FRAMES:
                 raise ValueError(f"expected (B, {PAST_FRAMES}, H, W) past masks; got {tuple(past.shape)}")
-            mask = self.forecast_segmented(past) if segmented else self.forecast_masks(past)
         else:
             raise ValueError(
                 f"expected float frames (B, {PAST_FRAMES}, 3, H, W) or integer masks (B, {PAST_FRAMES}, H, W); "
                 f"got {past.dtype} {tuple(past.shape)}"
             )
-        self._check_forecast(mask, "forecast_frames" if past.ndim == 5 else "forecast_masks", n_clips=len(past))
-        mask = mask.to(past.device, torch.uint8)
-        return F.interpolate(mask[:, None], size=size or past.shape[-2:], mode="nearest-exact")[:, 0]
 
     def _check_forecast(self, mask: Any, method: str, *, n_clips: int) -> None:
         """Raise ValueError, with the cure, unless a forecast is (B, h, w) class ids of integer type."""
@@ -98,6 +120,10 @@ class Forecaster(ABC):
     def forecast_masks(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) class ids -> (B, H, W); for systems with `accepts_masks`."""
         raise ValueError(f"{self.name} cannot forecast from masks")
+
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, 49, h, w); for systems that have a distribution."""
+        raise ValueError(f"{self.name} gives no probabilities, only a mask")
 
     @property
     def needs_masks(self) -> bool:

@@ -117,6 +117,7 @@ class ConvLSTMUnet(Forecaster):
 
     name = "convlstm_unet"
     run_names = ("convlstm", "unet")
+    gives_probabilities = True
 
     def __init__(self, reconstructor: nn.Module | None, segmenter: nn.Module):
         super().__init__(segmenter=segmenter)
@@ -138,8 +139,15 @@ class ConvLSTMUnet(Forecaster):
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, H, W)."""
-        frame = frames[:, -1] if self.reconstructor is None else self.reconstructor(frames)  # (B, 3, H, W)
-        return self.segment(frame[:, None])[:, 0]
+        return self.segment(self._last_frame(frames)[:, None])[:, 0]
+
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), U-Net's of the predicted frame."""
+        return self.require_segmenter()(self._last_frame(frames)).softmax(dim=1)
+
+    def _last_frame(self, frames: Tensor) -> Tensor:
+        """The predicted frame 21, or frame 10 without a reconstructor: (B, 3, H, W)."""
+        return frames[:, -1] if self.reconstructor is None else self.reconstructor(frames)
 
 
 def without_reconstructor(system: Forecaster) -> ConvLSTMUnet:

@@ -36,6 +36,7 @@ class UnetCopyLast(CopyLast):
 
     name = "unet_copy_last"
     run_names = ("unet",)
+    gives_probabilities = True
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -50,3 +51,7 @@ class UnetCopyLast(CopyLast):
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, H, W); only the last frame needs to be segmented."""
         return self.segment(frames[:, -1:])[:, 0]
+
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), U-Net's of the last frame."""
+        return self.require_segmenter()(frames[:, -1]).softmax(dim=1)

@@ -174,6 +174,7 @@ class SimVPUnet(Forecaster):
 
     name = "simvp_unet"
     run_names = ("simvp", "unet")
+    gives_probabilities = True
 
     def __init__(self, predictor: nn.Module, segmenter: nn.Module):
         super().__init__(segmenter=segmenter)
@@ -193,8 +194,15 @@ class SimVPUnet(Forecaster):
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, H, W)."""
-        future = self.predictor(frames).clamp(0, 1)
-        return self.segment(future[:, -1:])[:, 0]
+        return self.segment(self._last_frame(frames)[:, None])[:, 0]
+
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), U-Net's of the predicted frame."""
+        return self.require_segmenter()(self._last_frame(frames)).softmax(dim=1)
+
+    def _last_frame(self, frames: Tensor) -> Tensor:
+        """The predicted frame 21: (B, 3, H, W)."""
+        return self.predictor(frames)[:, -1].clamp(0, 1)
 
 
 class SimVPRolloutUnet(SimVPUnet):

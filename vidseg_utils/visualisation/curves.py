@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator
 
 from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes, class_name
+from vidseg_utils.metrics import ReliabilityCurve
 from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.visualisation.style import CYCLE, GRAY, class_colour, figure_png
 
@@ -79,6 +80,17 @@ def plot_horizon_curves(ax: Axes, scores: Mapping[str, Sequence[float]], *, ylab
     _use_integer_ticks(ax)
     ax.set(xlabel="frame", ylabel=ylabel)
     ax.legend()
+    return ax
+
+
+def plot_reliability(ax: Axes, curves: Mapping[str, ReliabilityCurve]) -> Axes:
+    """Draw how often forecasts came true over how probable they were, with each system's calibration error."""
+    ax.plot([0, 1], [0, 1], color=GRAY, linestyle="--", label="true probabilities")
+    for name, curve in curves.items():
+        label = f"{name} (error {curve.error:.2f})"
+        ax.plot(curve.probability.numpy(), curve.frequency.numpy(), marker="o", markersize=3, label=label)
+    ax.set(xlabel="forecast probability", ylabel="share that came true", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
 
 

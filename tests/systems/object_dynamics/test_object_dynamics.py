@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from vidseg_utils.classes import N_CLASSES, shape_code
 from vidseg_utils.data import nearest_scale
-from vidseg_utils.metrics import jaccard
+from vidseg_utils.metrics import choose_classes, jaccard
 from vidseg_utils.renderer.masks import cast_masks
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.decision import decide_mask
@@ -97,6 +97,19 @@ def test_an_object_cut_by_the_edge_of_the_image_is_still_measured():
     masks = draw_masks(ids, poses, ids > 0, height=160, width=240)
     assert (masks[:, :, -1] == SPHERE).any()
     assert np.abs(measure_poses(masks[:, None]).pose[0, :2] - poses[0, 0, :2]).max() < 0.06
+
+
+def test_the_possible_worlds_give_probabilities(monkeypatch):
+    masks, _ = play([SPHERE, CYLINDER], [[0.0, -1.0], [1.5, 1.0]], [[0.0, 0.012], [0.0, 0.0]])
+    forecaster = system()
+    monkeypatch.setattr(forecaster, "segment", lambda frames: torch.from_numpy(masks[None, :11]))
+    probabilities = forecaster.predict_probabilities(torch.zeros(1, 11, 3, 160, 240))
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(1, 160, 240))
+    still, moving = (probabilities[0, class_id].max() for class_id in (CYLINDER, SPHERE))
+    assert still == 1.0 and 0.9 < moving <= 1.0
+    assert (probabilities[0, SPHERE] > 0).sum() > (masks[-1] == SPHERE).sum()  # where it will be is uncertain
+    chosen = choose_classes(probabilities, score=0.6)
+    assert jaccard(chosen, torch.from_numpy(masks[-1:])) > 0.8
 
 
 def test_without_friction_an_object_keeps_its_velocity():

@@ -67,8 +67,13 @@ def forecast_location_maps(
 
 def forecast_last(model: Callable[..., Tensor], past: Tensor, *, ahead: int = FUTURE_FRAMES) -> Tensor:
     """past: (B, 11, H, W) class ids -> (B, H, W), the class ids of frame 21, without classes that the past lacks."""
+    return scores_to_masks(forecast_last_scores(model, past, ahead=ahead)[:, None])[:, 0]
+
+
+def forecast_last_scores(model: Callable[..., Tensor], past: Tensor, *, ahead: int = FUTURE_FRAMES) -> Tensor:
+    """past: (B, 11, H, W) class ids -> logits (B, 49, H, W) of frame 21, or class numbers (B, 1, H, W)."""
     scores = model(past, last_frames=1) if ahead == FUTURE_FRAMES else forecast_scores(model, past, ahead=ahead)
-    return last_mask(scores, past)
+    return _last_scores(scores, past)
 
 
 def last_mask(forecast: Tensor | LocationMaps, past: Tensor) -> Tensor:
@@ -76,5 +81,9 @@ def last_mask(forecast: Tensor | LocationMaps, past: Tensor) -> Tensor:
 
     forecast: (B, T, 49 or 1, H, W) or location maps; class numbers (1 channel) are not filtered
     """
+    return scores_to_masks(_last_scores(forecast, past)[:, None])[:, 0]
+
+
+def _last_scores(forecast: Tensor | LocationMaps, past: Tensor) -> Tensor:
     last = maps_to_logits(forecast, last_frames=1) if isinstance(forecast, LocationMaps) else forecast[:, -1:]
-    return scores_to_masks(last if last.shape[2] == 1 else suppress_unseen_classes(last, past))[:, 0]
+    return (last if last.shape[2] == 1 else suppress_unseen_classes(last, past))[:, 0]

@@ -4,8 +4,9 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from vidseg_utils.models import object_probabilities
 from vidseg_utils.systems.base import Forecaster
-from vidseg_utils.systems.mask_simvp.forecast import forecast_last
+from vidseg_utils.systems.mask_simvp.forecast import forecast_last, forecast_last_scores
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
@@ -18,6 +19,7 @@ class UnetMaskSimVP(Forecaster):
     name = "mask_simvp"
     run_names = ("unet", "mask_objects")
     accepts_masks = True
+    gives_probabilities = True
     options: ClassVar[dict[str, Any]] = {"representation": "objects"}  # for `MaskSimVPRecipe`
 
     def __init__(self, predictor: nn.Module, *, segmenter: nn.Module | None = None):
@@ -40,6 +42,13 @@ class UnetMaskSimVP(Forecaster):
         """masks: (B, 11, H, W) -> (B, H, W)."""
         return forecast_last(self.predictor, masks, ahead=self.options.get("ahead", FUTURE_FRAMES))
 
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W)."""
+        ahead = self.options.get("ahead", FUTURE_FRAMES)
+        logits = forecast_last_scores(self.predictor, self.segment(frames), ahead=ahead)
+        by_object = self.options["representation"] == "objects"
+        return object_probabilities(logits) if by_object else logits.softmax(dim=1)
+
 
 class UnetMaskSimVPCrossEntropy(UnetMaskSimVP):
     """SimVP on 49 one-hot channels with cross-entropy, as published, and with the class filter."""
@@ -54,6 +63,7 @@ class UnetMaskSimVPMSE(UnetMaskSimVP):
 
     name = "mask_simvp_mse"
     run_names = ("unet", "mask_number")
+    gives_probabilities = False  # a number between two classes is no probability
     options: ClassVar[dict[str, Any]] = {"representation": "number", "unlabeled": False, "last_frame_weight": 1.0}
 
 

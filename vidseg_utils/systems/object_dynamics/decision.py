@@ -2,18 +2,18 @@
 
 The score adds up overlaps. The best answer is therefore the pose whose silhouette overlaps the possible ones most, not
 the mean pose, which may itself be impossible, and not all poses at once. An object is left out if even that overlap is
-too small: a pixel that is right with probability p adds p to the intersection and 1 - p to the union,
-which raises a score of J only if p > J / (1 + J).
+too small to raise the score; see `drawing_threshold`.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
+from vidseg_utils.metrics import drawing_threshold
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
 from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.mask_drawing import draw_masks
 
-MIN_EXPECTED_OVERLAP = 0.38  # an object with less is not drawn: J / (1 + J) for a score J of about 0.6
+MIN_EXPECTED_OVERLAP = drawing_threshold(0.6)  # an object with less is not drawn
 # World units, sideways and in depth, by which an object must move for its silhouette to overlap its old one no more.
 _SIDEWAYS_EXTENT, _DEPTH_EXTENT = 0.42, 0.85
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.identity import has_exact_labels, has_grown
 from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.systems.base import Forecaster
@@ -28,6 +29,7 @@ from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES, HEIGHT, WIDTH
 from vidseg_utils.training.run_folder import UNKNOWN_DATA, training_data
 from vidseg_utils.world.label_offset import COURSE_LABELS, EXACT_LABELS, LabelOffset
+from vidseg_utils.world.mask_drawing import draw_masks
 
 CLIPS_PER_BATCH = 32  # clips that one process forecasts together
 
@@ -42,6 +44,7 @@ class ObjectDynamics(Forecaster):
     name = "object_dynamics"
     run_names = ("unet", "rigid_body_physics")
     accepts_masks = True
+    gives_probabilities = True
 
     def __init__(
         self,
@@ -121,6 +124,20 @@ class ObjectDynamics(Forecaster):
     def forecast_segmented(self, masks: Integer[Tensor, "B T H W"]) -> UInt8[Tensor, "B H W"]:
         """Forecast from class ids that `segment` found."""
         return self._forecast(masks, offset=self.segmenter_offset, assigned=True)
+
+    def class_probabilities(self, frames: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B 49 h w"]:
+        """The share of the possible worlds that show each class at each pixel."""
+        past = self.segment(frames).to("cpu", torch.uint8).numpy()
+        tracks, worlds = self.estimate_worlds(past, offset=self.segmenter_offset)
+        self.advance_to_last_frame(worlds, tracks)
+        class_id = np.repeat(tracks.class_id, self.settings.members, axis=0)
+        present, (height, width) = worlds.active & (class_id > 0), past.shape[2:]
+        offset = self.constants.label_offset
+        masks = draw_masks(class_id, worlds.poses, present, height=height, width=width, offset=offset)
+        shown = torch.from_numpy(masks).long().unflatten(0, (len(past), -1))  # (B, K, H, W)
+        counts = torch.zeros(len(past), N_CLASSES, height, width)
+        counts.scatter_add_(1, shown, torch.ones(()).expand(shown.shape))
+        return (counts / self.settings.members).to(frames.device)
 
     def _forecast(
         self, masks: Integer[Tensor, "B T H W"], *, offset: LabelOffset, assigned: bool

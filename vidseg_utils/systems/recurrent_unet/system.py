@@ -7,6 +7,7 @@ less.
 from dataclasses import replace
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from vidseg_utils.systems.copy_last import CopyLast
@@ -38,6 +39,7 @@ class RecurrentCopyLast(CopyLast):
 
     name = "recurrent_copy_last"
     run_names = ("recurrent_unet",)
+    gives_probabilities = True
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -51,6 +53,11 @@ class RecurrentCopyLast(CopyLast):
     def load(cls, workspace: Workspace) -> Self:
         """Load the recurrent U-Net."""
         return cls(segmenter=load_clip_segmenter(workspace))
+
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), those of the last frame after all before it."""
+        segmenter = self.require_segmenter()
+        return torch.stack([segmenter(clip)[-1] for clip in frames.unbind(0)]).softmax(dim=1)
 
 
 class RecurrentObjectDynamics(ObjectDynamics):

@@ -22,6 +22,7 @@ class SemiSupervisedSimVP(Forecaster):
 
     name = "semi_supervised_simvp"
     run_names = ("simvp", "semi_segmentation", "semi_pseudo_labels", "semi_cleaning")
+    gives_probabilities = True
 
     def __init__(
         self,
@@ -62,9 +63,15 @@ class SemiSupervisedSimVP(Forecaster):
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, H, W)."""
         past_masks = self.segment(frames)
-        logits = class_logits(self.forecaster, frames, past_masks[:, -1], residual=self.residual)
-        mask = logits.argmax(dim=1)
+        mask = self._logits(frames, past_masks[:, -1]).argmax(dim=1)
         if self.suppression is None:
             return mask
         known = known_classes(past_masks.cpu().numpy())
         return torch.from_numpy(self.suppression(mask.cpu().numpy(), known)).to(frames.device)
+
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), before the suppression."""
+        return self._logits(frames, self.segment(frames[:, -1:])[:, 0]).softmax(dim=1)
+
+    def _logits(self, frames: Tensor, last_mask: Tensor) -> Tensor:
+        return class_logits(self.forecaster, frames, last_mask, residual=self.residual)

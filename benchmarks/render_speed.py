@@ -11,8 +11,10 @@ import time
 import numpy as np
 import torch
 
-from vidseg_utils.renderer import cast_masks, render_masks, render_video
-from vidseg_utils.renderer.objects import RenderedObject
+from vidseg_utils.renderer import cast_masks, render_masks, render_video, render_videos
+from vidseg_utils.renderer.groups import group_objects
+from vidseg_utils.renderer.masks import posed_objects
+from vidseg_utils.renderer.objects import RenderedObjects
 from vidseg_utils.simulator import simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, HEIGHT, WIDTH
 
@@ -37,9 +39,9 @@ def touched_shares(trajectory) -> tuple[float, float, float]:
     """
     in_rectangle, in_block = np.zeros((len(trajectory.positions), HEIGHT, WIDTH), dtype=bool), False
     poses = []
-    for n, id_ in enumerate(trajectory.class_ids.tolist()):
-        pose = trajectory.positions[:, n], trajectory.rotations[:, n]
-        rendered = RenderedObject(id_, *pose, height=HEIGHT, width=WIDTH, device="cpu")
+    objects = posed_objects(trajectory.class_ids, trajectory.positions, trajectory.rotations)
+    for group in group_objects([objects], kind=int):
+        rendered = RenderedObjects(group, height=HEIGHT, width=WIDTH, device="cpu")
         in_block = in_block | rendered.covered_blocks() | rendered.shadows.covered_blocks()
         for picture, (x0, x1, y0, y1) in zip(in_rectangle, rendered.rectangles[rendered.view_of_frame], strict=True):
             picture[y0:y1, x0:x1] = True
@@ -66,6 +68,11 @@ def main() -> None:
     print(f"a video of 22 frames and masks, with noise   {full:8.1f} ms   {1e3 / full:8.1f} a second")
     print(f"  without noise                              {clean:8.1f} ms")
     print(f"  its masks alone                            {masks:8.1f} ms")
+    together = median_ms(
+        lambda clips: render_videos(clips, noise_seeds=range(len(clips)), device=device), [videos], device
+    )
+    each = together / len(videos)
+    print(f"one of {len(videos):3} videos that are drawn together     {each:8.1f} ms   {1e3 / each:8.1f} a second")
     scenes = len(many[0][1])
     print(f"masks of {scenes} scenes at once                    {cast:8.1f} ms   {1e3 * scenes / cast:8.0f} a second")
     print(f"pixels in an object's rectangle              {in_rectangle:8.1%}   so casting skips {1 - in_rectangle:.1%}")

@@ -1,6 +1,7 @@
 """The cache equals the files, is rebuilt when they change, never appears unfinished, and survives a full disk."""
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -273,6 +274,20 @@ def test_filling_resumes_where_an_interrupted_run_stopped(tmp_path):
         assert writer.numbers == [0, 1]
         writer.append(*next(_videos([2])))
     cache = open_split(tmp_path, "train", progress=False)
+    for index in range(3):
+        np.testing.assert_array_equal(cache.frames[index], make_frames(index))
+        np.testing.assert_array_equal(cache.masks[index], make_masks(index))
+
+
+def test_rows_are_written_in_any_order_and_shown_once_they_are_counted(tmp_path):
+    with pytest.raises(KeyboardInterrupt), filling(tmp_path, "train", key="k", n_new=3) as writer:
+        rows, videos = list(itertools.islice(writer.rows(), 3)), list(_videos((0, 1, 2)))
+        for index in (2, 0):
+            pickle.loads(pickle.dumps(rows[index])).write(*videos[index])  # as a worker process gets it
+        writer.count(0)
+        raise KeyboardInterrupt
+    assert filled_numbers(tmp_path, "train", key="k") == [0]  # video 2 is written, but video 1 is missing before it
+    cache = fill_cache(tmp_path, "train", _videos((0, 1, 2)), key="k")
     for index in range(3):
         np.testing.assert_array_equal(cache.frames[index], make_frames(index))
         np.testing.assert_array_equal(cache.masks[index], make_masks(index))

@@ -14,13 +14,14 @@ from tests.renderer.trajectories import (
 )
 from vidseg_utils.classes import class_id
 from vidseg_utils.data.sources.clevrer_video import decode_video
-from vidseg_utils.renderer import batch
-from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.renderer import batch, windows
+from vidseg_utils.renderer.batch import render_video, render_videos
 from vidseg_utils.renderer.masks import cast_masks, render_masks
 from vidseg_utils.renderer.pixel_blocks import PixelBlocks
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world.camera import project
+from vidseg_utils.world.label_offset import COURSE_LABELS
 from vidseg_utils.world.trajectory import read_annotation
 
 NO_OBJECTS = still_trajectory([], np.zeros((0, 3)))
@@ -104,6 +105,25 @@ def test_objects_at_rest_look_the_same_in_every_frame_as_alone():
     trajectory = still_trajectory([METAL_CUBE, RUBBER_SPHERE], [[0.3, 0.3, 0.2], [-1, -1, 0.2]], n_frames=4)
     together, alone = render_video(trajectory)[0], render_video(trajectory.select_frames((0,)))[0]
     assert (together == alone).all()
+
+
+@pytest.mark.parametrize("pixels_at_once", [windows.PIXELS_PER_BATCH, windows.GPU_PIXELS_PER_BATCH])
+def test_videos_that_are_drawn_together_are_the_same_as_alone(monkeypatch, pixels_at_once):
+    """Also in the large steps that a GPU takes: the pictures must not depend on how videos are shared out."""
+    clips = [simulate_video(5, number).select_frames((0, 60, 126)) for number in range(4)]
+    alone = [render_video(clip, noise_seed=number, label_offset=COURSE_LABELS) for number, clip in enumerate(clips)]
+    monkeypatch.setattr(windows, "PIXELS_PER_BATCH", pixels_at_once)
+    together = render_videos(clips, noise_seeds=range(4), label_offset=COURSE_LABELS)
+    for pictures, expected in zip(together, alone, strict=True):
+        for part, expected_part in zip(pictures, expected, strict=True):
+            np.testing.assert_array_equal(part, expected_part)
+
+
+def test_videos_without_objects_and_with_few_are_drawn_together():
+    few = still_trajectory([METAL_CUBE, RUBBER_SPHERE], [[0.3, 0.3, 0.2], [-1, -1, 0.2]])
+    empty, drawn = render_videos([NO_OBJECTS, few], noise_seeds=[None, None])
+    assert (empty[0] == render_video(NO_OBJECTS)[0]).all() and not empty[1].any()
+    assert (drawn[0] == render_video(few)[0]).all() and (drawn[1] == render_video(few)[1]).all()
 
 
 def test_shadows_are_complete_in_the_blocks_that_are_computed(monkeypatch):

@@ -1,7 +1,8 @@
-"""Arrays on disk that are filled row by row, by one process at a time, and resumed after an interruption.
+"""Arrays on disk that are filled row by row and resumed after an interruption.
 
 The cache of a split, pseudo-labels and submissions use them. The disk space is allocated before work begins, so a full
-disk is one clear error then, and never a crash in the middle of a write to mapped memory (SIGBUS).
+disk is one clear error then. One process counts the rows; others may write them (`write_rows`).
+What a process has written outlives it, but not a power failure: nothing is forced to the disk.
 """
 
 import errno
@@ -10,6 +11,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -35,7 +37,7 @@ class ResumableArrays:
         self.folder, self.row_shapes, self.source = folder, row_shapes, source
         self.n_done, self.notes = read_progress(folder, row_shapes, source=source)
         self._n_saved = self.n_done
-        self._arrays: list[np.memmap] = []
+        self._reserved = False
 
     def reserve(self, n_rows: int) -> None:
         """Allocate the disk space of `n_rows` rows in all. Raises OSError for a full disk; complete rows stay."""
@@ -59,35 +61,46 @@ class ResumableArrays:
                 f"no room for {self.folder}: {need_bytes / 1e9:.2f} GB are needed and {free_bytes / 1e9:.2f} GB are "
                 f"free; free some room or choose a smaller frame size ({error.strerror})",
             ) from None
-        self._arrays = [np.lib.format.open_memmap(path, mode="r+") for path in paths]
+        self._reserved = True
 
     def append(self, *blocks: np.ndarray) -> None:
         """Write the next rows: for each array, in the order of `row_shapes`, a block (rows, *row_shape) uint8."""
-        end = self.n_done + len(blocks[0])
-        for array, block in zip(self._arrays, blocks, strict=True):
-            array[self.n_done : end] = block
-        self.n_done = end
+        for name, block in zip(self.row_shapes, blocks, strict=True):
+            write_rows(self.folder / name, self.n_done, block)
+        self.count(len(blocks[0]))
+
+    def count(self, n_rows: int) -> None:
+        """Count the next rows as complete: `write_rows` has written them, in this process or in another."""
+        self.n_done += n_rows
         if self.n_done - self._n_saved >= SAVE_EVERY_ROWS:
             self.save()
 
     def save(self) -> None:
-        """Write the rows to the disk, then `n_done` and the notes."""
-        for array in self._arrays:
-            array.flush()
+        """Write down `n_done` and the notes."""
         progress = {"source": self.source, "n_done": self.n_done, "notes": self.notes}
         write_json(self.folder / PROGRESS_FILE, progress, indent=None)
         self._n_saved = self.n_done
 
     def trim(self) -> None:
         """Save, and give back the space of the rows that were not written."""
-        if self._arrays:
+        if self._reserved:
             self.save()
-        self._arrays = []
+        self._reserved = False
         for name, shape in self.row_shapes.items():
             if self.n_done:
                 _resize(self.folder / name, (self.n_done, *shape))
             else:
                 (self.folder / name).unlink(missing_ok=True)
+
+
+def write_rows(path: Path, first: int, rows: np.ndarray) -> None:
+    """Write rows (R, *row_shape) uint8, from index `first` on, into space that `ResumableArrays` has reserved."""
+    with path.open("r+b") as file:
+        shape = _read_header(file, rows.shape[1:])
+        if first + len(rows) > shape[0]:
+            raise ValueError(f"{path} has room for {shape[0]} rows, not for {first + len(rows)}")
+        file.seek(first * math.prod(shape[1:]), os.SEEK_CUR)
+        file.write(np.ascontiguousarray(rows, dtype=np.uint8).data)
 
 
 def read_progress(folder: Path, row_shapes: dict[str, tuple[int, ...]], *, source: dict) -> tuple[int, dict]:
@@ -105,11 +118,17 @@ def read_progress(folder: Path, row_shapes: dict[str, tuple[int, ...]], *, sourc
 def _complete_rows(path: Path, row_shape: tuple[int, ...]) -> int:
     """Rows that the file holds. Raises ValueError for a file of another shape or type."""
     with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-        if shape[1:] != row_shape or fortran_order or dtype != np.uint8:
-            raise ValueError(f"{path} holds {dtype} {shape}; expected uint8 rows of {row_shape}")
+        _read_header(file, row_shape)
         return (path.stat().st_size - file.tell()) // math.prod(row_shape)
+
+
+def _read_header(file: BinaryIO, row_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the array, whose rows begin where the file then stands. Raises ValueError for another one."""
+    np.lib.format.read_magic(file)
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if shape[1:] != row_shape or fortran_order or dtype != np.uint8:
+        raise ValueError(f"{file.name} holds {dtype} {shape}; expected uint8 rows of {row_shape}")
+    return shape
 
 
 def _resize(path: Path, shape: tuple[int, ...]) -> None:

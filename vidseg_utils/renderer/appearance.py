@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from vidseg_utils.classes import COLOUR_RGB, COLOURS, SHAPES, class_attributes
@@ -69,10 +69,10 @@ def appearance_tensors(device: torch.device | str) -> SimpleNamespace:
     return SimpleNamespace(**tensors)
 
 
-def material_and_colour(class_id: int) -> tuple[str, Float[np.ndarray, "3"]]:
-    """Material of a class, and its colour in linear light before the material's gain. CLEVR uses RGB / 255 as such."""
-    _, material, colour = class_attributes(class_id)
-    return material, np.array(COLOUR_RGB[COLOURS.index(colour)], dtype=np.float32) / 255
+def linear_colours(class_ids: Integer[np.ndarray, "K"]) -> Float[np.ndarray, "3 K"]:
+    """Colours of classes (1..48) in linear light, before the material's gain. CLEVR uses RGB / 255 as such."""
+    colours = [COLOUR_RGB[COLOURS.index(class_attributes(class_id)[2])] for class_id in class_ids.tolist()]
+    return np.array(colours, dtype=np.float32).reshape(-1, 3).T / 255
 
 
 def value_of_shape(values: Float[Tensor, "3"], shape: str) -> Float[Tensor, ""]:

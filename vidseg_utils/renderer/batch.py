@@ -1,34 +1,38 @@
-"""Frames of a video, many at a time: objects, shadows and ground put together.
+"""Frames of videos, many at a time: objects, shadows and ground put together.
 
 A frame is antialiased with four rays a pixel. Only blocks of pixels that an object or a shadow can touch are computed;
 the rest shows the empty ground. Metal mirrors near objects once. Simplification: objects do not shade each other.
-Shapes: F frames, N blocks of P pixels a frame (`pixel_blocks`); K of the F * N blocks are computed.
+Shapes: V videos of T frames, F frames in all; N blocks of P pixels a frame (`pixel_blocks`); K of the F * N blocks are
+computed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidseg_utils.renderer.appearance import appearance_tensors, material_and_colour
+from vidseg_utils.classes import class_attributes
+from vidseg_utils.renderer.appearance import appearance_tensors
 from vidseg_utils.renderer.ground import build_ground
+from vidseg_utils.renderer.groups import PosedObjects, group_objects
 from vidseg_utils.renderer.lights import light_colours
-from vidseg_utils.renderer.masks import check_objects, render_masks
-from vidseg_utils.renderer.objects import ANTIALIASING, RenderedObject
+from vidseg_utils.renderer.masks import cast_masks_of_videos, posed_objects
+from vidseg_utils.renderer.objects import ANTIALIASING, RenderedObjects
 from vidseg_utils.renderer.pixel_blocks import PixelBlocks, build_pixel_blocks
 from vidseg_utils.renderer.reflections import near_objects
 from vidseg_utils.renderer.shading import srgb_levels
+from vidseg_utils.renderer.windows import pixels_per_batch
 from vidseg_utils.task import HEIGHT, WIDTH
 from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.trajectory import Trajectory
 
 FRAMES_PER_CHUNK = 32
 BEYOND_DEPTH = 1e9  # world units; every object is nearer, and a ray that misses one is not
-BLOCKS_PER_CHUNK = 256  # the arrays of one chunk then fit the processor's cache
+FILTERED_FRAMES = 256  # at once; they need 10 bytes for each byte of a frame
 NOISE_LEVELS = 0.8  # standard deviation of the sensor noise that all channels share, of 255
 CHANNEL_NOISE_SHARE = 0.4  # standard deviation of each channel's own noise, relative to NOISE_LEVELS
 # Taps of a symmetric filter of five pixels, along rows and columns: the outer, the inner and the middle one, in 64ths.
@@ -38,7 +42,6 @@ SCALING_TAPS = (-3, 7, 56)
 MAX_NOISE_SHIFT_PX = 16  # by which the noise pattern moves from frame to frame
 
 
-@torch.inference_mode()
 def render_video(
     trajectory: Trajectory,
     *,
@@ -53,17 +56,32 @@ def render_video(
 
     Raises ValueError for class ids that are no objects and for arrays that do not fit.
     """
-    positions, rotations = np.asarray(trajectory.positions, float), np.asarray(trajectory.rotations, float)
-    check_objects(trajectory.class_ids, positions, rotations)
-    frames = np.empty((len(positions), 3, height, width), np.uint8)
-    masks = render_masks(trajectory, height=height, width=width, offset=label_offset, device=device)
-    for start in range(0, len(positions), FRAMES_PER_CHUNK):
+    settings = {"height": height, "width": width, "label_offset": label_offset, "device": device}
+    return render_videos([trajectory], noise_seeds=[noise_seed], **settings)[0]
+
+
+@torch.inference_mode()
+def render_videos(
+    trajectories: Sequence[Trajectory],
+    *,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    noise_seeds: Sequence[int | None],
+    label_offset: LabelOffset = EXACT_LABELS,
+    device: torch.device | str = "cpu",
+) -> list[tuple[UInt8[np.ndarray, "T 3 H W"], UInt8[np.ndarray, "T H W"]]]:
+    """As `render_video`, for videos of equal length. Their rays are cast together, which a GPU needs to be fast."""
+    videos = [posed_objects(video.class_ids, video.positions, video.rotations) for video in trajectories]
+    settings = {"height": height, "width": width, "device": torch.device(device)}
+    masks = cast_masks_of_videos(videos, offset=label_offset, **settings)
+    frames = np.empty((*masks.shape[:2], 3, height, width), np.uint8)
+    for start in range(0, masks.shape[1], FRAMES_PER_CHUNK):
         chunk = slice(start, start + FRAMES_PER_CHUNK)
-        settings = {"height": height, "width": width, "device": torch.device(device)}
-        frames[chunk] = _filter(_render_frames(trajectory.class_ids, positions[chunk], rotations[chunk], **settings))
-    if noise_seed is not None:
-        frames = add_noise(frames, noise_seed)
-    return frames, masks
+        rendered = _render_frames([video.select_frames(chunk) for video in videos], **settings)
+        filtered = np.concatenate([_filter(some) for some in rendered.split(FILTERED_FRAMES)])
+        frames[:, chunk] = filtered.reshape(len(videos), -1, *frames.shape[2:])
+    noisy = [clean if seed is None else add_noise(clean, seed) for clean, seed in zip(frames, noise_seeds, strict=True)]
+    return list(zip(noisy, masks, strict=True))
 
 
 def add_noise(frames: UInt8[np.ndarray, "T 3 H W"], seed: int) -> UInt8[np.ndarray, "T 3 H W"]:
@@ -81,28 +99,27 @@ def add_noise(frames: UInt8[np.ndarray, "T 3 H W"], seed: int) -> UInt8[np.ndarr
 
 
 def _render_frames(
-    class_ids: Integer[np.ndarray, "N"],
-    positions: Float[np.ndarray, "F N 3"],
-    rotations: Float[np.ndarray, "F N 3 3"],
+    videos: list[PosedObjects],
     *,
     height: int,
     width: int,
     device: torch.device,
 ) -> UInt8[Tensor, "F 3 H W"]:
     """Frames without filter and noise, all at once."""
-    n_frames, settings = len(positions), {"height": height, "width": width, "device": device}
+    n_frames = len(videos) * len(videos[0].positions)
+    settings = {"height": height, "width": width, "device": device}
     objects = []
-    for n, class_id in enumerate(class_ids):
-        is_metal = material_and_colour(int(class_id))[0] == "metal"
-        mirrored = near_objects(n, class_ids, positions, rotations) if is_metal else ()
-        objects.append(RenderedObject(int(class_id), positions[:, n], rotations[:, n], mirrored=mirrored, **settings))
+    for group in group_objects(videos, kind=_shape_and_material):
+        is_metal = _shape_and_material(int(group.class_ids[0]))[1] == "metal"
+        mirrored = near_objects(group, videos) if is_metal else ()
+        objects.append(RenderedObjects(group, mirrored=mirrored, **settings))
     ground, blocks = build_ground(height, width, device), build_pixel_blocks(height, width, device)
     touched = np.zeros((n_frames, height, width), dtype=bool)
     covered_blocks, computed_blocks = np.zeros((2, n_frames, len(blocks.edges)), dtype=bool)
     for rendered in objects:
         rendered.mark_touched_pixels(touched)
-        covered_blocks |= rendered.covered_blocks()
-        computed_blocks |= rendered.covered_blocks() | rendered.shadows.covered_blocks()
+        covered_blocks[rendered.frames] |= rendered.covered_blocks()
+        computed_blocks[rendered.frames] |= rendered.covered_blocks() | rendered.shadows.covered_blocks()
     computed, computed_index = _selected_blocks(computed_blocks, device)
     light = ground.light.index_select(1, computed % len(blocks.edges))
     light = _shade_ground(objects, computed_index, light)
@@ -111,7 +128,9 @@ def _render_frames(
     object_light, object_share = _cast_objects(objects, covered_index, len(covered), blocks)
     rows = computed_index.index_select(0, covered)
     light.index_copy_(1, rows, light.index_select(1, rows).mul_(1 - object_share).add_(object_light))
-    levels = torch.cat([srgb_levels(light[:, chunk]) for chunk in _chunks(len(computed))], dim=1)
+    levels = torch.cat(
+        [srgb_levels(light[:, chunk]) for chunk in _chunks(len(computed), blocks.n_pixels, device)], dim=1
+    )
 
     picture = ground.picture_blocks.repeat(1, n_frames, 1).index_copy_(1, computed, levels)  # (3, F * N, P)
     picture = picture.view(3, n_frames, *ground.picture_blocks.shape[1:]).transpose(0, 1)
@@ -142,12 +161,18 @@ def _selected_blocks(selected: np.ndarray, device: torch.device) -> tuple[Tensor
     return indices, position
 
 
-def _chunks(n_blocks: int) -> Iterator[slice]:
-    return (slice(start, start + BLOCKS_PER_CHUNK) for start in range(0, max(n_blocks, 1), BLOCKS_PER_CHUNK))
+def _shape_and_material(class_id: int) -> tuple[str, str]:
+    return class_attributes(class_id)[:2]
+
+
+def _chunks(n_blocks: int, n_pixels: int, device: torch.device) -> Iterator[slice]:
+    """Blocks of `n_pixels` pixels that are computed at once."""
+    size = pixels_per_batch(device) // n_pixels
+    return (slice(start, start + size) for start in range(0, max(n_blocks, 1), size))
 
 
 def _cast_objects(
-    objects: list[RenderedObject], position: Tensor, n_selected: int, blocks: PixelBlocks
+    objects: list[RenderedObjects], position: Tensor, n_selected: int, blocks: PixelBlocks
 ) -> tuple[Tensor, Tensor]:
     """(3, K, P) light from the objects and (K, P) share of each pixel that they cover, in K = n_selected blocks.
 
@@ -178,7 +203,7 @@ def _cast_objects(
     return total.view(3, -1, n_pixels)[:, :n_selected], covered.view(-1, n_pixels)[:n_selected]
 
 
-def _shade_ground(objects: list[RenderedObject], position: Tensor, light: Tensor) -> Tensor:
+def _shade_ground(objects: list[RenderedObjects], position: Tensor, light: Tensor) -> Tensor:
     """(3, K, P) linear light of the ground in the objects' shadows.
 
     position: each block's position among the K, from `_selected_blocks`
@@ -190,13 +215,14 @@ def _shade_ground(objects: list[RenderedObject], position: Tensor, light: Tensor
         for lamp, frame_block, visible in rendered.shadows.visible_lamp_shares():
             row = position.index_select(0, frame_block) + lamp * n_blocks
             lamp_rows.index_copy_(0, row, lamp_rows.index_select(0, row).mul_(visible))
-        for frame_block, hidden in rendered.shadows.hidden_sky_shares():
+        bounced_colours = rendered.bounced_colours()[:, :, None]
+        for pose, frame_block, hidden in rendered.shadows.hidden_sky_shares():
             row = position.index_select(0, frame_block)
             visible = 1 - (appearance.ambient_occlusion * hidden).clamp_max_(1)
             light[4].index_copy_(0, row, light[4].index_select(0, row).mul_(visible))
-            for channel, colour in enumerate(rendered.bounced_colour().tolist()):
-                bounced[channel].index_add_(0, row, colour * hidden)
-    for chunk in _chunks(n_blocks):
+            for light_of_channel, colours in zip(bounced, bounced_colours, strict=True):
+                light_of_channel.index_add_(0, row, colours.index_select(0, pose) * hidden)
+    for chunk in _chunks(n_blocks, light.shape[2], light.device):
         part = bounced[:, chunk]
         part += (light_colours(appearance) @ light[:, chunk].flatten(1)).view_as(part)
     return bounced

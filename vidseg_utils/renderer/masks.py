@@ -3,11 +3,14 @@
 Labels as the course has them are cast through other points of the pixel: see `LabelOffset.sample_points`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
 
 from vidseg_utils.classes import N_CLASSES, class_attributes
+from vidseg_utils.renderer.groups import PosedObjects, group_objects
 from vidseg_utils.renderer.rays import cast_rays, entry_depths
 from vidseg_utils.renderer.windows import batch_windows, bounding_rectangles
 from vidseg_utils.task import HEIGHT, WIDTH
@@ -26,18 +29,10 @@ def render_masks(
     device: torch.device | str = "cpu",
 ) -> UInt8[np.ndarray, "T H W"]:
     """Class ids in every frame of the trajectory; see `cast_masks`."""
-    return cast_masks(
-        trajectory.class_ids,
-        trajectory.positions,
-        trajectory.rotations,
-        height=height,
-        width=width,
-        offset=offset,
-        device=device,
-    )
+    poses = trajectory.class_ids, trajectory.positions, trajectory.rotations
+    return cast_masks(*poses, height=height, width=width, offset=offset, device=device)
 
 
-@torch.inference_mode()
 def cast_masks(
     class_ids: Integer[np.ndarray, "N"],
     positions: Float[np.ndarray, "T N 3"],
@@ -54,33 +49,63 @@ def cast_masks(
     offset: how labels lie against the exact mask, in pixels of a mask of 160 x 240
     Raises ValueError for class ids that are no objects, for arrays that do not fit and for labels thinner than exact.
     """
-    positions, rotations = np.asarray(positions, dtype=float), np.asarray(rotations, dtype=float)
-    check_objects(class_ids, positions, rotations)
+    objects = posed_objects(class_ids, positions, rotations)
+    return cast_masks_of_videos([objects], height=height, width=width, offset=offset, device=device)[0]
+
+
+@torch.inference_mode()
+def cast_masks_of_videos(
+    videos: Sequence[PosedObjects],
+    *,
+    height: int,
+    width: int,
+    offset: LabelOffset,
+    device: torch.device | str,
+) -> UInt8[np.ndarray, "V T H W"]:
+    """Class ids of V videos of T frames each; see `cast_masks`."""
     points = offset.scaled_to(width).sample_points()
     margin_px = max(max(abs(x), abs(y)) for x, y in points)
-    shapes = [class_attributes(int(class_id))[0] for class_id in class_ids]
-    masks = torch.zeros((len(positions), height, width), dtype=torch.uint8, device=device)
-    depth_buffer = torch.empty(min(MASKS_PER_CHUNK, len(positions)) * height * width, device=device)
-    for start in range(0, len(positions), MASKS_PER_CHUNK):
-        chunk = slice(start, start + MASKS_PER_CHUNK)
-        mask = masks[chunk].view(-1)
+    n_frames, n_pixels = len(videos[0].positions), height * width
+    masks = np.empty((len(videos), n_frames, height, width), np.uint8)
+    depth_buffer = torch.empty(len(videos) * min(MASKS_PER_CHUNK, n_frames) * n_pixels, device=device)
+    for start in range(0, n_frames, MASKS_PER_CHUNK):
+        chunk = slice(start, min(start + MASKS_PER_CHUNK, n_frames))
+        mask = torch.zeros(len(videos) * (chunk.stop - start) * n_pixels, dtype=torch.uint8, device=device)
         nearest = depth_buffer[: len(mask)].fill_(torch.inf)
-        for n, shape in enumerate(shapes):
-            pose = positions[chunk, n], rotations[chunk, n]
+        for group in group_objects([video.select_frames(chunk) for video in videos], kind=_shape):
+            shape = _shape(int(group.class_ids[0]))
+            pose = group.positions.reshape(-1, 3), group.rotations.reshape(-1, 3, 3)
+            class_ids = np.repeat(group.class_ids, chunk.stop - start).astype(np.uint8)
             rectangles = bounding_rectangles(shape, *pose, height=height, width=width, margin_px=margin_px)
             for windows in batch_windows(rectangles, height=height, width=width, device=device):
                 rays = cast_rays(shape, windows, *pose, height=height, width=width, offsets=points)
-                depth = entry_depths(rays).amin(0).view(-1)
-                first_pixel = torch.as_tensor(windows.poses * (height * width)).to(device)[:, None, None]
+                depth = entry_depths(rays).amin(0)
+                first_pixel, class_id = (
+                    torch.as_tensor(array[windows.poses]).to(device)[:, None, None]
+                    for array in (group.frames * n_pixels, class_ids)
+                )
                 pixel = (first_pixel + windows.rows * width + windows.columns).view(-1)
+                class_id, depth = class_id.expand(depth.shape).reshape(-1), depth.view(-1)
                 depth_before = nearest.index_select(0, pixel)
-                class_at_pixel = mask.index_select(0, pixel).masked_fill_(depth < depth_before, int(class_ids[n]))
+                class_at_pixel = torch.where(depth < depth_before, class_id, mask.index_select(0, pixel))
                 nearest.scatter_(0, pixel, torch.minimum(depth, depth_before))
                 mask.scatter_(0, pixel, class_at_pixel)
-    return masks.cpu().numpy()
+        masks[:, chunk] = mask.view(len(videos), -1, height, width).cpu().numpy()
+    return masks
 
 
-def check_objects(class_ids: np.ndarray, positions: np.ndarray, rotations: np.ndarray) -> None:
+def posed_objects(class_ids: np.ndarray, positions: np.ndarray, rotations: np.ndarray) -> PosedObjects:
+    """The objects. Raises ValueError for class ids that are no objects and for arrays that do not fit."""
+    positions, rotations = np.asarray(positions, dtype=float), np.asarray(rotations, dtype=float)
+    _check_objects(class_ids, positions, rotations)
+    return PosedObjects(np.asarray(class_ids), positions, rotations)
+
+
+def _shape(class_id: int) -> str:
+    return class_attributes(class_id)[0]
+
+
+def _check_objects(class_ids: np.ndarray, positions: np.ndarray, rotations: np.ndarray) -> None:
     """Raise ValueError for class ids that are no objects and for arrays whose shapes do not fit together."""
     ids = np.asarray(class_ids)
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):

@@ -36,17 +36,20 @@ def surface_normal(shape: str, point: Vector, half_size: float, appearance: Simp
 
 
 def shade_rubber(
-    normal: Vector, lamps: Float[Tensor, "4 3 *lamps"], colour: Float[Tensor, "3"], appearance: SimpleNamespace
+    normal: Vector, lamps: Float[Tensor, "4 3 *lamps"], colour: Float[Tensor, "3 *lamps"], appearance: SimpleNamespace
 ) -> Float[Tensor, "3 *points"]:
-    """Linear light from a matt surface. normal: unit; lamps: direction times strength, broadcast against the normal."""
+    """Linear light from a matt surface. normal: unit; lamps: direction times strength.
+
+    lamps and colour, of the object, are broadcast against the normal.
+    """
     facing = torch.stack([dot(normal, lamp).clamp_min(0) for lamp in lamps] + [0.5 + 0.5 * normal[2]])
     colours = light_colours(appearance)
     from_ground = (BOUNCE_SCALE * appearance.rubber_ground_light).expand(3, 1)  # lights a surface from below
     colours = colours * appearance.rubber_lights
     from_sky = (1 - appearance.sun_share) * colours[:, 4:] - from_ground
     colours = torch.cat([colours[:, :4], from_sky], dim=1)
-    gain = appearance.rubber_gain * colour[:, None]
-    return ((gain * colours) @ facing.view(5, -1) + gain * from_ground).view(3, *facing.shape[1:])
+    light = (colours @ facing.view(5, -1) + from_ground).view(3, *facing.shape[1:])
+    return appearance.rubber_gain * colour * light
 
 
 def shade_metal(
@@ -55,7 +58,7 @@ def shade_metal(
     *,
     lamps: Float[Tensor, "4 3 *lamps"],
     centre: Float[Tensor, "2 *lamps"],
-    colour: Float[Tensor, "3"],
+    colour: Float[Tensor, "3 *lamps"],
     ground_colour: Callable[[Tensor, Tensor], Tensor],
     shape: str,
     appearance: SimpleNamespace,
@@ -63,8 +66,8 @@ def shade_metal(
     """Linear light from a tinted mirror with the ground below it and the sky above.
 
     point: world positions on the surface, and reflected: unit directions of the mirrored rays, tensors of one shape;
-    lamps: unit directions, and centre: world x, y of the object, both broadcast against them; ground_colour: the linear
-    colour of the ground at world x, y.
+    lamps: unit directions, centre: world x, y of the object, and its colour, all broadcast against them; ground_colour:
+    the linear colour of the ground at world x, y.
     """
     x, y, z = reflected
     length = point[2].clamp_min(0) / (-z).clamp_min(MIN_DESCENT)  # of the mirrored ray, down to the ground
@@ -82,7 +85,8 @@ def shade_metal(
     for lamp, highlight, glow in zip(lamps, appearance.highlight, appearance.glow, strict=True):
         halo = _square_repeatedly((0.5 + 0.5 * dot(reflected, lamp)).clamp_min(0), 5)  # to the power 32
         light = light + (highlight * _square_repeatedly(halo, 4) + glow * halo)  # the highlight: to the power 512
-    return (appearance.metal_gain * colour).view(3, *[1] * x.dim()) * light
+    colour = colour.view(3, *[1] * (light.dim() - colour.dim()), *colour.shape[1:])
+    return appearance.metal_gain * colour * light
 
 
 def lid_highlights(

@@ -1,7 +1,7 @@
-"""The shadows that one object casts on the ground: how much of each lamp and of the sky it hides.
+"""The shadows that objects of one shape cast on the ground: how much of each lamp and of the sky they hide.
 
 An object at rest has the same pose in many frames; its shadows are computed once a pose.
-Shapes: F frames, U distinct poses, N blocks of P pixels (`pixel_blocks`).
+Shapes: F frames, each with one object; U distinct poses, N blocks of P pixels (`pixel_blocks`).
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ from vidseg_utils.renderer.lights import (
 )
 from vidseg_utils.renderer.pixel_blocks import build_pixel_blocks
 from vidseg_utils.renderer.rays import float_tensors
-from vidseg_utils.renderer.windows import PIXELS_PER_BATCH
+from vidseg_utils.renderer.windows import pixels_per_batch
 from vidseg_utils.world.solids import visible_half_size
 
 
 class ObjectShadows:
-    """The shadows of an object in U poses. Frame f shows pose `pose_of_frame[f]`."""
+    """The shadows of objects in U poses. Frame `frames[f]` of the pictures shows pose `pose_of_frame[f]`."""
 
     def __init__(
         self,
@@ -36,13 +36,15 @@ class ObjectShadows:
         positions: Float[np.ndarray, "U 3"],
         rotations: Float[np.ndarray, "U 3 3"],
         pose_of_frame: Int[np.ndarray, "F"],
+        frames: Int[np.ndarray, "F"],
         *,
         height: int,
         width: int,
         device: torch.device | str,
     ) -> None:
         self.shape, self.device = shape, device
-        self.positions, self.rotations, self.pose_of_frame = positions, rotations, pose_of_frame
+        self.positions, self.rotations = positions, rotations
+        self.pose_of_frame, self.frames = pose_of_frame, frames
         self.ground = build_ground(height, width, device)
         blocks, hulls = build_pixel_blocks(height, width, device), shadow_hulls(shape, positions)
         rectangles = shadow_rectangles(hulls, height=height, width=width)
@@ -57,7 +59,7 @@ class ObjectShadows:
     def visible_lamp_shares(self) -> Iterator[tuple[Int[Tensor, "G"], Int[Tensor, "G"], Float[Tensor, "G P"]]]:
         """How much of key, fill, back and sun can be seen past the object, from the pixels of G blocks at a time.
 
-        yields: lamp (0..3); frame and block as an index into (F, N); share, 0..1.
+        yields: lamp (0..3); frame of the pictures and block as one index; share, 0..1.
         """
         to_object = np.swapaxes(self.rotations, 1, 2)  # (U, 3, 3)
         lamps = lamp_positions(self.positions)  # (4, U, 3)
@@ -74,38 +76,39 @@ class ObjectShadows:
             point = [row[0] * x + (row[1] * y + row[2]) for row in rows]
             to_lamp = [row[3] - p for row, p in zip(rows, point, strict=True)]
             visible = 1 - hidden_lamp_share(self.shape, visible_half_size(self.shape), point, to_lamp, radius[:, None])
-            row, frame_block = self._expand_to_frames(pose, block)
+            row, _, frame_block = self._expand_to_frames(pose, block)
             yield torch.as_tensor(lamp).to(self.device).index_select(0, row), frame_block, visible.index_select(0, row)
 
-    def hidden_sky_shares(self) -> Iterator[tuple[Int[Tensor, "G"], Float[Tensor, "G P"]]]:
+    def hidden_sky_shares(self) -> Iterator[tuple[Int[Tensor, "G"], Int[Tensor, "G"], Float[Tensor, "G P"]]]:
         """How much of the sky the object hides from the pixels of G blocks at a time.
 
-        yields: frame and block as an index into (F, N); share, 0..1.
+        yields: pose; frame of the pictures and block as one index; share, 0..1.
         """
         for _, pose, block in self._block_batches(self.touched_blocks[4:]):
             x, y = self._ground_positions(block)
             centre_x, centre_y, centre_z = float_tensors(self.device, *self.positions[pose].T[:, :, None])
             hidden = hidden_sky_share(x - centre_x, y - centre_y, centre_z, SKY_SHADOW_REACH)
-            row, frame_block = self._expand_to_frames(pose, block)
-            yield frame_block, hidden.index_select(0, row)
+            row, pose_index, frame_block = self._expand_to_frames(pose, block)
+            yield pose_index, frame_block, hidden.index_select(0, row)
 
     def _block_batches(self, selected: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yields the light, pose and block of every True entry of `selected` (lights, U, N), a batch at a time."""
         light, pose, block = selected.nonzero()
-        blocks_per_batch = max(1, PIXELS_PER_BATCH // self.ground.positions.shape[-1])
+        blocks_per_batch = max(1, pixels_per_batch(self.device) // self.ground.positions.shape[-1])
         for start in range(0, len(light), blocks_per_batch):
             part = slice(start, start + blocks_per_batch)
             yield light[part], pose[part], block[part]
 
-    def _expand_to_frames(self, pose: np.ndarray, block: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Repeat (pose, block) pairs for every frame that shows the pose: row of the pair, and index into (F, N)."""
+    def _expand_to_frames(self, pose: np.ndarray, block: np.ndarray) -> tuple[Tensor, ...]:
+        """Repeat pairs of pose and block for every frame with that pose: index of the pair, pose, frame and block."""
         # The frames of a pose follow one another.
         first, count = np.unique(self.pose_of_frame, return_index=True, return_counts=True)[1:]
         count = count[pose]
         row = np.repeat(np.arange(len(pose)), count)
         frames_since_first = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-        frame_block = (first[pose][row] + frames_since_first) * self.touched_blocks.shape[2] + block[row]
-        return torch.as_tensor(row).to(self.device), torch.as_tensor(frame_block).to(self.device)
+        frame = self.frames[first[pose][row] + frames_since_first]
+        frame_block = frame * self.touched_blocks.shape[2] + block[row]
+        return tuple(torch.as_tensor(array).to(self.device) for array in (row, pose[row], frame_block))
 
     def _ground_positions(self, block: np.ndarray) -> Tensor:
         """(2, blocks, P) world x, y of the ground that each pixel of those blocks shows."""

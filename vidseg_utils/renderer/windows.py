@@ -16,6 +16,7 @@ from vidseg_utils.world.solids import CUBE_EDGE_RADIUS, visible_half_size
 NEAREST_DEPTH = 0.4  # world units; an object nearer to the camera is not drawn. No object of the world comes that near.
 LOG_AREA_STEP = np.log(30)  # windows of one batch differ in area by about this factor at most; smaller is not faster
 PIXELS_PER_BATCH = 80_000  # the arrays of one batch then fit the processor's cache
+GPU_PIXELS_PER_BATCH = 1_000_000  # the arrays of one batch then take less than 1 GB
 _CUBE_CORNERS = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(8, 3)
 
 
@@ -48,6 +49,11 @@ class WindowBatch:
         h, w = self.size
         offsets = torch.arange(h, device=windows.device)[:, None] * width + torch.arange(w, device=windows.device)
         return frames, windows, first_pixel[:, None] + offsets.view(-1)
+
+
+def pixels_per_batch(device: torch.device | str) -> int:
+    """How many pixels are computed at once on that device."""
+    return PIXELS_PER_BATCH if torch.device(device).type == "cpu" else GPU_PIXELS_PER_BATCH
 
 
 def ellipse_bounds(
@@ -124,7 +130,7 @@ def batch_windows(
         corners = np.stack([np.minimum(left[poses], width - w), np.minimum(top[poses], height - h)], axis=1)
         columns, rows = torch.as_tensor(corners.T).to(device)[:, :, None, None]
         columns, rows = columns + torch.arange(w, device=device), rows + torch.arange(h, device=device)[:, None]
-        windows_per_batch = max(1, PIXELS_PER_BATCH // int(w * h))
+        windows_per_batch = max(1, pixels_per_batch(device) // int(w * h))
         for start in range(0, len(poses), windows_per_batch):
             part = slice(start, start + windows_per_batch)
             batches.append(WindowBatch(poses[part], corners[part], (int(h), int(w)), columns[part], rows[part]))

@@ -74,13 +74,16 @@ def cheap(monkeypatch):
     trajectory = simulate_video(0, 0)
     made = []
 
-    def make(seed, number, *, settings=None, label_offset=COURSE_LABELS, device="cpu"):
-        made.append(number)
-        rng = np.random.default_rng([seed, number])
-        frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
-        return frames, np.full((22, 160, 240), rng.integers(49), np.uint8), trajectory
+    def make(seed, numbers, *, settings=None, label_offset=COURSE_LABELS, device="cpu"):
+        made.extend(numbers)
+        videos = []
+        for number in numbers:
+            rng = np.random.default_rng([seed, number])
+            frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
+            videos.append((frames, np.full((22, 160, 240), rng.integers(49), np.uint8), trajectory))
+        return videos
 
-    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.make_video", make)
+    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.make_videos", make)
     return made
 
 
@@ -267,20 +270,20 @@ def test_impossible_requests_are_refused_before_anything_is_written(tmp_path, wr
     assert not (tmp_path / "new").exists()
 
 
-def test_the_ray_caster_runs_on_the_device_that_is_asked_for(tmp_path, monkeypatch):
+def test_rays_are_cast_on_the_device_that_is_asked_for_and_on_a_gpu_for_many_videos_at_once(tmp_path, monkeypatch):
     asked = []
 
-    def render(trajectory, *, noise_seed, label_offset, device):
-        asked.append(device)
-        return np.zeros((22, 3, 160, 240), np.uint8), np.zeros((22, 160, 240), np.uint8)
+    def render(trajectories, *, noise_seeds, label_offset, device):
+        asked.append((device, len(trajectories)))
+        return [(np.zeros((22, 3, 160, 240), np.uint8), np.zeros((22, 160, 240), np.uint8))] * len(trajectories)
 
-    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.render_video", render)
+    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.render_videos", render)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    _quiet(tmp_path / "asked", train=1, device="cuda:1")
+    _quiet(tmp_path / "asked", train=34, device="cuda:1", processes=1, store="cache")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     _quiet(tmp_path / "without a GPU", train=1)
-    assert asked == ["cuda:1", "cpu"]
+    assert asked == [("cuda:1", 32), ("cuda:1", 2), ("cpu", 1)]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap, monkeypatch):
@@ -354,6 +357,19 @@ def cheap_mask(seed, number):
     rng = np.random.default_rng([seed, number])
     rng.integers(256)
     return np.full((22, 160, 240), rng.integers(49), np.uint8)
+
+
+def test_two_processes_fill_a_cache_with_the_videos_of_one(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate_module, "MIN_VIDEOS_PER_PROCESS", 1)
+    generate(tmp_path, **SIZES, seed=3, store="cache", processes=2, progress=False)
+    for split in ("train", "val", "unlabeled", "hidden"):
+        one, two = (open_split(root, split, progress=False) for root in (finished, tmp_path))
+        assert one.numbers.tolist() == two.numbers.tolist()
+        assert np.array_equal(one.frames, two.frames)
+        assert (one.masks is None and two.masks is None) or np.array_equal(one.masks, two.masks)
+    assert open_split(tmp_path, "train", progress=False).annotation(1) is not None
+    truth = [(root / "hidden_truth" / "video_15000" / "mask.npy").read_bytes() for root in (finished, tmp_path)]
+    assert truth[0] == truth[1]
 
 
 @pytest.mark.slow

@@ -1,17 +1,21 @@
 """Write a split into its cache, video by video: 15,000 videos need the memory of one.
 
-Videos are appended to `ResumableArrays`. Readers see the videos that `meta.json` lists, which `publish` writes.
+Videos are appended to `ResumableArrays`. Readers see the videos that `meta.json` lists, which `publish` writes. Worker
+processes write the videos that they have made themselves: each into its own `CacheRow`, which the `CacheWriter` counts.
 """
 
 import contextlib
+import itertools
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vidseg_utils.data.cache.split_cache import FRAMES_FILE, META_FILE, VERSION, annotation_path, video_shapes
 from vidseg_utils.data.layout import LABELLED
-from vidseg_utils.data.resumable_arrays import ResumableArrays, read_progress
+from vidseg_utils.data.resumable_arrays import ResumableArrays, read_progress, write_rows
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.world import Trajectory, write_annotation
 
@@ -32,6 +36,32 @@ def written_numbers(folder: Path, *, split: str, height: int, width: int, source
     content = cache_content(split, height=height, width=width, source=source)
     n_done, notes = read_progress(folder, video_shapes(split, height=height, width=width), source=content)
     return notes.get("numbers", [])[:n_done]
+
+
+@dataclass(frozen=True)
+class CacheRow:
+    """Where a video belongs in a cache whose space is reserved."""
+
+    folder: Path
+    shapes: dict[str, tuple[int, ...]]  # of the arrays, see `video_shapes`
+    index: int
+
+    def write(
+        self, number: int, frames: np.ndarray, masks: np.ndarray | None, *, annotation: Trajectory | Path | None = None
+    ) -> None:
+        """Write a video. frames: (T, 3, H, W) uint8; masks: (T, H, W) uint8, ignored in a split without labels."""
+        arrays: dict[str, np.ndarray] = {}
+        for (file, shape), array in zip(self.shapes.items(), (frames, masks), strict=False):  # no masks if unlabelled
+            if array is None or array.shape != shape or array.dtype != np.uint8:
+                got = "missing" if array is None else f"{array.dtype} {array.shape}"
+                raise ValueError(f"video {number}: {file.removesuffix('.npy')} are {got}; expected uint8 {shape}")
+            arrays[file] = array
+        if annotation is not None:
+            path = annotation_path(self.folder, number)
+            path.parent.mkdir(exist_ok=True)
+            write_annotation(path, annotation, number=number)
+        for file, array in arrays.items():
+            write_rows(self.folder / file, self.index, array[None])
 
 
 class CacheWriter:
@@ -68,21 +98,20 @@ class CacheWriter:
     def append(self, number: int, frames: np.ndarray, masks: np.ndarray | None, *, name: str | None = None,
                annotation: Trajectory | Path | None = None) -> None:  # fmt: skip
         """frames: (T, 3, H, W) uint8; masks: (T, H, W) uint8, ignored in a split without labels; numbers must rise."""
+        next(self.rows()).write(number, frames, masks, annotation=annotation)
+        self.count(number, name=name)
+
+    def rows(self) -> Iterator[CacheRow]:
+        """The rows of the next videos, for processes that write them; `count` them in the same order."""
+        return (CacheRow(self.folder, self.shapes, index) for index in itertools.count(len(self.numbers)))
+
+    def count(self, number: int, *, name: str | None = None) -> None:
+        """Count a video that is written in the next row; numbers must rise."""
         if self.numbers and number <= self.numbers[-1]:
             raise ValueError(f"video {number} comes after video {self.numbers[-1]}; append them in number order")
-        arrays = {}
-        for (file, shape), array in zip(self.shapes.items(), (frames, masks), strict=False):  # no masks if unlabelled
-            if array is None or array.shape != shape or array.dtype != np.uint8:
-                got = "missing" if array is None else f"{array.dtype} {array.shape}"
-                raise ValueError(f"video {number}: {file.removesuffix('.npy')} are {got}; expected uint8 {shape}")
-            arrays[file] = array
-        if annotation is not None:
-            path = annotation_path(self.folder, number)
-            path.parent.mkdir(exist_ok=True)
-            write_annotation(path, annotation, number=number)
         self.numbers.append(int(number))
         self.names.append(name or f"video_{number}")
-        self._arrays.append(*(array[None] for array in arrays.values()))
+        self._arrays.count(1)
 
     def save(self) -> None:
         """Make sure that all appended videos survive the end of this process."""

@@ -5,8 +5,10 @@ refused.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from vidseg_utils.data.cache import filled_numbers, filling
 from vidseg_utils.data.layout import GENERATED_FILE, SPLITS, STORES
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, n_cores, worker_processes
-from vidseg_utils.data.sources.generated_video import VideoJob, file_names, make_split_video, write_split_video
+from vidseg_utils.data.sources.generated_video import VideoJob, file_names, fill_rows, write_videos
 from vidseg_utils.data.sources.label_record import check_record, label_record
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
@@ -27,6 +29,8 @@ from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # most videos before the first of the next split
 MIN_VIDEOS_PER_PROCESS = 12  # starting a process takes as long as making about this many videos
+VIDEOS_PER_LAUNCH = 32  # whose rays a process casts at once on a GPU; starting small steps takes longer than the steps
+Item = TypeVar("Item")
 
 
 def generate(
@@ -77,40 +81,56 @@ def generate(
         }
         if store == "png":
             todo = [job for split in SPLITS for job in jobs[split] if not (job.has_files() and job.has_hidden_truth())]
-            with _workers_and_bar(processes, len(todo), sum(sizes.values()), progress) as (parallel_map, bar):
-                for _ in parallel_map(write_split_video, todo):
-                    bar.update()
+            n_processes = _n_processes(processes, len(todo))
+            batches = _batches(todo, n_processes=n_processes, device=device)
+            with _workers_and_bar(n_processes, len(todo), sum(sizes.values()), progress) as (parallel_map, bar):
+                for batch, _ in zip(batches, parallel_map(write_videos, batches), strict=True):
+                    bar.update(len(batch))
         else:
             settings = ", ".join(f"{name}={value!r}" for name, value in record.items())
             key = f"generated with seed {seed}, PhysicsSettings({settings})"
             key += f", {offset}" if offset != EXACT_LABELS else ""
-            _fill_caches(root, jobs, key=key, processes=processes, progress=progress)
+            _fill_caches(root, jobs, key=key, device=device, processes=processes, progress=progress)
 
 
 def _fill_caches(
-    root: Path, jobs: dict[str, list[VideoJob]], *, key: str, processes: int | None, progress: bool
+    root: Path, jobs: dict[str, list[VideoJob]], *, key: str, device: str, processes: int | None, progress: bool
 ) -> None:
     done = {split: set(filled_numbers(root, split, key=key)) for split in SPLITS}
     todo = {split: [job for job in jobs[split] if job.number not in done[split]] for split in SPLITS}
     n_todo, n_total = (sum(map(len, split_jobs.values())) for split_jobs in (todo, jobs))
-    with _workers_and_bar(processes, n_todo, n_total, progress) as (parallel_map, bar):
+    n_processes = _n_processes(processes, n_todo)
+    with _workers_and_bar(n_processes, n_todo, n_total, progress) as (parallel_map, bar):
         for split in SPLITS:
             if not jobs[split]:
                 continue
             # even with nothing to do: an interrupted run may not have published its videos
             with filling(root, split, key=key, n_new=len(todo[split])) as writer:
-                for job, video in zip(todo[split], parallel_map(make_split_video, todo[split]), strict=True):
-                    frames, masks, trajectory = video
-                    writer.append(job.number, frames, masks, annotation=trajectory)
-                    bar.update()
+                jobs_and_rows = list(zip(todo[split], writer.rows(), strict=False))
+                batches = _batches(jobs_and_rows, n_processes=n_processes, device=device)
+                for batch, _ in zip(batches, parallel_map(fill_rows, batches), strict=True):
+                    for job, _ in batch:
+                        writer.count(job.number)
+                    bar.update(len(batch))
+
+
+def _n_processes(processes: int | None, n_todo: int) -> int:
+    """As many worker processes as the work justifies, at most `processes`."""
+    return min(processes or n_cores(), max(1, n_todo // MIN_VIDEOS_PER_PROCESS))
+
+
+def _batches(items: list[Item], *, n_processes: int, device: str) -> list[list[Item]]:
+    """The items that a process makes together: single ones on a CPU, which divides the work best; many on a GPU."""
+    most = 1 if device == "cpu" else VIDEOS_PER_LAUNCH
+    size = max(1, min(most, math.ceil(len(items) / n_processes)))
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 @contextlib.contextmanager
 def _workers_and_bar(
-    processes: int | None, n_todo: int, n_total: int, progress: bool
+    n_processes: int, n_todo: int, n_total: int, progress: bool
 ) -> Iterator[tuple[MapFunction, ProgressBar]]:
-    """As many worker processes as the work justifies, and the progress bar."""
-    n_processes = min(processes or n_cores(), max(1, n_todo // MIN_VIDEOS_PER_PROCESS))
+    """The worker processes and the progress bar."""
     with (
         ProgressBar(
             total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating"

@@ -1,20 +1,25 @@
-"""Generate one video and write it.
+"""Generate videos and write them.
 
 A video depends only on the seed of its set and its own number, so it does not matter which process makes it or when.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vidseg_utils.data.cache.writer import CacheRow
 from vidseg_utils.data.layout import ANNOTATION_FILE, HIDDEN_TRUTH, LABELLED, MASK_FILE, n_frames, write_video
 from vidseg_utils.data.mask_file import write_mask_file
 from vidseg_utils.paths import atomic_write
-from vidseg_utils.renderer import render_video
+from vidseg_utils.renderer import render_videos
 from vidseg_utils.simulator import PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.world import COURSE_LABELS, LabelOffset, Trajectory, write_annotation
+
+# frames (22, 3, 160, 240) and masks (22, 160, 240), both uint8, and the true poses
+GeneratedVideo = tuple[np.ndarray, np.ndarray, Trajectory]
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,22 @@ def file_names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
+def make_videos(
+    seed: int,
+    numbers: Sequence[int],
+    *,
+    settings: PhysicsSettings | None = None,
+    label_offset: LabelOffset = COURSE_LABELS,
+    device: str = "cpu",
+) -> list[GeneratedVideo]:
+    """Videos of the set `seed`. Their rays are cast together; each is the same as if it were made alone."""
+    trajectories = [simulate_video(seed, number, settings=settings) for number in numbers]
+    noise_seeds = [int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0]) for number in numbers]
+    clips = [trajectory.select_frames(CLIP_VIDEO_FRAMES) for trajectory in trajectories]
+    rendered = render_videos(clips, noise_seeds=noise_seeds, label_offset=label_offset, device=device)
+    return [(*pictures, trajectory) for pictures, trajectory in zip(rendered, trajectories, strict=True)]
+
+
 def make_video(
     seed: int,
     number: int,
@@ -63,31 +84,42 @@ def make_video(
     settings: PhysicsSettings | None = None,
     label_offset: LabelOffset = COURSE_LABELS,
     device: str = "cpu",
-) -> tuple[np.ndarray, np.ndarray, Trajectory]:
-    """Video `number` of the set `seed`: frames (22, 3, 160, 240), masks (22, 160, 240), both uint8, and true poses."""
-    trajectory = simulate_video(seed, number, settings=settings)
-    noise_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
-    clip = trajectory.select_frames(CLIP_VIDEO_FRAMES)
-    frames, masks = render_video(clip, noise_seed=noise_seed, label_offset=label_offset, device=device)
-    return frames, masks, trajectory
+) -> GeneratedVideo:
+    """Video `number` of the set `seed`: see GeneratedVideo."""
+    return make_videos(seed, [number], settings=settings, label_offset=label_offset, device=device)[0]
 
 
-def make_split_video(job: VideoJob) -> tuple[np.ndarray, np.ndarray | None, Trajectory | None]:
-    """The frames, masks and poses that videos of the split have. The truth of a hidden video is written apart."""
-    settings = {"settings": job.physics, "label_offset": job.label_offset, "device": job.device}
-    frames, masks, trajectory = make_video(job.seed, job.number, **settings)
-    if job.split in LABELLED:
-        return frames, masks, trajectory
-    if job.split == "hidden":
-        with atomic_write(job.hidden_truth) as temporary:
-            temporary.mkdir()
-            write_mask_file(temporary / MASK_FILE, masks)
-            write_annotation(temporary / ANNOTATION_FILE, trajectory, number=job.number)
-        frames = frames[:PAST_FRAMES]
-    return frames, None, None
+def make_split_videos(
+    jobs: Sequence[VideoJob],
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, Trajectory | None]]:
+    """The frames, masks and poses that videos of the split have. The truth of a hidden video is written apart.
+
+    jobs: of one set and one device
+    """
+    first = jobs[0]
+    settings = {"settings": first.physics, "label_offset": first.label_offset, "device": first.device}
+    videos = make_videos(first.seed, [job.number for job in jobs], **settings)
+    for job, (frames, masks, trajectory) in zip(jobs, videos, strict=True):
+        if job.split in LABELLED:
+            yield frames, masks, trajectory
+            continue
+        if job.split == "hidden":
+            with atomic_write(job.hidden_truth) as temporary:
+                temporary.mkdir()
+                write_mask_file(temporary / MASK_FILE, masks)
+                write_annotation(temporary / ANNOTATION_FILE, trajectory, number=job.number)
+            frames = frames[:PAST_FRAMES]
+        yield frames, None, None
 
 
-def write_split_video(job: VideoJob) -> None:
-    """Make the video and write its folder."""
-    frames, masks, trajectory = make_split_video(job)
-    write_video(job.folder, frames, masks, annotation=trajectory)
+def write_videos(jobs: Sequence[VideoJob]) -> None:
+    """Make videos of one set, and write the folder of each."""
+    for job, (frames, masks, trajectory) in zip(jobs, make_split_videos(jobs), strict=True):
+        write_video(job.folder, frames, masks, annotation=trajectory)
+
+
+def fill_rows(jobs_and_rows: Sequence[tuple[VideoJob, CacheRow]]) -> None:
+    """Make videos of one set, and write each into its row of the cache."""
+    videos = make_split_videos([job for job, _ in jobs_and_rows])
+    for (job, row), (frames, masks, trajectory) in zip(jobs_and_rows, videos, strict=True):
+        row.write(job.number, frames, masks, annotation=trajectory)

@@ -6,13 +6,15 @@ import sys
 import time
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from vidseg_utils.paths import read_json
-from vidseg_utils.running import executors
+from vidseg_utils.running import slurm
 from vidseg_utils.running.batch import execute_sweep
-from vidseg_utils.running.executors import DaskTasks, LocalProcesses, SubmititJobs
+from vidseg_utils.running.executors import DaskTasks, LocalProcesses
+from vidseg_utils.running.slurm import SubmititJobs
 
 
 @pytest.mark.slow
@@ -37,7 +39,7 @@ def test_the_cluster_executor_runs_the_same_jobs(make_sweep):
 
 def test_without_slurm_the_slurm_executor_is_refused(make_sweep, monkeypatch):
     path = make_sweep("grid: {EPOCHS: [4]}")
-    monkeypatch.setattr(executors.shutil, "which", lambda command: None)
+    monkeypatch.setattr(slurm.shutil, "which", lambda command: None)
     pytest.importorskip("submitit")
     with pytest.raises(ValueError, match="this machine has no Slurm"):
         execute_sweep(path, profile="smoke", executor="slurm", progress=False)
@@ -68,6 +70,45 @@ def test_a_job_that_reaches_its_time_limit_is_queued_again_and_goes_on(tmp_path,
             time.sleep(0.1)
         os.kill(int((tmp_path / "started").read_text()), signal.SIGUSR2)  # as Slurm before the time is over
         assert future.result(timeout=60) == "went on"
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    """What Slurm answers, by job, and the time: `queue.answer`, `queue.now`."""
+    state = SimpleNamespace(answer={}, now=1000.0, ended=slurm._Queue().ended)
+    lines = lambda *_, **__: SimpleNamespace(stdout="".join(f"{job} {text}\n" for job, text in state.answer.items()))  # noqa: E731
+    monkeypatch.setattr(slurm.subprocess, "run", lines)
+    monkeypatch.setattr(slurm.time, "monotonic", lambda: state.now)
+    return state
+
+
+def test_a_job_has_ended_if_slurm_says_so_for_longer_than_its_result_takes_to_be_seen(queue):
+    jobs = ["7_0", "7_1", "7_2", "8"]
+    queue.answer = {"7_0": "CANCELLED", "7_1": "COMPLETING", "7_2": "RUNNING"}
+    assert queue.ended(jobs) == {}
+    queue.now += slurm.SECONDS_UNTIL_SEEN
+    assert queue.ended(jobs) == {"7_0": "CANCELLED", "8": "unknown"}
+
+
+def test_a_cancelled_job_that_is_queued_again_has_not_ended(queue):
+    queue.answer = {"7": "CANCELLED"}
+    queue.ended(["7"])
+    queue.now += slurm.SECONDS_PER_QUESTION
+    queue.answer = {"7": "PENDING"}
+    queue.ended(["7"])
+    queue.now += slurm.SECONDS_UNTIL_SEEN
+    queue.answer = {"7": "CANCELLED"}
+    assert queue.ended(["7"]) == {}, "cancelled a second time, just now"
+
+
+def test_without_an_answer_of_slurm_nothing_has_ended(queue, monkeypatch):
+    def fails(*_, **__):
+        raise OSError("no squeue")
+
+    monkeypatch.setattr(slurm.subprocess, "run", fails)
+    queue.ended(["7"])
+    queue.now += slurm.SECONDS_UNTIL_SEEN
+    assert queue.ended(["7"]) == {}
 
 
 def test_wrong_slurm_settings_are_named(monkeypatch, home):

@@ -17,6 +17,7 @@ from vidseg_utils.running.estimates import describe_seconds
 from vidseg_utils.running.execute import execute_run
 from vidseg_utils.running.executors import EXECUTORS
 from vidseg_utils.running.run_record import NotebookRun, why_stale
+from vidseg_utils.running.slurm import JobEnded
 from vidseg_utils.running.sweep import find_sweep, plan_sweep, read_sweep_file
 
 SECONDS_PER_LOOK = 0.5  # at the progress of the runs
@@ -128,6 +129,8 @@ def _outcome(run: NotebookRun, future: Future) -> Outcome:
         seconds, error = future.result()
     except BrokenExecutor:
         return Outcome(run, error="the process that executed it died (out of memory?)")
+    except JobEnded as error:
+        return Outcome(run, error=str(error))
     except Exception as error:  # of a cluster: a lost job, a time-out
         return Outcome(run, error=f"{type(error).__name__}: {error}")
     return Outcome(run, seconds, error)

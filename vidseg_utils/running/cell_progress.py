@@ -114,8 +114,9 @@ class BatchDisplay:
             return
         self.updated = time.monotonic()
         texts = [
-            f"{name}: " + ", ".join(filter(None, (_read(cell_file(status)), _read(status))))
+            f"{name}: {text}"
             for name, status in self.running.items()
+            if (text := ", ".join(filter(None, (_read(cell_file(status)), _read(status)))))
         ]
         if not self.is_terminal:
             for text in texts:

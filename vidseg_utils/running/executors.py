@@ -5,10 +5,8 @@ it has started.
 """
 
 import os
-import shutil
 import signal
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from functools import partial
@@ -18,12 +16,10 @@ from typing import Any, Protocol, Self
 from vidseg_utils.data.parallel import exit_with_parent, n_cores
 from vidseg_utils.paths import home, runs_dir
 from vidseg_utils.running.kernel import environment
+from vidseg_utils.running.slurm import MAX_QUEUED, SubmititJobs
 
-MAX_QUEUED = 10_000
-SECONDS_PER_QUESTION = 1.0  # to Slurm, whether a job has ended
 SECONDS_TO_CONNECT = 10
 ONE_AT_A_TIME = threading.Lock()  # the environment of a process is that of one notebook
-MAX_REQUEUES = 100  # of a job that reaches its time limit
 
 
 class RunExecutor(Protocol):
@@ -80,81 +76,6 @@ def _start_worker(threads: int) -> None:
     exit_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent ends its workers
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernels inherit it
-
-
-class SubmititJobs:
-    """Jobs of a Slurm cluster, in arrays; `jobs` of them at once. RUNS/.slurm keeps what they print.
-
-    cluster: "slurm", or "debug": in this process, to try a file without a cluster
-    settings: for submitit's `update_parameters`, such as {"timeout_min": 240}
-    A job that reaches its time limit, or is preempted, is queued again and goes on: see `_Requeued`.
-    """
-
-    slots = MAX_QUEUED
-
-    def __init__(self, *, jobs: int, settings: Mapping[str, object], cluster: str = "slurm"):
-        try:
-            import submitit
-        except ImportError:
-            raise ValueError("executor 'slurm' needs submitit: pip install 'vidseg[slurm]'") from None
-        if cluster == "slurm" and shutil.which("sbatch") is None:
-            raise ValueError("this machine has no Slurm (no command sbatch); use a login node, or --executor local")
-        requeues = {"slurm_max_num_timeout": MAX_REQUEUES}
-        self.executor = submitit.AutoExecutor(folder=runs_dir() / ".slurm", cluster=cluster, **requeues)
-        self.cluster, self.pending = cluster, {}
-        try:
-            self.executor.update_parameters(slurm_array_parallelism=jobs, **settings)
-        except (NameError, TypeError) as error:
-            raise ValueError(f"wrong `slurm:` settings in the sweep file: {error}") from None
-
-    def submit(self, function: Callable[..., Any], calls: Sequence[tuple]) -> list[Future]:
-        """Submit one array job."""
-        jobs = self.executor.map_array(_Requeued(function), calls)
-        futures = [Future() for _ in jobs]
-        self.pending |= dict(zip(futures, jobs, strict=True))
-        if self.cluster == "debug":
-            self._watch(futures)
-        else:
-            threading.Thread(target=self._watch, args=(futures,), daemon=True).start()
-        return futures
-
-    def _watch(self, futures: list[Future]) -> None:
-        """Give each future the result of its job."""
-        while futures := [future for future in futures if not future.done()]:
-            for future in futures:
-                job = self.pending[future]
-                if job.done():
-                    error = job.exception()
-                    future.set_result(job.result()) if error is None else future.set_exception(error)
-            time.sleep(SECONDS_PER_QUESTION)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Cancel the jobs that have not ended."""
-        for future, job in self.pending.items():
-            if not future.done():
-                job.cancel(check=False)
-
-
-class _Requeued:
-    """A function that Slurm may interrupt: its job is queued again with the same arguments.
-
-    Nothing has to be saved: trainings write checkpoints, and finished parts are loaded.
-    """
-
-    def __init__(self, function: Callable[..., Any]):
-        self.function = function
-
-    def __call__(self, arguments: tuple) -> Any:
-        return self.function(*arguments)
-
-    def checkpoint(self, arguments: tuple) -> Any:
-        """What to run instead; submitit calls it before the time is over."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self, arguments)
 
 
 class DaskTasks:

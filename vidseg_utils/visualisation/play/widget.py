@@ -8,7 +8,7 @@ An answer holds `value`, or `error` for people.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,27 +84,25 @@ def play_with(
     physics: of the simulated world, by default `clevrer`
     Raises ValueError for objects that cannot be placed so, with the cure.
     """
-    return Playground(system, start, size=size, physics=physics, title=title)
+    replayed = start if isinstance(start, Trajectory) else None
+    title = title or f"{system.name}: {'what if …' if replayed else 'lay out a scene'}"
+    first = EXAMPLES[FIRST_EXAMPLE] if start is None else start
+    objects = objects_at_start(first) if isinstance(first, Trajectory) else list(first)
+    return Playground(system, objects, size, physics, title, replayed)
 
 
+@dataclass(eq=False, repr=False)
 class Playground:
-    """A system, a scene, and the forecast of the scene; it displays itself as the last value of a cell."""
+    """What `play_with` returns: a scene and its forecast, which display themselves as the last value of a cell."""
 
-    def __init__(
-        self,
-        system: Forecaster,
-        start: Trajectory | Sequence[PlacedObject] | None = None,
-        *,
-        size: tuple[int, int] = (HEIGHT, WIDTH),
-        physics: PhysicsSettings | None = None,
-        title: str | None = None,
-    ):
-        """See `play_with`."""
-        self.system, self.size, self.physics = system, size, physics
-        self.replayed = start if isinstance(start, Trajectory) else None
-        self.title = title or f"{system.name}: {'what if …' if self.replayed else 'lay out a scene'}"
-        first = EXAMPLES[FIRST_EXAMPLE] if start is None else start
-        self.objects = objects_at_start(first) if isinstance(first, Trajectory) else list(first)
+    system: Forecaster
+    objects: list[PlacedObject]
+    size: tuple[int, int]
+    physics: PhysicsSettings | None
+    title: str
+    replayed: Trajectory | None  # the video that "what if" is asked of
+
+    def __post_init__(self):
         self.played = self.forecast(self.objects)
         self.random = np.random.default_rng()
 

@@ -9,7 +9,7 @@ PACKAGE = Path(vidseg_utils.__file__).parent
 # A room may import from the rooms in the lines above it and from itself, not from other rooms in its line.
 ORDER = (
     ("checks", "classes", "device", "file_lock", "paths", "progress", "task", "usage"),
-    ("profiles",),
+    ("profiles", "run_folders"),
     ("world",),
     ("simulator", "renderer", "metrics"),
     ("data",),

@@ -27,11 +27,12 @@ from vidseg_utils.evaluation import (
     write_submission,
 )
 from vidseg_utils.models import build_model
+from vidseg_utils.run_folders import read_history, read_run_folders
 from vidseg_utils.running.sweep import plan_sweep
 from vidseg_utils.systems import Workspace, build_system
 from vidseg_utils.systems.copy_last import UnetCopyLast
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.training.run_folder import read_history, write_history
+from vidseg_utils.training.run_folder import write_history
 from vidseg_utils.training.weights import load_model, save_model
 from vidseg_utils.world import Trajectory, write_annotation
 
@@ -209,6 +210,8 @@ def _make_evaluation(folder: Path) -> None:
 
 
 def _read_evaluation(folder: Path) -> None:
+    if faults := [run.fault for run in read_run_folders(folder) if run.fault]:
+        raise ValueError(faults[0])
     rows = read_leaderboard(folder)
     assert all(0 <= row["jaccard"] <= 1 for row in rows), "a score outside 0..1"
     assert all(row["system"] in leaderboard_table(rows) for row in rows), "a system without a line"

@@ -15,8 +15,10 @@ from vidseg_utils.running.run_table import as_csv, as_text, read_run_table, sele
 def runs(tmp_path):
     """A training, an evaluation, a notebook's run with a training inside, a run that failed, and another folder."""
     write_json(tmp_path / "unet-cpu/config.json", {"profile": "cpu", "fit": {"epochs": 2}, "finished": False})
-    write_json(tmp_path / "copy-cpu/config.json", {"system": "copy_last", "profile": "cpu", "size": [80, 120]})
-    write_json(tmp_path / "copy-cpu/metrics.json", {"jaccard": 0.25, "videos": 100})
+    config = {"system": "copy_last", "profile": "cpu", "size": [80, 120], "split": "val", "input": "frames"}
+    write_json(tmp_path / "copy-cpu/config.json", config | {"scored_on": {"id": "0123456789ab", "text": "videos"}})
+    metrics = {"jaccard": 0.25, "copy_last_jaccard": 0.25, "oracle_jaccard": 0.9, "videos": 100}
+    write_json(tmp_path / "copy-cpu/metrics.json", metrics)
     record = {"notebook": "14", "profile": "smoke", "parameters": {"SEEDS": 2, "LOSS": "mse"}, "code": {"a": "b"}}
     write_json(tmp_path / "nb/parameters.json", record | {"seconds": 12.3})
     write_json(tmp_path / "nb/metrics.json", {"miou": {"gru": 0.5}})
@@ -40,10 +42,18 @@ def test_every_run_folder_is_a_row(runs):
     assert rows["nb"]["parameters.SEEDS"] == 2 and rows["nb"]["miou.gru"] == 0.5 and "code.a" not in rows["nb"]
 
 
-def test_a_damaged_file_hides_no_other_run(runs):
+def test_a_damaged_run_folder_is_a_row_of_the_table_and_of_the_report(runs, vidseg):
+    (runs / "unet-cpu" / "history.jsonl").write_text("{\n{\n")
+    write_json(runs / "nb/parameters.json", {"seconds": "long", "parameters": [1]})
+    code, text, _ = vidseg("runs", "--runs", str(runs))
+    assert code == 0 and len(text.splitlines()) == 1 + 5
+    assert "unet-cpu  training    damaged: history.jsonl, line 1 is not valid JSON" in text
+    code, text, _ = vidseg("report", "--runs", str(runs))
+    assert code == 0 and "| cpu | copy_last | frames | 0.250 |" in text
+    assert text.endswith("| unet-cpu | history.jsonl, line 1 is not valid JSON |\n")
     (runs / "copy-cpu" / "metrics.json").write_text("{")
-    rows = read_run_table(runs)
-    assert len(rows) == 5 and rows[0]["state"].startswith("damaged: ")
+    code, text, _ = vidseg("report", "--runs", str(runs))
+    assert code == 0 and text.startswith("Damaged run folders:") and "| copy-cpu | metrics.json is not valid" in text
 
 
 @pytest.mark.parametrize(

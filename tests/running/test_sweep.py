@@ -166,6 +166,16 @@ def test_the_table_has_mean_and_spread_and_marks_the_best_setting(tmp_path, make
     assert "| **LOSS=c** | **1** | **0.1** |  |" in sweep_table(path, profile="smoke")
 
 
+def test_a_damaged_run_is_left_out_of_the_table(make_sweep, caplog):
+    path = make_sweep("grid: {EPOCHS: [1, 2]}\nhighest: score")
+    runs = plan_sweep(path, profile="smoke")
+    for run in runs:
+        pretend_finished(run, score=1)
+    (runs[0].folder / "config.json").write_text("{")  # of a network that it trained
+    assert sweep_table(path, profile="smoke").splitlines()[2:] == ["| **EPOCHS=2** | **1** | **1** |  |"]
+    assert f"{runs[0].name} is left out, because it is damaged: config.json is not" in caplog.text
+
+
 def test_a_dry_run_lists_the_runs_and_estimates_their_time(make_sweep, vidseg, tmp_path):
     path = make_sweep("grid: {EPOCHS: [1, 2, 3]}")
     first, *_ = plan_sweep(path, profile="smoke")

@@ -18,13 +18,14 @@ from vidseg_utils.data import collate, dataset_identity, to_float
 from vidseg_utils.evaluation import evaluate_system, predict_split
 from vidseg_utils.models import build_model
 from vidseg_utils.renderer.batch import render_video
+from vidseg_utils.run_folders import TRAINED_ON
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.systems import SYSTEMS, build_system
 from vidseg_utils.systems.object_dynamics.learned.recipe import rollout_loss
 from vidseg_utils.systems.object_dynamics.learned.windows import training_windows
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.training.run_folder import CONSTANTS, TRAINED_ON, WEIGHTS, claim, file_sha256, finish, write_history
+from vidseg_utils.training.run_folder import CONSTANTS, WEIGHTS, claim, file_sha256, finish, write_history
 from vidseg_utils.training.weights import save_model, write_weights
 
 aten = torch.ops.aten

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from vidseg_utils.training.run_folder import claim, finish, is_finished, locked, read_history, write_history
+from vidseg_utils.run_folders import read_history
+from vidseg_utils.training.run_folder import claim, finish, is_finished, locked, write_history
 
 HOLD = """
 import sys

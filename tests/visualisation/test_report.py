@@ -129,13 +129,39 @@ def test_a_sweep_shows_what_varies_and_its_best_run_first(home):
     assert [run.name for run in read_run_set(home / "runs").trainings] == ["unet-smoke"]
 
 
-def test_folders_without_runs_and_damaged_runs_are_named(copy, tmp_path):
+def test_a_folder_without_runs_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"there is no run folder in .*nowhere"):
         page.write_report(tmp_path / "report.html", tmp_path / "nowhere")
-    (copy / "runs" / "unet-smoke" / "history.jsonl").write_text('{"train_loss": 1}\n{"train_loss": 1}\n')
-    with pytest.raises(ValueError, match=r"history.jsonl is damaged"):
-        page.write_report(tmp_path / "report.html", copy)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_damaged_run_folders_are_rows_that_say_what_is_wrong(copy, tmp_path):
+    (copy / "runs" / "unet-smoke" / "history.jsonl").write_text('{"train_loss": 1}\n{"train_loss": 1}\n')
+    (copy / "runs" / "rates-smoke-RATE=1" / "parameters.json").write_text('{"notebook": ')
+    (copy / "runs" / "rates-smoke-RATE=2" / "metrics.json").write_text("[]")
+    (report, _) = page.write_report(tmp_path / "report.html", copy)
+    text = text_of(unescape(report.read_text()))
+    assert "; 3 damaged" in text and "Damaged run folders" in text and "copy_last" in text
+    assert text.count("history.jsonl is damaged: an epoch has no number") == 2  # in a table of its own and in the list
+    (copy / "runs" / "a" / "config.json").write_text("{")
+    (report,) = page.write_report(tmp_path / "report.html", copy)
+    assert "a config.json is not valid JSON" in text_of(report.read_text())
+
+
+def test_trainings_inside_other_run_folders_and_sweeps_of_notebooks_and_seeds_are_shown(home, tmp_path):
+    shutil.copytree(home / "runs" / "unet-smoke", tmp_path / "14_x-smoke" / "gru-0")
+    write_json(tmp_path / "14_x-smoke" / "parameters.json", {"notebook": "14_x", "profile": "smoke"})
+    for notebook, seed in (("02_x", 0), ("02_x", 1), ("03_x", 0)):
+        run = tmp_path / f"both-smoke-notebook={notebook}-seed={seed}"
+        write_training(run, epochs=2, parameters={"SEED": seed})
+        write_json(run / "parameters.json", read_json(run / "parameters.json") | {"notebook": notebook})
+    runs = read_run_set(tmp_path)
+    assert [run.name for run in runs.trainings] == ["14_x-smoke/gru-0"]
+    (sweep,) = runs.sweeps
+    assert sweep.varied == ["notebook", "SEED"] and sweep.notebooks == "02_x, 03_x"
+    assert sweep.setting(sweep.runs[1]) == "notebook 02_x, seed 1"
+    html = page.write_report(tmp_path / "report.html", tmp_path)[0].read_text()
+    assert "14_x-smoke/gru-0" in html and "3 epochs, 1.5 min" in html
 
 
 def test_a_page_that_would_be_too_large_is_refused(tmp_path, monkeypatch):

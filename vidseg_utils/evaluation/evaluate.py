@@ -18,10 +18,11 @@ from vidseg_utils.data import ClipDataset, SplitCache, check_labels, dataset_ide
 from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.progress import ProgressBar
+from vidseg_utils.run_folders import MACHINE
 from vidseg_utils.systems import Forecaster, Workspace
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
 from vidseg_utils.training import describe_machine, is_trained
-from vidseg_utils.training.run_folder import MACHINE, read_config
+from vidseg_utils.training.run_folder import read_config
 
 
 @dataclass(frozen=True)

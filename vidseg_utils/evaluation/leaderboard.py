@@ -1,12 +1,12 @@
 """Tables of all evaluated systems, read from the run folders, with the published scores."""
 
-import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from vidseg_utils.paths import read_json
+from vidseg_utils.run_folders import RunFolder, read_run_folders, without_damaged
 from vidseg_utils.training.shipped import SHIPPED_MARK
 
 # Jaccard that student projects published, on the real course data. Our scores are on other data: compare the order.
@@ -58,51 +58,25 @@ PUBLISHED_RECURRENT = {  # by (block, cell, size)
 def read_runs(runs: Path | str) -> list[dict]:
     """One row a run folder with metrics: its name as `run`, and the contents of its config.json and metrics.json.
 
-    Raises ValueError that names the file if one is damaged.
+    Damaged run folders are left out, and named in the log.
     """
-    rows = []
-    for path in sorted(Path(runs).glob("*/metrics.json")):
-        config = path.with_name("config.json")
-        rows.append({"run": path.parent.name, **(read_json(config) if config.is_file() else {}), **read_json(path)})
-    return rows
+    return _rows(without_damaged(read_run_folders(runs)))
 
 
 def read_leaderboard(runs: Path | str) -> list[dict]:
-    """The rows of `read_runs` that evaluate a system, best Jaccard first; `published` is the published score or None.
+    """The rows of `read_runs` that evaluate a system, best Jaccard first; `published`: the published score or None."""
+    return leaderboard_rows(without_damaged(read_run_folders(runs)))
 
-    Raises ValueError for a run folder of an earlier version, which has other metrics or does not name its data.
-    """
-    rows = [row for row in read_runs(runs) if "system" in row and "jaccard" in row]
-    for row in rows:
-        if "copy_last_jaccard" not in row or "scored_on" not in row:
-            raise ValueError(f"run {row['run']} was made by an earlier version; delete it and evaluate again")
-        if fault := _fault(row):
-            raise ValueError(f"the metrics of run {row['run']} are damaged ({fault}); delete it and evaluate again")
+
+def leaderboard_rows(runs: Iterable[RunFolder]) -> list[dict]:
+    """The rows of `read_leaderboard` for run folders that are read already; damaged ones are left out."""
+    rows = _rows(run for run in runs if run.kind == "evaluation" and not run.fault)
     rows = [{**row, "published": PUBLISHED_JACCARD.get(row["system"])} for row in rows]
     return sorted(rows, key=lambda row: -row["jaccard"])
 
 
-def _fault(row: dict) -> str:
-    """What is wrong with an entry of a row; "" if nothing is."""
-    for key in ("system", "profile", "split", "input"):
-        if not isinstance(row.get(key), str):
-            return f"{key} is no text"
-    scores = ("jaccard", "copy_last_jaccard", "oracle_jaccard")
-    optional = ("objects_miou", "recall_moving", "recall_still", "recall_late", "seconds_per_video", "parameters")
-    for key in (*scores, *(key for key in optional if row.get(key) is not None)):
-        value = row.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
-            return f"{key} is no number"
-        if key in scores and value > 1:
-            return f"{key} is larger than 1"
-    if type(row.get("parameters", 0)) is not int:
-        return "parameters is no whole number"
-    data, size = row["scored_on"], row.get("size")
-    if not isinstance(data, dict) or not all(isinstance(data.get(key), str) for key in ("id", "text")):
-        return "scored_on does not name the data"
-    if not isinstance(size, list) or [type(pixels) for pixels in size] != [int, int]:
-        return "size is not height and width"
-    return ""
+def _rows(runs: Iterable[RunFolder]) -> list[dict]:
+    return [{"run": run.name, **run.config, **run.metrics} for run in runs if run.metrics]
 
 
 @dataclass(frozen=True)
@@ -136,6 +110,12 @@ def leaderboard_table(rows: list[dict]) -> str:
             lines.append("| " + " | ".join((profile, system if row else f"*{system}*", *cells)) + " |")
         tables.append(f"Scored on data {table.data_id} ({table.data_text}):\n\n" + "\n".join(lines))
     return "\n\n".join(tables)
+
+
+def damage_table(runs: Iterable[RunFolder]) -> str:
+    """Markdown: what is wrong with each damaged run folder; "" if none is."""
+    lines = [f"| {run.name} | {run.fault} |" for run in runs if run.fault]
+    return "\n".join(["Damaged run folders:\n", "| run | what is wrong |", "|---|---|", *lines]) if lines else ""
 
 
 def _table(data_id: str, text: str, rows: list[dict]) -> ScoreTable:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import data_dir, read_json, runs_dir
-from vidseg_utils.running.run_table import read_run_table
+from vidseg_utils.run_folders import CONFIG, read_run_folders
 
 LITTER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\..*)?")  # the names that `atomic_write` gives
 LITTER_SECONDS = 3600.0  # a younger file may still be written
@@ -58,9 +58,9 @@ def _caches() -> Iterator[Deletable]:
 
 def _unfinished_runs() -> Iterator[Deletable]:
     """Runs that began and did not finish, unless they hold a training that did."""
-    for row in read_run_table(runs_dir()):
-        folder = runs_dir() / row["run"]
-        if row["state"] == "unfinished" and not any(map(_is_finished, folder.rglob("config.json"))):
+    for run in read_run_folders(runs_dir()):
+        folder = run.folder
+        if run.state == "unfinished" and not any(map(_is_finished, folder.rglob(CONFIG))):
             locks = [folder / name for name in (".lock", ".executing.lock") if (folder / name).exists()]
             yield Deletable("unfinished run", folder, _size(folder), tuple(locks))
 

@@ -17,11 +17,12 @@ from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.progress import WIDGET_VIEW
+from vidseg_utils.run_folders import PARAMETERS
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.cell_progress import CellCounter, show_cell_progress
 from vidseg_utils.running.kernel import KERNEL_NAME, OwnKernelManager, environment, kernel_config, kernel_folder
 from vidseg_utils.running.notebook_file import check_names, checked_parameters, read_notebook, read_python_notebook
-from vidseg_utils.running.run_record import PARAMETERS, NotebookRun, inputs_after, inputs_before, why_stale
+from vidseg_utils.running.run_record import NotebookRun, inputs_after, inputs_before, why_stale
 from vidseg_utils.usage import USAGE_FILE, read_usage
 
 _INJECTED = "injected-parameters"  # papermill's tag of the cell that holds the given parameters

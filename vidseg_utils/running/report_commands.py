@@ -52,12 +52,14 @@ def report_runs(
     if html is not None:
         _write_page(html, folder, against)
         return
-    from vidseg_utils.evaluation import leaderboard_table, read_leaderboard
+    from vidseg_utils.evaluation.leaderboard import damage_table, leaderboard_rows, leaderboard_table
+    from vidseg_utils.run_folders import read_run_folders
 
-    rows = read_leaderboard(folder)
-    if not rows:
+    found = read_run_folders(folder)
+    tables = [table for table in (leaderboard_table(leaderboard_rows(found)), damage_table(found)) if table]
+    if not tables:
         raise ValueError(f"no evaluated system in {folder}; try `vidseg evaluate copy_last`")
-    typer.echo(leaderboard_table(rows))
+    typer.echo("\n\n".join(tables))
 
 
 def _write_page(html: Path, runs: Path, against: Path | None) -> None:

@@ -12,11 +12,10 @@ from typing import Any
 
 import vidseg_utils
 from vidseg_utils.paths import data_dir, notebook_run_folder, read_json, runs_dir
+from vidseg_utils.run_folders import CONFIG, METRICS, PARAMETERS
 from vidseg_utils.running.notebook_file import identity, notebooks_dir
 from vidseg_utils.running.workbook import notebooks_before, sweeps_before
 
-PARAMETERS = "parameters.json"  # in a run folder: written last, so its presence means that the notebook has finished
-METRICS = "metrics.json"  # in a run folder: what the notebook recorded
 OPTIONAL_DATA = {"COURSE_ROOT": "course", "REAL_ROOT": "course", "CLEVRER_ROOT": "clevrer"}  # parameter -> data/NAME
 DIGITS = 12  # of a digest
 
@@ -164,7 +163,7 @@ def code_digests() -> dict[str, str]:
 
 def part_digest(run: Path) -> str | None:
     """The checksum of the weights or constants of a training; None if it is not finished."""
-    path = run / "config.json"
+    path = run / CONFIG
     config = read_json(path) if path.is_file() else {}
     return config.get("sha256") if config.get("finished") else None
 

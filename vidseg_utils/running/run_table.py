@@ -6,16 +6,14 @@ Nothing slow is imported: a thousand runs are listed in a second.
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidseg_utils.paths import read_json
+from vidseg_utils.run_folders import flat_settings, number, read_run_folders
 
 FIRST_COLUMNS = ("run", "kind", "state", "profile", "notebook", "system", "seconds")
-FILES = {"config": "config.json", "parameters": "parameters.json", "metrics": "metrics.json"}
-EXECUTED = ("executed.ipynb", "failed.ipynb")
-LEFT_OUT = {"classes", "code", "parts", "read", "data", "cells", "path"}  # long, and no settings
+LEFT_OUT = {"classes", "code", "parts", "read", "data", "cells", "path", "finished"}  # long, or no settings
 SCORES = ("jaccard", "miou", "mse", "loss", "accuracy")  # parts of the names of metrics in the table for people
 REFERENCES = ("copy_last", "oracle")  # parts of the names of scores that no run has reached
 MAX_SCORES, MAX_STATE_CHARACTERS = 3, 60
@@ -28,45 +26,12 @@ def read_run_table(runs: Path) -> list[dict[str, Any]]:
     makes the state "damaged: …" and hides no other row.
     """
     rows = []
-    for folder in _run_folders(runs):
-        row: dict[str, Any] = {"run": folder.relative_to(runs).as_posix(), "kind": "", "state": ""}
-        found, fault = {}, ""
-        for kind, name in FILES.items():
-            try:
-                found[kind] = read_json(folder / name) if (folder / name).is_file() else {}
-            except (ValueError, OSError) as error:
-                found[kind], fault = {}, f"damaged: {error}"
-        config, record, metrics = found["config"], found["parameters"], found["metrics"]
-        was_executed = record or any((folder / name).is_file() for name in EXECUTED)
-        row["kind"] = "evaluation" if "system" in config else "notebook" if was_executed or not config else "training"
-        finished = {"evaluation": metrics, "training": config.get("finished"), "notebook": record}[row["kind"]]
-        row["state"] = fault or ("finished" if finished else "unfinished")
-        row |= _flat({**metrics, **config, **record})
-        row.pop("finished", None)
-        rows.append(row)
+    for run in read_run_folders(runs):
+        entries = {**run.metrics, **run.config, **run.record}
+        said = flat_settings({key: value for key, value in entries.items() if key not in LEFT_OUT})
+        first = {"run": run.name, "kind": run.kind, "state": run.state}
+        rows.append(first | said | first)
     return rows
-
-
-def _run_folders(runs: Path) -> Iterator[Path]:
-    """The run folders, and those that a run such as lesson 14's keeps inside its own."""
-    names = set(FILES.values()) | {*EXECUTED, "last"}
-    for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
-        entries = list(folder.iterdir())
-        if any(entry.name in names for entry in entries):
-            yield folder
-            yield from sorted(entry for entry in entries if (entry / FILES["config"]).is_file())
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if key in LEFT_OUT and not prefix:
-            continue
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def select_rows(rows: Sequence[dict[str, Any]], conditions: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -112,7 +77,7 @@ def as_text(rows: Sequence[dict[str, Any]]) -> str:
     """The table for people: name, kind, state, profile, seconds and a few scores of each run."""
     lines = [["run", "kind", "state", "profile", "seconds", "scores"]]
     for row in rows:
-        seconds = row.get("seconds")
+        seconds = number(row.get("seconds"))
         lines.append([row["run"], row["kind"], row["state"][:MAX_STATE_CHARACTERS], str(row.get("profile", ""))])
         lines[-1] += ["" if seconds is None else f"{seconds:.0f}", _describe_scores(row)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vidseg_utils.paths import read_json
+from vidseg_utils.run_folders import MAIN_SCORES, number, read_run_folder, without_damaged
 from vidseg_utils.running.sweep import find_sweep, plan_sweep, read_sweep_file
-
-SCORES = ("jaccard", "jaccard_through_unet", "jaccard_with", "segmentation_jaccard")  # of the lessons
 
 
 class SettingScore(NamedTuple):
@@ -22,17 +20,16 @@ class SettingScore(NamedTuple):
 
 
 def read_sweep(path: Path | str, *, profile: str = "auto") -> list[dict[str, Any]]:
-    """One row a finished run of the sweep, in the file's order.
+    """One row a finished run of the sweep, in the file's order; damaged runs are left out, and named in the log.
 
     A row has `run`, `setting` (text), `seed`, every parameter, and every recorded metric.
     """
+    finished = {run.folder: run for run in plan_sweep(path, profile=profile) if run.is_finished()}
     rows = []
-    for run in plan_sweep(path, profile=profile):
-        metrics = run.folder / "metrics.json"
-        if run.is_finished() and metrics.is_file():
-            rows.append(
-                {"run": run.name, "setting": run.setting, "seed": run.seed, **run.parameters, **read_json(metrics)}
-            )
+    for found in without_damaged(map(read_run_folder, finished)):
+        run = finished[found.folder]
+        if found.metrics:
+            rows.append({"run": run.name, "setting": run.setting, "seed": run.seed, **run.parameters, **found.metrics})
     return rows
 
 
@@ -44,15 +41,16 @@ def score_name(path: Path | str, rows: Sequence[dict[str, Any]]) -> tuple[str | 
     sweep = read_sweep_file(find_sweep(path))
     if "lowest" in sweep:
         return sweep["lowest"], False
-    return sweep.get("highest") or next((name for name in SCORES if any(name in row for row in rows)), None), True
+    known = (name for name in MAIN_SCORES if any(number(row.get(name)) is not None for row in rows))
+    return sweep.get("highest") or next(known, None), True
 
 
 def score_settings(rows: Sequence[dict[str, Any]], score: str, *, highest: bool = True) -> list[SettingScore]:
     """Mean and spread of a metric for each setting, in the order of the rows; runs without it are left out."""
     values: dict[str, list[float]] = {}
     for row in rows:
-        if isinstance(row.get(score), int | float):
-            values.setdefault(row["setting"], []).append(row[score])
+        if (value := number(row.get(score))) is not None:
+            values.setdefault(row["setting"], []).append(value)
     means = {setting: statistics.fmean(some) for setting, some in values.items()}
     best = (max if highest else min)(means.values(), default=None)
     return [

@@ -14,12 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 from vidseg_utils.classes import CLASS_NAMES
 from vidseg_utils.data import dataset_identity
 from vidseg_utils.models import build_model
+from vidseg_utils.run_folders import TRAINED_ON, read_history
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.loaders import seed_everything
 from vidseg_utils.training.loop import fit
 from vidseg_utils.training.retraining import is_asked_to_train_anew
-from vidseg_utils.training.run_folder import TRAINED_ON, is_finished, read_history
+from vidseg_utils.training.run_folder import is_finished
 from vidseg_utils.training.shipped import is_shipped
 
 logger = logging.getLogger(__name__)

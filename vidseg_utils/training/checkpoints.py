@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from vidseg_utils.paths import atomic_write, read_json, write_json
+from vidseg_utils.run_folders import LAST
 from vidseg_utils.training.fit_config import FitConfig
-from vidseg_utils.training.run_folder import LAST, WEIGHTS, file_sha256, write_history
+from vidseg_utils.training.run_folder import WEIGHTS, file_sha256, write_history
 from vidseg_utils.training.weights import read_weights, write_weights
 
 # what reading a damaged state raises

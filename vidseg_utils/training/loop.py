@@ -21,12 +21,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.device import fastest_precision, find_device
+from vidseg_utils.run_folders import read_history
 from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
 from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
 from vidseg_utils.training.progress import TrainingBar
 from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
-from vidseg_utils.training.run_folder import finish, is_finished, read_config, read_history, write_history
+from vidseg_utils.training.run_folder import finish, is_finished, read_config, write_history
 from vidseg_utils.training.weights import load_weights
 
 Step = Callable[[nn.Module, Any], torch.Tensor]  # (model, batch) -> scalar loss

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vidseg_utils.training.run_folder import LAST, OWN_FILES, claim, is_finished, locked, read_config
+from vidseg_utils.run_folders import LAST
+from vidseg_utils.training.run_folder import OWN_FILES, claim, is_finished, locked, read_config
 
 AGAIN = "VIDSEG_AGAIN"  # environment variable, so that it reaches the kernel of a notebook
 CURE = (

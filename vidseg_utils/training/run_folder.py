@@ -16,16 +16,15 @@ from typing import Any
 from vidseg_utils.data.identity import has_grown
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import atomic_write, read_json, write_json
+from vidseg_utils.run_folders import CONFIG, HISTORY, LAST, MACHINE, TRAINED_ON, flat_settings
 from vidseg_utils.training.machine import describe_machine
 from vidseg_utils.training.shipped import SHIPPED_MARK, is_shipped
 from vidseg_utils.usage import note_part
 
-WEIGHTS, CONFIG, HISTORY, LAST = "weights.safetensors", "config.json", "history.jsonl", "last"
+WEIGHTS = "weights.safetensors"
 CONSTANTS = "constants.json"  # instead of weights, where constants of a formula are fitted
-TRAINED_ON = "trained_on"  # key of config.json: the identity of the training data, see `data.dataset_identity`
 FITTED_TO, FITTED_VIDEOS = "fitted_to", "fitted_videos"  # keys of config.json: "annotations" or "masks", and how many
-MACHINE = "machine"  # key of config.json: what finished the training, see `describe_machine`
-UNKNOWN_DATA = {"id": "unknown", "text": "unknown data"}  # in its place for runs of earlier versions
+UNKNOWN_DATA = {"id": "unknown", "text": "unknown data"}  # in place of TRAINED_ON for runs of earlier versions
 OWN_FILES = (WEIGHTS, CONSTANTS, CONFIG, HISTORY)
 
 logger = logging.getLogger(__name__)
@@ -175,35 +174,7 @@ def training_data(trained: object) -> dict[str, dict[str, str]]:
     return vars(trained).get("_run", {})
 
 
-def read_history(run: Path | str) -> list[dict[str, Any]]:
-    """One dict per epoch: epoch (from 1), train_loss, the validation metrics, learning_rate, seconds.
-
-    An incomplete last line is skipped. Raises ValueError for other damage, FileNotFoundError if there is no history.
-    """
-    path = Path(run) / HISTORY
-    history = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            history.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise ValueError(f"{path}, line {number} is not valid JSON") from None
-    return history
-
-
 def write_history(run: Path, history: list[dict[str, Any]]) -> None:
     """Write the whole history, one JSON line per epoch."""
     with atomic_write(run / HISTORY) as temporary:
         temporary.write_text("".join(json.dumps(epoch, allow_nan=False) + "\n" for epoch in history), encoding="utf-8")
-
-
-def flat_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"fit": {"seed": 0}} -> {"fit.seed": 0}."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= flat_settings(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -12,8 +12,8 @@ from torch import nn
 
 from vidseg_utils.models import build_model
 from vidseg_utils.paths import atomic_write, write_json
+from vidseg_utils.run_folders import CONFIG
 from vidseg_utils.training.run_folder import (
-    CONFIG,
     WEIGHTS,
     describe_other_classes,
     file_sha256,

@@ -24,11 +24,12 @@ from vidseg_utils.data import generate
 from vidseg_utils.evaluation import evaluate_system
 from vidseg_utils.paths import atomic_write, runs_dir, write_json
 from vidseg_utils.renderer import render_video
+from vidseg_utils.run_folders import CONFIG, HISTORY
 from vidseg_utils.simulator import simulate_video
 from vidseg_utils.systems import Workspace, build_system
 from vidseg_utils.task import HEIGHT, VIDEO_RATE, WIDTH
 from vidseg_utils.training import describe_machine, shipped
-from vidseg_utils.training.run_folder import CONFIG, CONSTANTS, HISTORY, WEIGHTS, file_sha256, read_config
+from vidseg_utils.training.run_folder import CONSTANTS, WEIGHTS, file_sha256, read_config
 from vidseg_utils.training.shipped import SHIPPED_PROFILE, SHIPPED_RUNS, shipped_run
 
 # U-Net learns at 80x120 first, which is four times as fast; 160x240 starts from these weights.

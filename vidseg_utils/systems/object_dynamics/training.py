@@ -14,6 +14,7 @@ from vidseg_utils.data import SplitCache, check_labels, dataset_identity
 from vidseg_utils.data.label_estimate import estimate_from_root
 from vidseg_utils.paths import write_json
 from vidseg_utils.progress import ProgressBar
+from vidseg_utils.run_folders import CONFIG, TRAINED_ON
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks, build_tracks
@@ -24,11 +25,9 @@ from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import CLIP_FRAMES
 from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
 from vidseg_utils.training.run_folder import (
-    CONFIG,
     CONSTANTS,
     FITTED_TO,
     FITTED_VIDEOS,
-    TRAINED_ON,
     file_sha256,
     finish,
     is_finished,

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vidseg_utils.run_folders import RunFolder, number
 from vidseg_utils.visualisation.curves import plot_class_bars, plot_confusion, plot_score_bars, plot_training_curves
-from vidseg_utils.visualisation.report.run_set import Run, Sweep, number
+from vidseg_utils.visualisation.report.run_set import Sweep, monitored
 from vidseg_utils.visualisation.style import BLUE, GRAY, STYLE
 
 PX_PER_INCH = 96  # of CSS
@@ -60,15 +61,16 @@ def draw_svg(
     return Markup(f'<div class="{"on-white" if on_white else "on-page"}">{head}{svg[svg.index(">") + 1 :]}</div>')
 
 
-def training_figures(run: Run) -> list[Markup]:
+def training_figures(run: RunFolder) -> list[Markup]:
     """Losses, and the metric that chose the weights, by epoch."""
+    metric = monitored(run)
     losses = [key for key in ("train_loss", "val_loss") if number(run.history[0].get(key)) is not None]
     figures = []
-    for keys in (losses, [run.monitor] if run.monitor and run.monitor not in losses else []):
+    for keys in (losses, [metric] if metric and metric not in losses else []):
         if keys:
             label = f"{run.name}: {', '.join(keys)} by epoch"
             history = [{"epoch": row["epoch"], **{key: number(row.get(key)) for key in keys}} for row in run.history]
-            best = keys[0] if keys[0] == run.monitor and run.config["fit"].get("mode") == "max" else None
+            best = keys[0] if keys[0] == metric and run.config["fit"].get("mode") == "max" else None
             figures.append(
                 draw_svg(
                     lambda ax, h=history, k=keys, b=best: plot_training_curves(ax, h, *k, best=b),
@@ -96,11 +98,11 @@ def _shorten(label: str) -> str:
 
 def sweep_curves(sweep: Sweep) -> Markup | None:
     """The metric of each run of the sweep by epoch, the best run's in colour; None without trainings of two epochs."""
-    runs = [run for run in sweep.runs if len(run.history) > 1 and run.monitor]
-    runs = [run for run in runs if run.monitor == runs[0].monitor][:MAX_LINES]
+    runs = [run for run in sweep.runs if len(run.history) > 1 and monitored(run)]
+    runs = [run for run in runs if monitored(run) == monitored(runs[0])][:MAX_LINES]
     if not runs:
         return None
-    key = str(runs[0].monitor)
+    key = str(monitored(runs[0]))
 
     def draw(ax: Axes) -> None:
         for run in reversed(runs):

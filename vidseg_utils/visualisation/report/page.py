@@ -19,6 +19,7 @@ from vidseg_utils import __version__
 from vidseg_utils.evaluation import leaderboard_tables
 from vidseg_utils.evaluation.leaderboard import COLUMNS
 from vidseg_utils.paths import atomic_write
+from vidseg_utils.run_folders import RunFolder, number
 from vidseg_utils.training import describe_machine
 from vidseg_utils.visualisation.report.clips import pack_clips
 from vidseg_utils.visualisation.report.details import ATTRIBUTES, KINDS, DataDetails, read_details
@@ -29,7 +30,7 @@ from vidseg_utils.visualisation.report.figures import (
     sweep_curves,
     training_figures,
 )
-from vidseg_utils.visualisation.report.run_set import Run, RunSet, Sweep, number, read_run_set
+from vidseg_utils.visualisation.report.run_set import RunSet, Sweep, describe_settings, monitored, read_run_set
 from vidseg_utils.visualisation.viewer import VIEWER_JS
 
 MAX_BYTES = 6_000_000  # of the page
@@ -87,13 +88,13 @@ def _describe(run_set: RunSet) -> dict[str, Any]:
     details = read_details(run_set)[:MAX_DATA_SETS]
     data_codes = {data_id: f"D{n}" for n, (data_id, *_) in enumerate(run_set.data_sets, start=1)}
     machines = list(dict.fromkeys(run.machine for run in run_set.runs if run.machine))
-    trainings = run_set.trainings
+    trainings, scores = run_set.trainings, run_set.scores
     return {
         "name": run_set.name,
         "run_set": run_set,
         "counts": {kind: sum(run.kind == kind for run in run_set.runs) for kind in KINDS_OF_RUNS},
-        "summary": run_set.scores[0] if run_set.scores else None,
-        "tables": [(table, _bars([row for row in table.rows if row])) for table in leaderboard_tables(run_set.scores)],
+        "summary": scores[0] if scores else None,
+        "tables": [(table, _bars([row for row in table.rows if row])) for table in leaderboard_tables(scores)],
         "details": details,
         "detail_figures": [_detail_figures(group) for group in details],
         "trainings": [(run, _facts(run), training_figures(run)) for run in trainings[:MAX_TRAININGS]],
@@ -101,7 +102,7 @@ def _describe(run_set: RunSet) -> dict[str, Any]:
         "sweeps": [_describe_sweep(sweep) for sweep in run_set.sweeps[:MAX_SWEEPS]],
         "data_codes": data_codes,
         "machine_codes": {machine: f"M{n}" for n, machine in enumerate(machines, start=1)},
-        "runs": run_set.runs[:MAX_RUNS],
+        "runs": [(run, describe_settings(run)) for run in run_set.runs[:MAX_RUNS]],
         "more_runs": len(run_set.runs) - MAX_RUNS,
     }
 
@@ -141,14 +142,14 @@ def _describe_sweep(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _facts(run: Run) -> str:
+def _facts(run: RunFolder) -> str:
     """Epochs, duration and best value of a training."""
     seconds = sum(number(row.get("seconds")) or 0 for row in run.history)
     parts = [f"{len(run.history)} epoch{'s' * (len(run.history) != 1)}", f"{seconds / 60:.1f} min"]
-    if run.monitor:
-        values = [value for row in run.history if (value := number(row.get(run.monitor))) is not None]
+    if metric := monitored(run):
+        values = [value for row in run.history if (value := number(row.get(metric))) is not None]
         best = max(values) if run.config["fit"].get("mode") == "max" else min(values)
-        parts.append(f"{run.monitor.replace('_', ' ')} {best:.4g}")
+        parts.append(f"{metric.replace('_', ' ')} {best:.4g}")
     return ", ".join(parts) + ("" if run.config.get("finished") else ", not finished")
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from vidseg_utils.profiles import Sizes, by_profile
+from vidseg_utils.run_folders import TRAINED_ON, read_history
 from vidseg_utils.systems.object_dynamics.filter import MIN_MOVING_SPEED
 from vidseg_utils.systems.object_dynamics.learned.rollout import roll_out_objects
 from vidseg_utils.systems.object_dynamics.learned.windows import (
@@ -28,7 +29,7 @@ from vidseg_utils.systems.object_dynamics.training import load_training_trajecto
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.task import FRAME_STEP, FUTURE_FRAMES
 from vidseg_utils.training.fit_config import FitConfig
-from vidseg_utils.training.run_folder import TRAINED_ON, is_finished, read_config, read_history
+from vidseg_utils.training.run_folder import is_finished, read_config
 from vidseg_utils.training.weights import load_model
 from vidseg_utils.world.solids import CUBE
 from vidseg_utils.world.trajectory import Trajectory

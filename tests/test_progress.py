@@ -3,6 +3,7 @@
 import pytest
 from IPython.display import DisplayHandle
 
+from tests.helpers import full_disk
 from vidseg_utils import progress
 from vidseg_utils.progress import PROGRESS_FILE, NotebookOutput, ProgressBar
 
@@ -25,6 +26,12 @@ def test_the_file_holds_the_last_line_and_is_empty_afterwards(monkeypatch, tmp_p
 def test_the_command_that_reads_the_file_may_have_ended(monkeypatch, tmp_path):
     monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "gone" / "line.txt"))
     list(ProgressBar(range(3)))
+
+
+def test_a_full_disk_stops_no_work(monkeypatch, tmp_path):
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "line.txt"))
+    with full_disk(0):
+        assert list(ProgressBar(range(3))) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("disabled", [True, False])

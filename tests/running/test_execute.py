@@ -1,6 +1,7 @@
 """Proves that a notebook is executed into its run folder, that a failing cell is named, and that the source never
 changes."""
 
+import errno
 import io
 import os
 import sys
@@ -13,7 +14,7 @@ import pytest
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
 from vidseg_utils.progress import PROGRESS_FILE
-from vidseg_utils.running import NotebookFailed, cell_progress, kernel
+from vidseg_utils.running import NotebookFailed, cell_progress, execute, kernel
 from vidseg_utils.running.execute import _unformatted, adopt_outputs, execute_copy, execute_notebook
 
 TRANSPORT = "from ipykernel.kernelapp import IPKernelApp\nprint(IPKernelApp.instance().transport)"
@@ -50,6 +51,17 @@ def test_a_failing_cell_is_named_with_its_error_and_kept(home, make_notebook):
     folder = home / "runs" / "03_fails-smoke"
     assert {entry.name for entry in folder.iterdir()} == {".executing.lock", "failed.ipynb"}
     assert str(folder / "failed.ipynb") in str(caught.value)
+
+
+def test_a_failing_cell_is_named_even_where_its_copy_cannot_be_written(home, make_notebook, monkeypatch):
+    def full(notebook, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(execute, "_write_without_widgets", full)
+    with pytest.raises(
+        NotebookFailed, match=r"n.ipynb, cell 3 .*: KeyError: 1; .*failed.ipynb cannot be written \(No space"
+    ):
+        execute_notebook(make_notebook("n", "{}[1]"), profile="smoke", progress=False)
 
 
 def test_a_kernel_that_dies_is_named_with_its_cell(home, make_notebook):

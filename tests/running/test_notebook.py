@@ -69,6 +69,12 @@ def test_metrics_are_merged_and_all_kinds_of_numbers_become_json(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]
 
 
+def test_damaged_metrics_are_written_anew_and_the_notebook_says_so(tmp_path, capsys):
+    (tmp_path / "metrics.json").write_text('{"jaccard": 0.')
+    assert read_json(record(tmp_path, {"mse": 1})) == {"mse": 1}
+    assert "metrics.json is not valid JSON" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [(float("inf"), "metric by.x is inf"), ({1}, "metric by.x is a set"), (np.array([1, np.inf]), r"metric by.x\[1\]")],

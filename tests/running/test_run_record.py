@@ -1,6 +1,8 @@
 """Proves that a run is up to date until something that it was made from changes, and that the reason is named."""
 
 import json
+import os
+import time
 
 import pytest
 
@@ -66,6 +68,8 @@ def test_a_run_is_up_to_date_whatever_does_not_matter_changes(second, lessons, h
         (lambda run, home: write_split(home / "data" / "smoke", "train", [1]), "the data .*smoke have changed"),
         (lambda run, home: (run.folder / "parameters.json").unlink(), "it has no finished run"),
         (lambda run, home: (run.folder / "parameters.json").write_text("{"), "parameters.json is not valid JSON"),
+        (lambda run, home: (run.folder / "metrics.json").write_text("{"), "metrics.json is not valid JSON"),
+        (lambda run, home: (home / "runs/unet-smoke/config.json").write_text("{"), "unet-smoke has other weights"),
         (lambda run, home: finish(NotebookRun(run.notebook.with_name("01_first.ipynb"), "smoke")), "01_first has new"),
         (
             lambda run, home: finish(NotebookRun(run.notebook, "smoke", {}, "some_sweep-smoke-EPOCHS=3")),
@@ -79,6 +83,24 @@ def test_what_has_changed_is_named(second, home, change, reason):
     change(second, home)
     (found,) = why_stale(second)
     assert re.search(reason, found)
+
+
+def test_a_damaged_record_or_damaged_metrics_make_a_run_unfinished(second):
+    assert second.is_finished()
+    for name in ("metrics.json", "parameters.json"):
+        sound = second.folder / name
+        before = sound.read_bytes() if sound.is_file() else b"{}"
+        sound.write_bytes(before[:-2] + b",")
+        assert not second.is_finished()
+        sound.write_bytes(before)
+        assert second.is_finished()
+
+
+def test_a_clock_that_was_set_back_changes_nothing(second, home, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    for path in [*home.rglob("*"), second.notebook]:
+        os.utime(path, (2e9, 2e9))  # in the future
+    assert second.is_finished() and why_stale(second) == []
 
 
 def test_other_parameters_and_other_code_are_named(second, monkeypatch):

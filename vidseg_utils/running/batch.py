@@ -89,7 +89,8 @@ def execute_batch(
                         calls.append((run, when, again, status if executor == "local" else None))
                     else:
                         end(Outcome(run, error=error))
-            running |= dict(zip(elsewhere.submit(_execute, calls), (run for run, *_ in calls), strict=True))
+            if calls:  # Slurm warns of an empty array
+                running |= dict(zip(elsewhere.submit(_execute, calls), (run for run, *_ in calls), strict=True))
             if running:
                 done, _ = wait(running, timeout=SECONDS_PER_LOOK, return_when=FIRST_COMPLETED)
                 for future in done:

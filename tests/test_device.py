@@ -29,3 +29,8 @@ def test_without_a_gpu_it_is_the_cpu(monkeypatch):
     assert find_device() == torch.device("cpu")
     with pytest.raises(ValueError, match="no device 'cuda' here"):
         find_device("cuda")
+
+
+def test_processes_that_were_launched_together_have_a_gpu_each(two_gpus, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert find_device() == torch.device("cuda:1")

@@ -1,10 +1,13 @@
 """The device of a command or a notebook, and the precision in which it trains fastest."""
 
+import os
+
 import torch
 
 
 def find_device(name: str | None = None) -> torch.device:
-    """The device of that name; None: a CUDA GPU if there is one, else the CPU.
+    """The device of that name; None: a CUDA GPU if there is one, else the CPU. Processes that `accelerate launch`
+    started each have their own GPU.
 
     Raises ValueError, with the choices of this machine, for an unknown name and for a GPU that is not there.
     """
@@ -12,7 +15,8 @@ def find_device(name: str | None = None) -> torch.device:
     if torch.cuda.is_available():
         choices += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if name is None:
-        name = "cuda" if "cuda" in choices else "cpu"
+        own = f"cuda:{os.environ.get('LOCAL_RANK', '')}"
+        name = own if own in choices else "cuda" if "cuda" in choices else "cpu"
     if torch.backends.mps.is_available():
         choices.append("mps")
     if name not in choices:

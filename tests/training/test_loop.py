@@ -16,7 +16,8 @@ from tests.helpers import NoisyStripes, toy_fit, toy_model, toy_step, toy_valida
 from vidseg_utils.device import fastest_precision
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.training.fit_config import OPTIMISERS
-from vidseg_utils.training.loop import FitConfig, build_accelerator, evaluate, fit
+from vidseg_utils.training.loop import FitConfig, evaluate, fit
+from vidseg_utils.training.processes import build_accelerator
 from vidseg_utils.training.retraining import training_anew
 from vidseg_utils.training.run_folder import locked, read_config
 
@@ -142,10 +143,10 @@ def test_the_fastest_precision_depends_on_the_units_of_the_device(device, gpu, a
 
 
 def test_precision_auto_is_probed_once_for_a_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("vidseg_utils.training.loop.fastest_precision", lambda device: "bf16")
+    monkeypatch.setattr("vidseg_utils.training.speedups.fastest_precision", lambda device: "bf16")
     first, _ = toy_fit(tmp_path / "run", epochs=1, precision="auto")
     assert read_config(tmp_path / "run")["fit"]["precision"] == "bf16"
-    monkeypatch.setattr("vidseg_utils.training.loop.fastest_precision", lambda device: "no")  # another machine
+    monkeypatch.setattr("vidseg_utils.training.speedups.fastest_precision", lambda device: "no")  # another machine
     again, _ = toy_fit(tmp_path / "run", epochs=1, precision="auto")
     torch.testing.assert_close(first.state_dict(), again.state_dict(), rtol=0, atol=0)
     toy_fit(tmp_path / "other", epochs=1, precision="auto")
@@ -160,7 +161,7 @@ def test_a_training_is_on_the_device_that_it_is_given(device, cpu, monkeypatch):
     def accelerator(**settings):
         asked.update(settings, device=os.environ.get("ACCELERATE_TORCH_DEVICE"))
 
-    monkeypatch.setattr("vidseg_utils.training.loop.Accelerator", accelerator)
+    monkeypatch.setattr("vidseg_utils.training.processes.Accelerator", accelerator)
     build_accelerator(FitConfig(), torch.device(device))
     assert (asked["cpu"], asked["device"]) == (cpu, device)
     monkeypatch.setenv("WORLD_SIZE", "2")  # as `accelerate launch` does

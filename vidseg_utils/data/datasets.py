@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Item = dict[str, torch.Tensor | int]
 
 
-class _BatchItems(list):
+class BatchItems(list):
     """Items that are views of one gathered batch. `collate` returns that batch as it is."""
 
     def __init__(self, batch: dict[str, torch.Tensor]):
@@ -30,7 +30,7 @@ class _BatchItems(list):
 
 def collate(items: list[Item]) -> dict[str, torch.Tensor]:
     """For DataLoader(collate_fn=collate): batches of these data sets without a second copy, other items as usual."""
-    return items.batch if isinstance(items, _BatchItems) else default_collate(items)
+    return items.batch if isinstance(items, BatchItems) else default_collate(items)
 
 
 class FrameDataset(Dataset):
@@ -133,7 +133,7 @@ def labelled_masks(cache: SplitCache) -> np.memmap:
 def _augmented_items(
     batch: dict[str, torch.Tensor], transform: "Transform | None", *, pictures: str, masks: str
 ) -> list[Item]:
-    items = _BatchItems(batch)
+    items = BatchItems(batch)
     if transform is None:
         return items
     from vidseg_utils.data.transforms import augment  # here, because torchvision takes two seconds to import

@@ -5,7 +5,7 @@ score counts them. A change of appearance leaves the mask as it is; "real" is th
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn.functional import max_pool2d
@@ -21,11 +21,21 @@ Transform = Callable[..., tuple[torch.Tensor, ...] | torch.Tensor]  # takes and 
 class CropAndResize:
     """Crop 60 to 100 % of the area at nearly the same aspect ratio, and scale back to the size of the image."""
 
+    scale = (0.6, 1.0)  # smallest and largest share of the area
+
     def __call__(self, pictures: torch.Tensor, *masks: torch.Tensor):
         """Pictures (…, 3, H, W) and masks (…, H, W), as tv_tensors."""
-        height, width = pictures.shape[-2:]
-        ratio = (0.9 * width / height, 1.1 * width / height)
-        return v2.RandomResizedCrop((height, width), scale=(0.6, 1.0), ratio=ratio, antialias=True)(pictures, *masks)
+        size = pictures.shape[-2:]
+        return v2.RandomResizedCrop(size, scale=self.scale, ratio=self.ratio(*size), antialias=True)(pictures, *masks)
+
+    def ratio(self, height: int, width: int) -> tuple[float, float]:
+        """Smallest and largest ratio of width to height of a crop."""
+        return 0.9 * width / height, 1.1 * width / height
+
+
+def object_window_size(size: Sequence[int]) -> list[int]:
+    """Height and width of the window that `ObjectCrop` cuts out of an image of that size."""
+    return [min(side, 16 * math.ceil(side / 64)) for side in size]
 
 
 class ObjectCrop:
@@ -37,7 +47,7 @@ class ObjectCrop:
 
     def __call__(self, pictures: torch.Tensor, *masks: torch.Tensor):
         """Pictures (…, 3, H, W) and masks (…, H, W), as tv_tensors."""
-        size = [min(side, 16 * math.ceil(side / 64)) for side in pictures.shape[-2:]]
+        size = object_window_size(pictures.shape[-2:])
         objects = (masks[0] > 0) & (masks[0] != IGNORE_INDEX) if masks else torch.zeros(pictures.shape[-2:])
         pixels = objects.nonzero()[:, -2:]  # (row, column) each
         sides = torch.tensor(pictures.shape[-2:])

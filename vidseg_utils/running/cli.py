@@ -90,16 +90,17 @@ def train_system(
     """Train the parts of a system that have no finished run. An interrupted training resumes."""
     from vidseg_utils.running.estimates import describe_needs, describe_trainings
     from vidseg_utils.systems import Workspace, system_class
-    from vidseg_utils.training import is_finished, training_anew
+    from vidseg_utils.training import is_finished, is_first_process, training_anew
 
     forecaster = system_class(system)
     workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
     folders = [workspace.run_folder(part) for part in forecaster.run_names]
-    if todo := [folder for folder in folders if again or not is_finished(folder)]:
+    todo = [folder for folder in folders if again or not is_finished(folder)]
+    if todo and is_first_process():
         typer.echo(describe_needs(describe_trainings(todo), workspace.profile, workspace.root), err=True)
     with training_anew(again):
         forecaster.train(workspace)
-    for part in forecaster.run_names:
+    for part in forecaster.run_names if is_first_process() else ():
         typer.echo(f"{part}: {workspace.run_folder(part)}")
 
 

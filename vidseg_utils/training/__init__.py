@@ -8,6 +8,7 @@ from vidseg_utils.training.fit_config import FitConfig, truth_probability
 from vidseg_utils.training.loop import evaluate, fit, train_one_epoch
 from vidseg_utils.training.losses import LOSSES, build_loss, still_pixels, temporal_consistency
 from vidseg_utils.training.machine import describe_machine
+from vidseg_utils.training.processes import is_first_process
 from vidseg_utils.training.progress import draw_curves_with
 from vidseg_utils.training.retraining import training_anew
 from vidseg_utils.training.run_folder import is_evaluation, is_finished, is_interrupted, is_trained
@@ -20,6 +21,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "draw_curves_with",
     "evaluate",
     "fit",
+    "is_first_process",
     "train_one_epoch",
     "truth_probability",
     # losses

@@ -17,7 +17,7 @@ class FitConfig:
     """All settings of `fit` apart from model and data. Raises ValueError for an impossible value."""
 
     epochs: int = 10
-    batch_size: int = 16  # samples per process, in training and validation
+    batch_size: int = 16  # samples of all processes together, in training and validation
     learning_rate: float = 1e-3  # the initial one; for "onecycle" the highest one
     weight_decay: float = 0.0  # "adam" adds it to the gradient, "adamw" shrinks the weights
     optimiser: str = "adam"  # or "adamw"
@@ -33,7 +33,10 @@ class FitConfig:
     num_workers: int = 0  # loader processes, at most one per core; 0 loads in the main process
     monitor: str = "loss"  # the validation metric that chooses the best epoch
     mode: Literal["min", "max"] = "min"  # whether a small or a large value of it is good
-    channels_last: bool = True  # memory layout for convolutions; nearly always the faster one
+    # None: what pays for this network and device, see `speedups`
+    channels_last: bool | None = None  # memory layout for convolutions
+    compile: bool | None = None  # torch.compile
+    data_on_device: bool | None = None  # the training data are on the GPU, and augmented there
 
     def __post_init__(self):
         check_positive(epochs=self.epochs, batch_size=self.batch_size, accumulation_steps=self.accumulation_steps)

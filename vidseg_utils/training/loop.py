@@ -6,7 +6,6 @@ so a training that was interrupted and resumed gives the same weights as an unin
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -15,24 +14,35 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list, find_batch_size, patch_environment
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import broadcast_object_list, find_batch_size
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from vidseg_utils.device import fastest_precision, find_device
+from vidseg_utils.data.device_batches import hold_on_device
+from vidseg_utils.device import find_device
 from vidseg_utils.run_folders import read_history
 from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
 from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
+from vidseg_utils.training.processes import (
+    average_gradients,
+    build_accelerator,
+    joined,
+    same_in_all_processes,
+    share_weight,
+)
 from vidseg_utils.training.progress import TrainingBar
 from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
-from vidseg_utils.training.run_folder import finish, is_finished, read_config, write_history
+from vidseg_utils.training.run_folder import finish, is_finished, write_history
+from vidseg_utils.training.speedups import choose_speedups
 from vidseg_utils.training.weights import load_weights
 
 Step = Callable[[nn.Module, Any], torch.Tensor]  # (model, batch) -> scalar loss
 Validate = Callable[[nn.Module, DataLoader, torch.device], dict[str, float]]
 LOSS_CHECK_BATCHES = 10  # the loss is read after every tenth batch: each reading waits for the GPU
+# of the settings that runs of earlier versions lack
+EARLIER_SETTINGS = replace(FitConfig(), channels_last=True, compile=False, data_on_device=False)
 
 
 def train_one_epoch(
@@ -49,18 +59,20 @@ def train_one_epoch(
     """Train on all batches of `loader`; returns the mean loss per sample. Raises ValueError if it is not finite."""
     model.train()
     total = torch.zeros((), device=accelerator.device)  # on the device: reading it would wait for the GPU
-    n_samples = 0
+    n_samples, shared = 0, accelerator.num_processes > 1
     for index, batch in enumerate(loader, start=1):
         with accelerator.accumulate(model):
             loss = step(model, batch)
-            accelerator.backward(loss)
+            batch_size = find_batch_size(batch)
+            accelerator.backward(loss * share_weight(batch_size, accelerator) if shared else loss)
+            if accelerator.sync_gradients:
+                average_gradients(model, accelerator)
             if clip_norm is not None and accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(model.parameters(), clip_norm)
             optimiser.step()
             if accelerator.sync_gradients and not accelerator.optimizer_step_was_skipped:
                 schedule.after_step()
             optimiser.zero_grad()
-        batch_size = find_batch_size(batch)
         total += loss.detach() * batch_size
         n_samples += batch_size
         if index % LOSS_CHECK_BATCHES == 0 or index == len(loader):
@@ -108,66 +120,63 @@ def fit(
 
     train_data, val_data: map-style data sets; `data.datasets.collate` builds the batches
     step: (model, batch on the device) -> scalar loss
-    validate: (model, loader, device) -> metrics; the loader's batches are not yet on the device
+    validate: (model, loader, device) -> metrics; the loader's batches need not be on the device yet
     description: written to config.json beside the settings of the fit; `load_model` builds the model from its entry
         {"model": {"name", "config"}}; "trained_on" is the identity of the training data
-    device: of the training; None: a GPU if there is one. With several processes each has its own, see below.
+    device: of the training; None: a GPU if there is one. With several processes each has its own, see `processes`.
     on_epoch: called at the start of each epoch with its number, from 1
     returns: the history, one dict per epoch. `model` then holds the weights of the best epoch, on the device of the
         training.
-    With several processes (`accelerate launch`) each trains on its share, and the first validates for all.
+    With several processes (`accelerate launch`) each trains on its share of every batch, and the first one validates
+    and writes for all.
     Raises ValueError if the folder belongs to other data or settings, for empty data, and for a loss or a
     monitored metric that is not finite.
     """
-    run = Path(run)
+    run, device = Path(run), device or find_device()
     samples = {"train_samples": count_samples(train_data), "val_samples": count_samples(val_data)}
     for key, name in (("train_samples", "training"), ("val_samples", "validation")):
         if samples[key] == 0:
             raise ValueError(f"the {name} data are empty: {run.name} cannot be fitted")
-    if config.precision == "auto":
-        begun = read_config(run).get("fit")  # a training goes on as it has begun
-        known = begun.get("precision") if isinstance(begun, dict) else None
-        config = replace(config, precision=known or fastest_precision(device or find_device()))
+    network = description.get("model", {}).get("name")
+    config = same_in_all_processes(
+        lambda n: choose_speedups(
+            config, run=run, network=network, train_data=train_data, device=device, n_processes=n
+        ),
+        device,
+    )
     accelerator = build_accelerator(config, device)
     with locked_unless_finished(run) if accelerator.is_main_process else contextlib.nullcontext():
         if accelerator.is_main_process:
-            claim_or_replace(
-                run, {**description, **samples, "fit": asdict(config)}, defaults={"fit": asdict(FitConfig())}
-            )
+            settings = {**description, **samples, "fit": asdict(config)}
+            claim_or_replace(run, settings, defaults={"fit": asdict(EARLIER_SETTINGS)})
         accelerator.wait_for_everyone()
         if not is_finished(run):
             model.to(accelerator.device)
             if config.channels_last:
                 model.to(memory_format=torch.channels_last)
+            if config.data_on_device:
+                train_data, val_data = (hold_on_device(data, accelerator.device) for data in (train_data, val_data))
             order = torch.Generator()
-            loaders = build_loaders(train_data, val_data, config, order=order, device=accelerator.device)
+            loaders = build_loaders(
+                train_data,
+                val_data,
+                config,
+                order=order,
+                device=accelerator.device,
+                process=accelerator.process_index,
+                n_processes=accelerator.num_processes,
+            )
             try:
-                best_sha256 = _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator, on_epoch)
+                with joined(model, accelerator):
+                    best = _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator, on_epoch)
             finally:
                 accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 vars(model).pop("forward", None)  # the autocast wrapper; the class's own method is left
             if accelerator.is_main_process:
-                finish(run, sha256=best_sha256)
+                finish(run, sha256=best, n_processes=accelerator.num_processes)
             accelerator.wait_for_everyone()
         load_weights(run, model)
         return read_history(run)
-
-
-def build_accelerator(config: FitConfig, device: torch.device | None = None) -> Accelerator:
-    """A new Accelerator for the fit, on `device`; None: a CUDA GPU if there is one, else the CPU.
-
-    The processes of `accelerate launch` keep the GPU that each has been given.
-    """
-    device = device or find_device()
-    several = PartialState._shared_state.get("num_processes", 1) > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
-    # otherwise every fit of a process would have the precision, and the device, of the first
-    AcceleratorState._reset_state(reset_partial_state=not several)
-    with patch_environment(**({} if several else {"ACCELERATE_TORCH_DEVICE": device})):
-        return Accelerator(
-            mixed_precision=config.precision,
-            gradient_accumulation_steps=config.accumulation_steps,
-            cpu=device.type == "cpu",
-        )
 
 
 def _fit_epochs(
@@ -186,10 +195,23 @@ def _fit_epochs(
 
     returns: the checksum of the best weights
     """
-    prepared, optimiser, train_loader = accelerator.prepare(model, build_optimiser(model, config), train_loader)
+    # only autocast: `processes` shares the work
+    network: Any = accelerator.prepare_model(model, evaluation_mode=True)
+    if config.compile:
+        network = torch.compile(network)
+    inner_optimiser = build_optimiser(model, config)
+    optimiser = accelerator.prepare_optimizer(inner_optimiser)
+    train_loader = prepare_data_loader(
+        train_loader,
+        accelerator.device,
+        num_processes=1,  # the loader has the share of this process already
+        process_index=0,
+        put_on_device=True,
+        non_blocking=accelerator.device.type == "cuda",
+    )
     n_batches = len(train_loader)
     n_steps = config.epochs * math.ceil(n_batches / config.accumulation_steps)
-    schedule = Schedule(optimiser.optimizer, config, n_steps=n_steps)
+    schedule = Schedule(inner_optimiser, config, n_steps=n_steps)
     stateful = {"optimiser": optimiser, "schedule": schedule}
     if accelerator.scaler is not None:
         stateful["scaler"] = accelerator.scaler
@@ -208,7 +230,7 @@ def _fit_epochs(
             seed_everything(config.seed, epoch, accelerator.process_index)
             order.manual_seed(config.seed * 1_000_003 + epoch)  # the same on every process
             train_loss = train_one_epoch(
-                prepared,
+                network,
                 train_loader,
                 step=step,
                 optimiser=optimiser,
@@ -218,7 +240,9 @@ def _fit_epochs(
                 progress=progress,
             )
             progress.start_validation(train_loss)
-            metrics = evaluate(model, val_loader, validate=validate, device=accelerator.device)
+            metrics = {}
+            if accelerator.is_main_process:
+                metrics = evaluate(model, val_loader, validate=validate, device=accelerator.device)
             (metrics,) = broadcast_object_list([metrics])  # every process uses those of the first
             value = _monitored_metric(metrics, model, config, epoch)
             schedule.after_epoch(value)

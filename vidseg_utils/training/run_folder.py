@@ -130,12 +130,14 @@ def describe_other_classes(run: Path, names: Sequence[str]) -> str:
     return f"run folder {run} was trained for other classes: class {class_id} is {theirs!r} there and {ours!r} here"
 
 
-def finish(run: Path, *, sha256: str) -> None:
+def finish(run: Path, *, sha256: str, n_processes: int = 1) -> None:
     """Mark the training as complete, and remove the state that only a resumed training needs.
 
     sha256: checksum of the weights or constants
+    n_processes: that trained together
     """
-    write_json(run / CONFIG, {**read_config(run), "finished": True, "sha256": sha256, MACHINE: describe_machine()})
+    machine = describe_machine() + (f", {n_processes} processes" if n_processes > 1 else "")
+    write_json(run / CONFIG, {**read_config(run), "finished": True, "sha256": sha256, MACHINE: machine})
     shutil.rmtree(run / LAST, ignore_errors=True)
 
 

@@ -2,27 +2,36 @@
 
     python benchmarks/generate_speed.py --videos 40
 
-The table is CPU time in one process with one thread, so a busy machine matters little. The last lines are the wall time
-of `generate` on all cores.
+The table is CPU time in one process with one thread, so a busy machine matters little. The last lines measure
+`generate` on all cores, or with --processes: how fast it is, and how much of its work more cores cannot make faster.
 """
 
 import argparse
+import itertools
+import resource
 import shutil
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from vidseg_utils.data import generate, write_video
-from vidseg_utils.data.parallel import n_cores
+from vidseg_utils.data.parallel import n_cores, worker_processes
+from vidseg_utils.data.sources.generate import MIN_VIDEOS_PER_PROCESS
+from vidseg_utils.device import find_device
 from vidseg_utils.renderer import render_video
 from vidseg_utils.simulator import WORLDS, BrokenRuleError, find_world, sample_scene, simulate
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
-from vidseg_utils.world import write_annotation
+from vidseg_utils.world import Trajectory, write_annotation
+
+EMPTY = Trajectory(
+    np.zeros(0, np.uint8), *(np.zeros((1, 0, *size)) for size in ((3,), (3, 3), (3,), (3,))), np.zeros((1, 0), bool)
+)
 
 
 class Clock:
@@ -60,11 +69,85 @@ def one_process(n_videos: int, folder: Path, clock: Clock, world: str) -> Counte
     return broken_rules
 
 
+@dataclass(frozen=True)
+class GenerateSpeed:
+    """What one call of `generate` took. Processor time does not depend on what else the machine does."""
+
+    videos: int
+    processes: int
+    device: str
+    store: str
+    seconds: float  # with the start of the processes
+    start_seconds: float  # until all processes were ready, in a call without videos
+    cpu_ms_per_video: float  # of all processes, without their start
+    serial_ms_per_video: float  # of the process that shares out the work: no more cores make this faster
+
+    @property
+    def videos_per_second(self) -> float:
+        """With the start of the processes."""
+        return self.videos / self.seconds
+
+    @property
+    def serial_share(self) -> float:
+        """Share of the processor time that does not get faster with more cores."""
+        return self.serial_ms_per_video / self.cpu_ms_per_video
+
+    def __str__(self) -> str:
+        is_longer = self.seconds > 2 * self.start_seconds
+        without_start = self.videos / (self.seconds - (self.start_seconds if is_longer else 0.0))
+        return (
+            f"{self.store:5} on {self.device}, {self.processes:2} processes: {self.videos_per_second:6.1f} videos/s, "
+            f"{without_start:.1f} after a start of {self.start_seconds:.1f} s; {self.cpu_ms_per_video:.0f} ms of a "
+            f"processor a video, {self.serial_share:.1%} of it serial"
+        )
+
+
+def measure_generate(
+    root: Path, *, train: int, val: int = 0, device: str, processes: int, store: str = "cache", world: str = "clevrer"
+) -> GenerateSpeed:
+    """Generate into the empty folder `root` and measure it. The caller needs `if __name__ == "__main__":`."""
+    processes = min(processes, max(1, (train + val) // MIN_VIDEOS_PER_PROCESS))  # as `generate` does
+    started, cpu = time.perf_counter(), _cpu_seconds()
+    with worker_processes(processes) as parallel_map:
+        list(parallel_map(_start_device, [device] * processes))
+    start_seconds, start_cpu = time.perf_counter() - started, sum(_cpu_seconds()) - sum(cpu)
+    started, cpu, sizes = time.perf_counter(), _cpu_seconds(), {"train": train, "val": val, "unlabeled": 0, "hidden": 0}
+    settings = {"store": store, "device": device, "processes": processes, "physics": find_world(world)}
+    generate(root, **sizes, seed=0, **settings, progress=False)
+    seconds, (own, workers) = time.perf_counter() - started, (b - a for a, b in zip(cpu, _cpu_seconds(), strict=True))
+    n_videos, serial = train + val, 0.0 if processes == 1 else own
+    total = own + workers - (0.0 if processes == 1 else start_cpu)
+    return GenerateSpeed(
+        videos=n_videos,
+        processes=processes,
+        device=device,
+        store=store,
+        seconds=seconds,
+        start_seconds=start_seconds,
+        cpu_ms_per_video=1e3 * total / n_videos,
+        serial_ms_per_video=1e3 * serial / n_videos,
+    )
+
+
+def _start_device(device: str) -> None:
+    """What a worker imports and starts before its first video."""
+    render_video(EMPTY, device=device)
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    """Processor time of this process, and of its child processes that have ended."""
+    usages = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    own, children = (usage.ru_utime + usage.ru_stime for usage in usages)
+    return own, children
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=40)
     parser.add_argument("--world", choices=list(WORLDS), default="clevrer")
     parser.add_argument("--whole", type=int, default=120, help="videos that `generate` makes; 0 leaves this out")
+    parser.add_argument("--device", default=None, help="of `generate`; default: cuda if there is a GPU")
+    parser.add_argument("--processes", type=int, nargs="+", default=[n_cores()], help="default: as many as cores")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     root = Path(tempfile.mkdtemp(prefix="vidseg-speed-"))
@@ -79,13 +162,10 @@ def main() -> None:
         simulations = arguments.videos + broken_rules.total()
         reasons = ", ".join(f"{name} {n}" for name, n in broken_rules.most_common())
         print(f"{arguments.videos} kept of {simulations} simulations; the others broke a rule: {reasons}\n")
-        for store in ("png", "cache") if arguments.whole else ():
-            start = time.perf_counter()
-            sizes = {"train": arguments.whole, "val": 0, "unlabeled": 0, "hidden": 0}
-            generate(root / store, **sizes, seed=0, store=store, physics=find_world(arguments.world), progress=False)
-            seconds = time.perf_counter() - start
-            rate = f"{arguments.whole / seconds:6.1f} videos a second"
-            print(f"store {store:6} {rate} on {n_cores()} cores, start of the processes included")
+        device = str(find_device(arguments.device))
+        for store, processes in itertools.product(("png", "cache"), arguments.processes) if arguments.whole else ():
+            folder, options = root / f"{store}{processes}", {"store": store, "world": arguments.world}
+            print(measure_generate(folder, train=arguments.whole, device=device, processes=processes, **options))
     finally:
         shutil.rmtree(root)
 

@@ -13,12 +13,15 @@ in float32 and 56 in bf16, on two cores that multiply bf16 natively (1.07 and 2.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vidseg_utils.device import find_device
 from vidseg_utils.models import build_model, parameter_count, prepare_for_streaming
+from vidseg_utils.training.machine import describe_machine
 from vidseg_utils.training.weights import load_model
 
 MATRIX_SIZE = 1536  # side of the matrices whose product measures the machine's speed
@@ -32,6 +35,52 @@ def fastest_seconds(work: Callable[[], object], *, repeats: int) -> float:
         work()
         seconds.append(time.perf_counter() - started)
     return min(seconds)
+
+
+def measure_variants(
+    variants: dict[str, torch.nn.Module], height: int, width: int, *, device: torch.device, repeats: int
+) -> Iterator[dict[str, Any]]:
+    """Frames per second of each variant, and the share of pixels whose label is that of the first.
+
+    A variant whose name holds "bf16" runs in autocast. One that fails yields its error.
+    """
+    frames, labels = torch.rand(1, 4, 3, height, width, device=device), None
+    for name, network in variants.items():
+        try:
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled="bf16" in name):
+                answer = segment(network, frames)  # warms up, too
+                _, state = network(frames[:, :1])
+
+                def one_frame(network: torch.nn.Module = network, state: Any = state) -> None:
+                    network(frames[:, 1:2], state)
+                    if device.type == "cuda":
+                        torch.cuda.synchronize()
+
+                seconds = fastest_seconds(one_frame, repeats=repeats)
+        except Exception as error:
+            yield {"variant": name, "error": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
+            continue
+        labels = answer if labels is None else labels
+        same = (answer == labels).float().mean().item()
+        yield {"variant": name, "frames_per_second": 1 / seconds, "same_labels": same}
+
+
+def streaming_variants(
+    model: torch.nn.Module, *, device: torch.device, bf16: bool, compiled: bool
+) -> dict[str, torch.nn.Module]:
+    """The network in more and more of the ways to make it faster."""
+    stream = prepare_for_streaming(model)
+    variants = {"plain float32": model, "folded, channels last": stream}
+    if compiled:
+        on_gpu = device.type == "cuda"
+        variants["+ torch.compile"] = (
+            torch.compile(stream, mode="reduce-overhead")
+            if on_gpu
+            else torch.compile(stream, options={"freezing": True})
+        )
+    if bf16:
+        variants["+ bf16 autocast"] = variants[list(variants)[-1]]
+    return variants
 
 
 def segment(model: torch.nn.Module, frames: torch.Tensor) -> torch.Tensor:
@@ -50,6 +99,7 @@ def main() -> None:
     parser.add_argument("--run", help="a run folder with trained weights, instead of random ones")
     parser.add_argument("--frames", nargs="+", default=["160x240", "512x1024"], help="default 160x240 512x1024")
     parser.add_argument("--repeats", type=int, default=30, help="frames to time; default 30")
+    parser.add_argument("--device", help="cpu or cuda; default: cuda if there is a GPU")
     parser.add_argument("--threads", type=int, help="of the CPU; default: all")
     parser.add_argument("--bf16", action="store_true", help="try bf16 autocast too")
     parser.add_argument("--compile", action="store_true", help="try torch.compile too")
@@ -63,34 +113,28 @@ def main() -> None:
     else:
         model = build_model("recurrent_unet", block=options.block, size=options.size, cell=options.cell)
         model.train()(torch.rand(2, 3, 3, 64, 96))  # moves BatchNorm's statistics away from 0 and 1
-    model.eval()
-    matrix = torch.rand(MATRIX_SIZE, MATRIX_SIZE)
-    machine = 2 * MATRIX_SIZE**3 / fastest_seconds(lambda: matrix @ matrix, repeats=5)
-    print(f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}: {machine / 1e9:.0f} GFLOP/s at best")
+    device = find_device(options.device)
+    model = model.to(device).eval()
+    matrix = torch.rand(MATRIX_SIZE, MATRIX_SIZE, device=device)
+    machine = 2 * MATRIX_SIZE**3 / fastest_seconds(lambda: (matrix @ matrix)[0, 0].item(), repeats=5)
+    print(f"{describe_machine()}, {torch.get_num_threads()} threads: {machine / 1e9:.0f} GFLOP/s on {device} at best")
     print(f"{parameter_count(model):,} parameters")
 
-    stream = prepare_for_streaming(model)
-    variants = {"plain float32": model, "folded, channels last": stream}
-    if options.compile:
-        variants["+ torch.compile"] = torch.compile(stream, options={"freezing": True})
-    if options.bf16:
-        variants["+ bf16 autocast"] = variants[list(variants)[-1]]
+    variants = streaming_variants(model, device=device, bf16=options.bf16, compiled=options.compile)
     for text in options.frames:
         height, width = map(int, text.split("x"))
-        frames = torch.rand(1, 4, 3, height, width)
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            model(frames[:, :1])
+            model(torch.rand(1, 1, 3, height, width, device=device))
         per_frame = counter.get_total_flops()
         print(f"\n{height}x{width}: {per_frame / 1e9:.2f} GFLOP a frame, so at most {machine / per_frame:.1f} frames/s")
-        first = labels = None
-        for name, network in variants.items():
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled="bf16" in name):
-                answer = segment(network, frames)  # warms up, too
-                _, state = network(frames[:, :1])
-                seconds = fastest_seconds(lambda: network(frames[:, 1:2], state), repeats=options.repeats)  # noqa: B023
-            first, labels = first or seconds, answer if labels is None else labels
-            same = (answer == labels).float().mean().item()
-            print(f"  {name:24s} {1 / seconds:7.2f} frames/s  x{first / seconds:5.2f}  labels {same:.3%} the same")
+        first = None
+        for row in measure_variants(variants, height, width, device=device, repeats=options.repeats):
+            if "error" in row:
+                print(f"  {row['variant']:24s} {row['error']}")
+                continue
+            speed, same = row["frames_per_second"], row["same_labels"]
+            first = first or speed
+            print(f"  {row['variant']:24s} {speed:7.2f} frames/s  x{speed / first:5.2f}  labels {same:.3%} the same")
 
 
 if __name__ == "__main__":

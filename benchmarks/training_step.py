@@ -12,7 +12,8 @@ with an error if a loss differs from plain float32 by more than rounding explain
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -32,7 +33,7 @@ def unet_problem(options: argparse.Namespace, device: str) -> tuple[Callable, Ca
     images = torch.rand(options.batch_size, 3, *size, generator=generator).to(device)
     masks = torch.randint(0, N_CLASSES, (options.batch_size, *size), generator=generator).to(device)
     return (
-        lambda: build_model("unet", base_channels=options.base_channels),
+        lambda: build_model("unet", base_channels=options.base_channels, head=options.head),
         lambda model: functional.cross_entropy(model(images).float(), masks),
     )
 
@@ -106,12 +107,15 @@ def measure(
     return 1 / min(seconds[2:]), losses, parameter_count(model)
 
 
-def compare_changes(problem: tuple[Callable, Callable], *, device: str, steps: int, without: list[str]) -> bool:
-    """Print a line for each change, then before and after; returns whether all losses stayed the same."""
+def compare_changes(
+    problem: tuple[Callable, Callable], *, device: str, steps: int, without: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    """Print a line for each change, then before and after. Yields what was measured; "same": whether the losses are."""
     first_speed, first_losses, n_parameters = measure(problem, device=device, steps=steps, switches=frozenset())
     print(f"  {n_parameters:,} parameters; loss {first_losses[0]:.4f} -> {first_losses[-1]:.4f}")
-    print(f"  {'plain float32':16} {first_speed:7.2f} steps/s")
-    kept, speed, same = frozenset(), first_speed, True
+    print(f"  {'plain float32':16} {first_speed:7.2f} steps/s", flush=True)
+    kept, speed = frozenset(), first_speed
+    yield {"change": "plain float32", "steps_per_second": first_speed, "same": True, "parameters": n_parameters}
     for switch, name in CHANGES.items():
         if switch in without:
             continue
@@ -119,16 +123,18 @@ def compare_changes(problem: tuple[Callable, Callable], *, device: str, steps: i
         faster, losses, _ = measure(problem, device=device, steps=steps, switches=kept | {switch})
         difference = max(abs(a - b) / abs(b) for a, b in zip(losses, first_losses, strict=True))
         keep = faster > MIN_SPEEDUP * speed
-        same &= difference <= tolerance
-        verdict = "LOSS DIFFERS" if difference > tolerance else "kept" if keep else "left out: not faster here"
-        print(f"  + {name:14} {faster:7.2f} steps/s  x{faster / speed:5.2f}  loss within {difference:.1e}  {verdict}")
+        same = difference <= tolerance
+        verdict = "LOSS DIFFERS" if not same else "kept" if keep else "left out: not faster here"
+        line = f"  + {name:14} {faster:7.2f} steps/s  x{faster / speed:5.2f}  loss within {difference:.1e}  {verdict}"
+        print(line, flush=True)
+        yield {"change": name, "steps_per_second": faster, "same": same, "kept": keep}
         if keep:
             kept, speed = kept | {switch}, faster
     print(f"  before {first_speed:.2f}, after {speed:.2f} steps/s: {speed / first_speed:.2f} times as fast")
-    return same
 
 
-def main() -> None:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line, or those given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     small = {
         "height": 80, "width": 120, "batch_size": 8, "steps": 6, "base_channels": 8,
@@ -138,15 +144,21 @@ def main() -> None:
     for name, default in small.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default {default}")
     parser.add_argument("--published", action="store_true", help="the published sizes of picture and networks")
+    parser.add_argument("--head", default="flat", help='of U-Net: "flat" (default) or "factored"')
     parser.add_argument("--translator", default="inception", help='"inception" (default) or "gsta"')
     parser.add_argument("--models", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     parser.add_argument(
         "--without", nargs="*", choices=list(CHANGES), help="changes to skip; default on a CPU: compile"
     )
     parser.add_argument("--threads", type=int, help="of the CPU; default: all")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.published:
         vars(options).update(published)
+    return options
+
+
+def main() -> None:
+    options = parse_options()
     if options.threads:
         torch.set_num_threads(options.threads)
     on_gpu = torch.cuda.is_available()
@@ -159,7 +171,8 @@ def main() -> None:
     for name in options.models:
         print(f"\n{name}")
         problem = PROBLEMS[name](options, device)
-        same &= compare_changes(problem, device=device, steps=options.steps, without=without)
+        rows = compare_changes(problem, device=device, steps=options.steps, without=without)
+        same &= {row["same"] for row in rows} == {True}
     if not same:
         raise SystemExit("a loss curve changed")
 

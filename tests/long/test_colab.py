@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = [
     path.relative_to(ROOT / "notebooks").as_posix()
-    for pattern in ("[0-9]*.ipynb", "template.ipynb", "solutions/*.ipynb")
+    for pattern in ("*.ipynb", "solutions/*.ipynb")
     for path in sorted((ROOT / "notebooks").glob(pattern))
 ]
 INSTALL = "install -q git+https://github.com/vidseg/vidseg"

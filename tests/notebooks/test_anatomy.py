@@ -192,6 +192,10 @@ def test_a_solution_is_sound_and_belongs_to_a_lesson(path):
     assert path.name in {lesson.name for lesson in lessons}
 
 
+def test_the_notebook_that_sweeps_over_systems_execute_is_sound():
+    assert faults(NOTEBOOKS / "system.ipynb", (portable_faults, package_faults, parameter_faults, colab_faults)) == []
+
+
 @pytest.mark.parametrize("path", lessons, ids=lambda path: path.stem)
 def test_a_lesson_has_solutions(path):
     assert path.name in {solution.name for solution in solutions}

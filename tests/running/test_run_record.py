@@ -3,10 +3,13 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.helpers import write_split
+from tests.test_rooms import imported_modules
+from vidseg_utils import running
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.running import run_record, workbook
 from vidseg_utils.running.run_record import NotebookRun, inputs_after, inputs_before, why_stale
@@ -110,6 +113,18 @@ def test_other_parameters_and_other_code_are_named(second, monkeypatch):
     assert {"models", "training", "running"} <= digests.keys() and "notebooks" not in digests
     monkeypatch.setattr(run_record, "code_digests", lambda: digests | {"models": "changed"})
     assert why_stale(second) == ["the code of the package has changed (models)"]
+
+
+def test_all_code_of_the_runner_that_a_notebook_reaches_counts():
+    room, start = Path(run_record.__file__).parent, "from vidseg_utils.running import "
+    reached = run_record.IN_NOTEBOOKS
+    names = {name for module in reached & running._MODULES.keys() for name in running._MODULES[module]}
+    for path in (room.parents[1] / "notebooks").rglob("*.ipynb"):
+        for line in "\n".join(run_record._code_cells(path)).splitlines():
+            assert not line.startswith(start) or set(line.removeprefix(start).split(", ")) <= names, path
+    for name in reached:
+        modules = {module for module in imported_modules(room / f"{name}.py") if ".running." in module}
+        assert {module.split(".")[2] for module in modules} <= reached, name
 
 
 def test_course_data_that_appear_are_noticed_by_a_notebook_that_looks_for_them(lessons, make_notebook, home):

@@ -17,6 +17,8 @@ from vidseg_utils.running.notebook_file import identity, notebooks_dir
 from vidseg_utils.running.workbook import notebooks_before, sweeps_before
 
 OPTIONAL_DATA = {"COURSE_ROOT": "course", "REAL_ROOT": "course", "CLEVRER_ROOT": "clevrer"}  # parameter -> data/NAME
+# Files of the room `running` that the cells of a notebook reach. The others execute notebooks and change no result.
+IN_NOTEBOOKS = {"notebook", "notebook_file", "parameter_values", "run_record", "sweep", "sweep_results", "workbook"}
 DIGITS = 12  # of a digest
 
 
@@ -152,11 +154,12 @@ def _code_cells(notebook: Path) -> list[str]:
 
 
 def code_digests() -> dict[str, str]:
-    """A digest of the code of each room of the package."""
+    """A digest of the code of each room of the package that a notebook can reach."""
     package, sources = Path(vidseg_utils.__file__).parent, {}
     for path in sorted(package.rglob("*.py")):
-        if notebooks_dir() not in path.parents:
-            inside = path.relative_to(package)
+        inside = path.relative_to(package)
+        is_reached = inside.stem in IN_NOTEBOOKS if inside.parts[0] == "running" else inside.parts[0] != "weights"
+        if is_reached and notebooks_dir() not in path.parents:
             sources.setdefault(inside.with_suffix("").parts[0], []).append(f"{inside}\n".encode() + path.read_bytes())
     return {room: _digest(b"\0".join(files)) for room, files in sources.items()}
 

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from vidseg_utils.models import MODELS, build_model
+from vidseg_utils.models.simvp import TRANSLATORS
 
 N_CLASSES = 5
 TINY = {  # name: (settings, shape of the input)
@@ -24,7 +25,7 @@ SLOW = {"deeplabv3": 9}  # steps to overfit, where 40 would take long
 VARIANTS = [
     *((name, {}) for name in TINY),
     ("unet", {"bilinear": True}),
-    ("simvp", {"translator": "gsta"}),
+    *(("simvp", {"translator": translator}) for translator in TRANSLATORS[1:]),
     ("recurrent_unet", {"block": "resnet", "cell": "rnn"}),
     ("recurrent_unet", {"block": "convnext", "cell": "gru"}),
 ]

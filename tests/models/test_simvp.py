@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from vidseg_utils.models import build_model, parameter_count
+from vidseg_utils.models.sequence_translators import grid_positions
+from vidseg_utils.models.simvp import TRANSLATORS
 from vidseg_utils.models.translators import LargeKernelAttention, dilated_depthwise
 
 SMALL = {"hid_s": 8, "hid_t": 16, "n_t": 2}
@@ -32,7 +34,7 @@ def test_groups_that_do_not_divide_the_channels_become_their_greatest_common_div
     assert model(torch.rand(1, 11, 49, 16, 16)).isfinite().all()
 
 
-@pytest.mark.parametrize("translator", ["inception", "gsta"])
+@pytest.mark.parametrize("translator", TRANSLATORS)
 @pytest.mark.parametrize(("n_s", "n_t"), [(1, 1), (2, 2), (3, 2), (4, 3)])
 def test_any_number_of_layers_keeps_the_size(translator, n_s, n_t):
     model = build_model(
@@ -50,7 +52,7 @@ def test_decoding_only_the_last_frames_gives_those_of_all():
         model(frames, last_frames=5)
 
 
-@pytest.mark.parametrize("translator", ["inception", "gsta"])
+@pytest.mark.parametrize("translator", TRANSLATORS)
 def test_every_future_frame_depends_on_every_past_frame(translator):
     model = build_model("simvp", in_shape=(3, 1, 8, 8), translator=translator, **SMALL)
     frames = torch.rand(1, 3, 1, 8, 8, requires_grad=True)
@@ -74,7 +76,7 @@ def test_another_number_of_frames_is_refused():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"translator": "lstm"}, r"unknown translator 'lstm'; choose from \['gsta', 'inception'\]"),
+        ({"translator": "lstm"}, r"unknown translator 'lstm'; choose from \[.*'convlstm'"),
         ({"in_shape": (3, 16, 16)}, "in_shape must be"),
         ({"in_shape": 11}, "in_shape must be"),
         ({"hid_s": 7}, "must be even"),
@@ -100,3 +102,18 @@ def test_dilated_depthwise_equals_the_convolution(size):
     conv = LargeKernelAttention(3).dilated
     x = torch.randn(2, 3, *size)
     torch.testing.assert_close(dilated_depthwise(x, conv), conv(x))
+
+
+def test_the_transformer_tells_frames_rows_and_columns_apart():
+    positions = grid_positions((4, 5, 6), torch.zeros(1, 32)).flatten(0, 2)
+    assert positions.shape == (4 * 5 * 6, 32)
+    assert torch.cdist(positions, positions).fill_diagonal_(1).min() > 0.1
+
+
+@pytest.mark.parametrize(("translator", "hid_t", "n_t"), [("gsta", 136, 4), ("tau", 136, 4), ("transformer", 136, 4)])
+def test_the_translators_of_the_sweep_have_the_same_number_of_parameters(translator, hid_t, n_t):
+    shape = {"in_shape": (11, 3, 80, 120), "hid_s": 16, "n_s": 4}
+    with torch.device("meta"):
+        count = parameter_count(build_model("simvp", **shape, translator=translator, hid_t=hid_t, n_t=n_t))
+        reference = parameter_count(build_model("simvp", **shape, hid_t=128, n_t=4))
+    assert abs(count / reference - 1) < 0.05

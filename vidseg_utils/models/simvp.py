@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from vidseg_utils.checks import check_choice, check_positive
 from vidseg_utils.models.layers import check_images, fold_frames, unfold_frames, zero_init
-from vidseg_utils.models.translators import TRANSLATORS
+from vidseg_utils.models.sequence_translators import FactoredTransformer, RecurrentTranslator
+from vidseg_utils.models.translators import GatedAttention, Inception, TemporalAttention
 from vidseg_utils.task import HEIGHT, PAST_FRAMES, WIDTH
 
 
@@ -73,12 +74,31 @@ class Decoder(nn.Module):
         return self.readout(self.last(torch.cat([latent, skip], dim=1)))
 
 
+TRANSLATORS = ("inception", "gsta", "tau", "transformer", "convlstm")
+
+
+def build_translator(name: str, channels: int, hidden: int, n_blocks: int, groups: int, n_frames: int) -> nn.Module:
+    """A translator of maps (B, C, h, w); C = frames x channels."""
+    match name:
+        case "inception":
+            return Inception(channels, hidden, n_blocks, groups=groups)
+        case "gsta":
+            return GatedAttention(channels, hidden, n_blocks)
+        case "tau":
+            return TemporalAttention(channels, hidden, n_blocks)
+        case "transformer":
+            return FactoredTransformer(channels, hidden, n_blocks, n_frames=n_frames)
+        case _:
+            return RecurrentTranslator(channels, hidden, n_blocks, n_frames=n_frames)
+
+
 class SimVP(nn.Module):
     """T frames to the T frames that follow.
 
     in_shape: (T, C, H, W); H and W must be divisible by 2 ** (n_s // 2). The model also takes other such sizes.
     out_channels: by default C; the number of classes for class logits instead of frames
     hid_s, n_s: channels and layers of encoder and decoder
+    translator: "inception", "gsta", "tau", "transformer" or "convlstm"
     hid_t, n_t: channels and blocks of the translator
     groups: of the inception translator's convolutions; reduced to their greatest common divisor with the channels
     residual: predict the change since the last input frame. Not in the paper; short trainings need it.
@@ -110,7 +130,7 @@ class SimVP(nn.Module):
         self.multiple = 2 ** (n_s // 2)
         self._check_size(height, width)
         self.encoder = Encoder(self.in_channels, hid_s, n_s)
-        self.translator = TRANSLATORS[translator](self.n_frames * hid_s, hid_t, n_t, groups=groups)
+        self.translator = build_translator(translator, self.n_frames * hid_s, hid_t, n_t, groups, self.n_frames)
         self.decoder = Decoder(hid_s, out_channels, n_s)
         self.residual = residual
         if residual:

@@ -1,8 +1,10 @@
-"""The two translators of SimVP: they see all frames at once, as channels, and turn past maps into future maps.
+"""The convolutional translators of SimVP: all frames at once, as channels; past maps become future maps.
 
 `Inception` is that of the first version (Gao et al., CVPR 2022); `GatedAttention` that of the second ("SimVP: Towards
 Simple yet Powerful Spatiotemporal Predictive Learning", Tan et al. 2022), whose attention is the large-kernel one of
-Guo et al., "Visual Attention Network" (2022). Both keep the shape of their input.
+Guo et al., "Visual Attention Network" (2022). `TemporalAttention` is TAU (Tan et al., "Temporal Attention Unit:
+Towards Efficient Spatiotemporal Predictive Learning", CVPR 2023), without its additional loss. All keep the shape of
+their input.
 """
 
 import itertools
@@ -17,6 +19,7 @@ from torch.nn import functional as F
 KERNEL_SIZES = (3, 5, 7, 11)  # pixels, of the branches of an inception block
 LARGE_KERNEL, DILATION = 21, 3  # pixels: the attention sees 21x21, by a 5x5 and a dilated 7x7 convolution
 MLP_RATIO = 8  # hidden channels of the attention block's feed-forward network, per input channel
+SQUEEZE, MIN_SQUEEZED = 16, 4  # TAU weighs the channels by a network with 1/16 of their number, at least 4
 LAYER_SCALE = 1e-2  # initial factor of what an attention block adds to its input
 
 
@@ -103,10 +106,16 @@ class LargeKernelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         """The input plus the gated values."""
-        local = self.local(F.gelu(self.project_in(x)))
+        values = F.gelu(self.project_in(x))
+        local = self.local(values)
         context = dilated_depthwise(local, self.dilated) if local.device.type == "cpu" else self.dilated(local)
-        values, gate = self.mix(context).chunk(2, dim=1)
-        return x + self.project_out(torch.sigmoid(gate) * values)
+        return x + self.project_out(self.gated(values, context))
+
+    def gated(self, values: Float[Tensor, "B C h w"], context: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+        """What the neighbourhood says, gated by itself."""
+        del values
+        mixed, gate = self.mix(context).chunk(2, dim=1)
+        return torch.sigmoid(gate) * mixed
 
 
 def dilated_depthwise(x: Float[Tensor, "B C h w"], conv: nn.Conv2d) -> Float[Tensor, "B C h w"]:
@@ -129,16 +138,41 @@ def dilated_depthwise(x: Float[Tensor, "B C h w"], conv: nn.Conv2d) -> Float[Ten
     return y if conv.bias is None else y + conv.bias[:, None, None]
 
 
+class TemporalAttentionUnit(LargeKernelAttention):
+    """TAU: the gate of a pixel and channel is the product of a spatial one and one of the whole map.
+
+    The spatial gate is that of the same large neighbourhood. The other one weighs the channels, which hold all frames,
+    by their means over the picture.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels)
+        reduced = max(channels // SQUEEZE, MIN_SQUEEZED)
+        self.mix = nn.Conv2d(channels, channels, kernel_size=1)
+        self.squeeze = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, reduced, kernel_size=1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(reduced, channels, kernel_size=1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def gated(self, values: Float[Tensor, "B C h w"], context: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+        """The values times both gates."""
+        return self.squeeze(values) * self.mix(context) * values
+
+
 class AttentionBlock(nn.Module):
     """Attention, then a feed-forward network with a 3x3 depthwise convolution; both residual.
 
+    attention: LargeKernelAttention or TemporalAttentionUnit
     A 1x1 convolution follows if the number of channels changes.
     """
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, attention: type[LargeKernelAttention]):
         super().__init__()
         hidden = MLP_RATIO * in_channels
-        self.attention = nn.Sequential(nn.BatchNorm2d(in_channels), LargeKernelAttention(in_channels))
+        self.attention = nn.Sequential(nn.BatchNorm2d(in_channels), attention(in_channels))
         self.feed_forward = nn.Sequential(
             nn.BatchNorm2d(in_channels),
             nn.Conv2d(in_channels, hidden, kernel_size=1),
@@ -158,12 +192,16 @@ class AttentionBlock(nn.Module):
 
 
 class GatedAttention(nn.Sequential):
-    """`n_blocks` attention blocks: channels -> hidden -> … -> hidden -> channels. It has no `groups`."""
+    """`n_blocks` attention blocks: channels -> hidden -> … -> hidden -> channels."""
 
-    def __init__(self, channels: int, hidden: int, n_blocks: int, *, groups: int):
-        del groups  # only the inception translator has them
+    attention: type[LargeKernelAttention] = LargeKernelAttention
+
+    def __init__(self, channels: int, hidden: int, n_blocks: int):
         widths = [channels] + [hidden] * (n_blocks - 1) + [channels]
-        super().__init__(*(AttentionBlock(a, b) for a, b in itertools.pairwise(widths)))
+        super().__init__(*(AttentionBlock(a, b, self.attention) for a, b in itertools.pairwise(widths)))
 
 
-TRANSLATORS: dict[str, type[nn.Module]] = {"inception": Inception, "gsta": GatedAttention}
+class TemporalAttention(GatedAttention):
+    """`n_blocks` attention blocks with TAU."""
+
+    attention = TemporalAttentionUnit

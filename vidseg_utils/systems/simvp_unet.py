@@ -51,7 +51,7 @@ class SimVPRecipe(Recipe):
 
     loss_frames: str = "all"  # future frames that the loss compares: "all" or only the "last"
     unlabeled: bool = True  # train on the unlabelled videos too, if there are any
-    translator: str = "inception"  # or "gsta"
+    translator: str = "inception"  # see the model's TRANSLATORS
     ahead: int = FUTURE_FRAMES  # frames per step of a rollout, trained with scheduled sampling; 11: all at once
 
     task = "frame prediction"

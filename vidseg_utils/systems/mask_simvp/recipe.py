@@ -70,7 +70,7 @@ class MaskSimVPRecipe(Recipe):
     unlabeled: bool = True  # with predicted masks: add the unlabelled videos, with pseudo-labels as future masks
     last_frame_weight: float = 3.0  # weight of frame 21 in the loss
     configuration: str | None = None  # SimVP's sizes, see `parse_configuration`; None: those of the profile
-    translator: str | None = None  # "inception" or "gsta"; None: "gsta" for "objects", else "inception"
+    translator: str | None = None  # None: "gsta" for "objects", else "inception"
     ahead: int = FUTURE_FRAMES  # frames per step of a rollout, trained with scheduled sampling; 11: all at once
 
     task = "mask forecasting"

@@ -1,6 +1,7 @@
 """What several test files use: small videos and caches, notebooks, a full disk, and a fit that takes a second."""
 
 import contextlib
+import json
 from pathlib import Path
 
 import nbformat
@@ -66,6 +67,18 @@ def fill_cache(root: Path, split: str, videos, *, key: str = "test"):
             if number not in writer.numbers:
                 writer.append(number, frames, masks)
     return open_split(root, split, progress=False)
+
+
+def data_files(root: Path) -> dict[str, bytes]:
+    """Relative path of every file of a data set -> its bytes, without locks, reports and the random ids of caches."""
+    files = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.name != "check_report.json" and path.suffix != ".lock":
+            content = path.read_bytes()
+            if path.name == "meta.json":
+                content = json.dumps(json.loads(content) | {"id": ""}).encode()
+            files[str(path.relative_to(root))] = content
+    return files
 
 
 @contextlib.contextmanager

@@ -6,9 +6,9 @@ import torch
 
 from tests.helpers import fill_cache
 from vidseg_utils.data import open_split
-from vidseg_utils.evaluation import submission
+from vidseg_utils.evaluation import batches, submission
+from vidseg_utils.evaluation.batches import clips_that_fit
 from vidseg_utils.evaluation.submission import (
-    clips_that_fit,
     predict_split,
     save_submission,
     write_submission,
@@ -109,7 +109,7 @@ def test_batches_that_do_not_fit_are_halved(root):
 
 
 def test_batches_are_larger_for_smaller_frames(root, monkeypatch):
-    monkeypatch.setattr(submission.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 2**20)  # 4 GiB
+    monkeypatch.setattr(batches.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 2**20)  # 4 GiB
     large, tiny = open_split(root, "hidden"), small(root)
     assert 1 <= clips_that_fit(large, torch.device("cpu")) < clips_that_fit(tiny, torch.device("cpu")) <= 32
 

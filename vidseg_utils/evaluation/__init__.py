@@ -18,6 +18,7 @@ from vidseg_utils.evaluation.leaderboard import (
     recurrent_table,
 )
 from vidseg_utils.evaluation.saved_forecasts import SavedForecasts, read_forecasts
+from vidseg_utils.evaluation.shared_work import ForecastWorkers, TrainedSystem, forecast_workers
 from vidseg_utils.evaluation.submission import (
     missing_videos,
     predict_split,
@@ -31,12 +32,15 @@ __all__ = [
     "PUBLISHED_RECURRENT",
     "Calibration",
     "Evaluation",
+    "ForecastWorkers",
     "SavedForecasts",
+    "TrainedSystem",
     "calibrate",
     "check_evaluation_folder",
     "describe_evaluation",
     "error_rate_per_pixel",
     "evaluate_system",
+    "forecast_workers",
     "leaderboard_table",
     "leaderboard_tables",
     "missing_videos",

@@ -1,7 +1,6 @@
 """Evaluate any system the same way: forecast each clip of a split, score the forecasts, save masks and metrics."""
 
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.data import ClipDataset, SplitCache, check_labels, dataset_identity, to_float
-from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
+from vidseg_utils.data import SplitCache, check_labels, dataset_identity
+from vidseg_utils.evaluation.batches import forecast_batches, past_clips
+from vidseg_utils.evaluation.shared_work import ForecastWorkers
+from vidseg_utils.metrics import MaskScore, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.progress import ProgressBar
 from vidseg_utils.run_folders import MACHINE
 from vidseg_utils.systems import Forecaster, Workspace
-from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
+from vidseg_utils.task import CLIP_FRAMES
 from vidseg_utils.training import describe_machine, is_trained
 from vidseg_utils.training.run_folder import read_config
 
@@ -80,7 +79,6 @@ def check_evaluation_folder(run: Path, description: dict[str, Any]) -> None:
         )
 
 
-@torch.inference_mode()
 def evaluate_system(
     system: Forecaster,
     split: SplitCache,
@@ -89,11 +87,13 @@ def evaluate_system(
     true_masks: bool = False,
     batch_size: int = 8,
     progress: bool = True,
+    workers: ForecastWorkers | None = None,
 ) -> Evaluation:
     """Forecast frame 21 of every clip of a labelled split and score it.
 
     true_masks: give the system the true masks of frames 0..10 instead of the frames.
-    batch_size: clips at once; progress: show a progress bar over the batches on stderr
+    batch_size: clips at once; progress: show a progress bar over the videos on stderr
+    workers: processes that forecast in place of this one; `device` is then that of this process alone
     The metrics are those of `MaskScore`; the baseline `copy_last_jaccard` (the true mask of frame 10 as the forecast)
     and the upper bound `oracle_jaccard` (the truth without objects never seen); `segmentation_jaccard` of frames 0..10
     if the system has a segmenter; `seconds_per_video`, `parameters`, `gflops_per_video` (1e9 operations) and `videos`.
@@ -105,35 +105,39 @@ def evaluate_system(
     score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
     segmentation = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
     scores_segmentation = system.segmenter is not None and not true_masks
-    predictions, seconds = [], 0.0
-    loader = DataLoader(ClipDataset(split), batch_size=batch_size)
-    for batch in ProgressBar(loader, desc=f"evaluate {system.name}", unit="batch", disable=not progress):
-        masks = batch["masks"]
-        past = (
-            masks[:, :PAST_FRAMES].to(device) if true_masks else to_float(batch["frames"][:, :PAST_FRAMES].to(device))
-        )
-        start = time.perf_counter()
-        segmented = system.segment(past) if scores_segmentation and system.uses_only_masks else None
-        given = past if segmented is None else segmented
-        prediction = system.predict(given, masks.shape[-2:], segmented=segmented is not None).cpu()
-        seconds += time.perf_counter() - start
-        if scores_segmentation:
-            segmented = system.segment(past) if segmented is None else segmented
-            segmented = F.interpolate(segmented.to(torch.uint8), size=masks.shape[-2:], mode="nearest-exact")
-            segmentation += confusion_matrix(segmented.cpu(), masks[:, :PAST_FRAMES])
-        copy_last, oracle = reference_masks(masks)
-        score.update(prediction, masks)
-        # a pixel without a label in a reference mask counts as forecast background
-        copy_last_score.update(copy_last.where(copy_last < N_CLASSES, BACKGROUND), masks)
-        oracle_score.update(oracle.where(oracle < N_CLASSES, BACKGROUND), masks)
-        predictions.append(prediction.numpy())
+    settings = {
+        "size": split.masks.shape[-2:],
+        "batch_size": batch_size,
+        "true_masks": true_masks,
+        "scores_segmentation": scores_segmentation,
+    }
+    if workers is None:
+        batches = forecast_batches(system, split, device=device, **settings)
+    else:
+        batches = workers.forecast(system, split, **settings)
+    predictions, seconds, n_done = [], 0.0, 0
+    with ProgressBar(total=len(split), desc=f"evaluate {system.name}", unit="video", disable=not progress) as bar:
+        for batch in batches:
+            prediction = torch.from_numpy(batch.masks)
+            masks = torch.tensor(split.masks[n_done : n_done + len(prediction)])
+            copy_last, oracle = reference_masks(masks)
+            score.update(prediction, masks)
+            # a pixel without a label in a reference mask counts as forecast background
+            copy_last_score.update(copy_last.where(copy_last < N_CLASSES, BACKGROUND), masks)
+            oracle_score.update(oracle.where(oracle < N_CLASSES, BACKGROUND), masks)
+            segmentation += torch.from_numpy(batch.segmentation)
+            predictions.append(batch.masks)
+            seconds += batch.seconds
+            n_done += len(prediction)
+            bar.update(len(prediction))
 
+    last = (len(split) - 1) // batch_size * batch_size  # the first clip of the last batch
     metrics = score.result() | {
         "copy_last_jaccard": copy_last_score.result()["jaccard"],
         "oracle_jaccard": oracle_score.result()["jaccard"],
         "seconds_per_video": seconds / len(split),
         "parameters": system.count_parameters(),
-        "gflops_per_video": _gflops(system, past[:1]),
+        "gflops_per_video": _gflops(system, past_clips(split, last, last + 1, device=device, true_masks=true_masks)),
         "videos": len(split),
     }
     if scores_segmentation and segmentation.any():  # frames 0..10 may have no label

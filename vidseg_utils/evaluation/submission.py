@@ -5,9 +5,8 @@ Until all videos are forecast, the masks so far lie beside the submission, in a 
 
 import hashlib
 import logging
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,19 @@ import torch
 from torch import Tensor
 
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.data import SplitCache, dataset_identity, to_float
+from vidseg_utils.data import SplitCache, dataset_identity
 from vidseg_utils.data.locks import lock_folder, lock_path
 from vidseg_utils.data.resumable_arrays import ResumableArrays
+from vidseg_utils.evaluation.batches import ForecastBatch, clips_that_fit, forecast_batches
+from vidseg_utils.evaluation.shared_work import ForecastWorkers
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems import Forecaster
-from vidseg_utils.task import HEIGHT, PAST_FRAMES, WIDTH
+from vidseg_utils.task import HEIGHT, WIDTH
 from vidseg_utils.training.shipped import SHIPPED_MARK
 
 logger = logging.getLogger(__name__)
 _MASKS_FILE = "masks.npy"
-# Memory that a clip takes for each pixel of a frame in the largest published network, measured
-BYTES_PER_PIXEL = 24_000
-MAX_BATCH_SIZE = 32  # larger batches are not faster
 
 
 def predict_split(
@@ -51,8 +49,8 @@ def predict_split(
     device = torch.device(device)
     batch_size = batch_size or clips_that_fit(split, device)
     if partial is None:
-        batches = _forecast_batches(system, split, device=device, batch_size=batch_size, progress=progress)
-        return torch.from_numpy(np.concatenate(list(batches)))
+        batches = forecast_batches(system, split, size=(HEIGHT, WIDTH), device=device, batch_size=batch_size)
+        return _collect(batches, system, split, progress=progress)
     source = {
         **system.identity(),
         "split": split.meta["id"],
@@ -60,65 +58,39 @@ def predict_split(
     }
     masks = ResumableArrays(partial, {_MASKS_FILE: (HEIGHT, WIDTH)}, source=source)
     masks.reserve(len(split))
-    batches = _forecast_batches(
+    batches = forecast_batches(
         system,
         split,
+        size=(HEIGHT, WIDTH),
         device=device,
-        start=masks.n_done,
         batch_size=masks.notes.get("batch_size", batch_size),
-        progress=progress,
+        start=masks.n_done,
     )
     try:
-        for batch in batches:
-            masks.notes["batch_size"] = len(batch)
-            masks.append(batch)
+        with _bar(system, split, n_done=masks.n_done, progress=progress) as bar:
+            for batch in batches:
+                masks.notes["batch_size"] = len(batch.masks)
+                masks.append(batch.masks)
+                bar.update(len(batch.masks))
     finally:
         masks.save()
     return torch.from_numpy(np.load(partial / _MASKS_FILE))
 
 
-def _forecast_batches(
-    system: Forecaster,
-    split: SplitCache,
-    *,
-    device: torch.device,
-    start: int = 0,
-    batch_size: int,
-    progress: bool,
-) -> Iterator[np.ndarray]:
-    """The masks (B, 160, 240) uint8 of the videos from `start` on."""
-    bar = ProgressBar(
-        total=len(split), initial=start, desc=f"predict {system.name}", unit="video", disable=not progress
+def _collect(batches: Iterable[ForecastBatch], system: Forecaster, split: SplitCache, *, progress: bool) -> Tensor:
+    """The masks of all batches."""
+    masks = []
+    with _bar(system, split, progress=progress) as bar:
+        for batch in batches:
+            masks.append(batch.masks)
+            bar.update(len(batch.masks))
+    return torch.from_numpy(np.concatenate(masks))
+
+
+def _bar(system: Forecaster, split: SplitCache, *, n_done: int = 0, progress: bool) -> ProgressBar:
+    return ProgressBar(
+        total=len(split), initial=n_done, desc=f"predict {system.name}", unit="video", disable=not progress
     )
-    with bar:
-        while start < len(split):
-            past = to_float(torch.tensor(split.frames[start : start + batch_size, :PAST_FRAMES]).to(device))
-            try:
-                masks = system.predict(past, (HEIGHT, WIDTH)).cpu().numpy()
-            except RuntimeError as error:
-                if batch_size == 1 or not _is_out_of_memory(error):
-                    raise
-                batch_size //= 2
-                continue
-            yield masks
-            start += len(masks)
-            bar.update(len(masks))
-
-
-def clips_that_fit(split: SplitCache, device: torch.device) -> int:
-    """How many clips a forecast may take at once: half of the free memory, at most MAX_BATCH_SIZE, at least one."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    elif "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    else:
-        free = 0  # unknown: one clip at a time
-    pixels = split.frames.shape[-2] * split.frames.shape[-1]
-    return int(min(max(1, free // 2 // (BYTES_PER_PIXEL * pixels)), MAX_BATCH_SIZE))
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def write_submission(
@@ -128,17 +100,23 @@ def write_submission(
     *,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    workers: ForecastWorkers | None = None,
 ) -> Tensor:
     """Forecast a split and save it as `.pt`. After an interruption it resumes and ends with the same file.
 
     FILE.pt.json beside it says which videos of which data the masks belong to. Videos that could not be read are
     missing in the submission; they are listed there, and in one logged line. Another line says that the course takes no
     submission of a system that came trained with the package.
+    workers: processes that forecast in place of this one; `device` is then not used
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")
     with lock_folder(partial):
-        masks = predict_split(system, split, device=device, partial=partial, progress=progress)
+        if workers is None:
+            masks = predict_split(system, split, device=device, partial=partial, progress=progress)
+        else:
+            batches = workers.forecast(system, split, size=(HEIGHT, WIDTH), batch_size=None)
+            masks = _collect(batches, system, split, progress=progress)
         notes = {
             "system": system.name,
             "split": split.split,
@@ -147,7 +125,7 @@ def write_submission(
             "data": dataset_identity(split.root),
         }
         save_submission(path, masks, videos=len(split), notes=notes)
-        shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
         lock_path(partial).unlink(missing_ok=True)
     if split.skipped:
         logger.warning(missing_videos(path, split))

@@ -8,12 +8,23 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vidseg_utils.running import NotebookFailed
 from vidseg_utils.running.data_commands import AgainOption, ProfileOption, RootOption, data_app
+from vidseg_utils.running.evaluation_commands import (
+    EVALUATE_EXAMPLE,
+    PREDICT_EXAMPLE,
+    SCORE_EXAMPLE,
+    DeviceOption,
+    SizesOption,
+    SystemArgument,
+    evaluate_on_split,
+    parse_sizes,
+    predict_hidden_masks,
+    score_file,
+)
 from vidseg_utils.running.forecast_command import FORECAST_EXAMPLE, RunsOption, forecast_one_video
 from vidseg_utils.running.notebook_commands import RUN_EXAMPLE, SWEEP_EXAMPLE, run_notebooks, run_sweep
 from vidseg_utils.running.report_commands import (
@@ -27,9 +38,6 @@ from vidseg_utils.running.report_commands import (
     write_film,
 )
 
-if TYPE_CHECKING:
-    from vidseg_utils.systems import Forecaster, Workspace
-
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -39,20 +47,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 INTERRUPTED = 130  # exit code that typer returns after Ctrl-C
-
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps [default: cuda if there is a GPU].")]
-ReconstructorOption = Annotated[
-    bool,
-    typer.Option("--reconstructor/--no-reconstructor", help="--no-reconstructor: convlstm_unet segments frame 10."),
-]
-SizesOption = Annotated[
-    list[str] | None,
-    typer.Option("--size", help="NAME=VALUE: one size of the profile to replace, such as unet.epochs=3; repeatable."),
-]
-ShippedOption = Annotated[
-    bool, typer.Option("--shipped", help="Load the weights that come with the package; auto is then cpu_full.")
-]
-SystemArgument = Annotated[str, typer.Argument(help="A system's name; `vidseg systems` lists them.")]
 
 
 @app.command("systems", epilog="Example: vidseg systems --profile cpu")
@@ -93,7 +87,7 @@ def train_system(
     from vidseg_utils.training import is_finished, is_first_process, training_anew
 
     forecaster = system_class(system)
-    workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
+    workspace = Workspace.for_profile(profile, sizes=parse_sizes(size), root=root, runs=runs, device=device)
     folders = [workspace.run_folder(part) for part in forecaster.run_names]
     todo = [folder for folder in folders if again or not is_finished(folder)]
     if todo and is_first_process():
@@ -104,78 +98,9 @@ def train_system(
         typer.echo(f"{part}: {workspace.run_folder(part)}")
 
 
-@app.command("evaluate", epilog="Example: vidseg evaluate simvp_unet --profile cpu --split val")
-def evaluate_on_split(
-    system: SystemArgument,
-    profile: ProfileOption = "auto",
-    split: Annotated[str, typer.Option(help="A labelled split: val or train.")] = "val",
-    true_masks: Annotated[
-        bool, typer.Option("--true-masks/--frames", help="Give the system true masks instead of frames.")
-    ] = False,
-    reconstructor: ReconstructorOption = True,
-    root: RootOption = None,
-    runs: RunsOption = None,
-    run: Annotated[str | None, typer.Option(help="Name of the run folder for the result.")] = None,
-    size: SizesOption = None,
-    device: DeviceOption = None,
-    shipped: ShippedOption = False,
-) -> None:
-    """Score a trained system on a labelled split. Metrics and predictions are written to a run folder."""
-    from vidseg_utils.evaluation import check_evaluation_folder, describe_evaluation, evaluate_system
-    from vidseg_utils.systems import Workspace
-
-    sizes = _parse_sizes(size)
-    workspace = Workspace.for_profile(profile, sizes=sizes, root=root, runs=runs, device=device, shipped=shipped)
-    forecaster = _build(system, workspace, reconstructor=reconstructor)
-    true_masks = true_masks or forecaster.needs_masks  # such as copy_last
-    suffix = "" if reconstructor else "_no_reconstructor"
-    suffix += "_true_masks" if true_masks and not forecaster.needs_masks else ""
-    suffix += "" if split == "val" else f"_{split}"
-    folder = workspace.evaluation_folder(system + suffix) if run is None else workspace.run_folder(run)
-    # before the work, so that nothing is lost
-    check_evaluation_folder(folder, describe_evaluation(forecaster.name, workspace, split=split, true_masks=true_masks))
-    result = evaluate_system(forecaster, workspace.split(split), device=workspace.device, true_masks=true_masks)
-    result.save(folder, system=forecaster.name, workspace=workspace, split=split, true_masks=true_masks)
-    _print_metrics(result.metrics)
-    typer.echo(f"written to {folder}")
-
-
-@app.command("predict", epilog="Example: vidseg predict simvp_unet --split hidden --out masks.pt")
-def predict_hidden_masks(
-    system: SystemArgument,
-    out: Annotated[Path, typer.Option(help="File to write: a torch tensor (N, 160, 240) uint8.")],
-    split: Annotated[str, typer.Option(help="Any split of the data set.")] = "hidden",
-    profile: ProfileOption = "auto",
-    reconstructor: ReconstructorOption = True,
-    root: RootOption = None,
-    runs: RunsOption = None,
-    size: SizesOption = None,
-    device: DeviceOption = None,
-) -> None:
-    """Forecast frame 21 of every video of a split. The masks are written as the course's submission. Resumes."""
-    from vidseg_utils.evaluation import missing_videos, write_submission
-    from vidseg_utils.systems import Workspace
-
-    workspace = Workspace.for_profile(profile, sizes=_parse_sizes(size), root=root, runs=runs, device=device)
-    forecaster = _build(system, workspace, reconstructor=reconstructor)
-    videos = workspace.split(split)
-    masks = write_submission(out, forecaster, videos, device=workspace.device)
-    typer.echo(f"{out}: {len(masks)} masks; their video numbers are in {out.name}.json")
-    if videos.skipped:
-        raise ValueError(missing_videos(out, videos))
-
-
-@app.command("score", epilog="Example: vidseg score masks.pt --root data/cpu")
-def score_file(
-    file: Annotated[Path, typer.Argument(help="A submission: a torch tensor (N, 160, 240) uint8.")],
-    root: Annotated[Path, typer.Option(help="The generated data set whose hidden videos were forecast.")],
-) -> None:
-    """Score a submission for the hidden videos. The true masks are read from ROOT/hidden_truth."""
-    from vidseg_utils.evaluation import score_submission
-
-    _print_metrics(score_submission(file, root))
-
-
+app.command("evaluate", epilog=EVALUATE_EXAMPLE)(evaluate_on_split)
+app.command("predict", epilog=PREDICT_EXAMPLE)(predict_hidden_masks)
+app.command("score", epilog=SCORE_EXAMPLE)(score_file)
 app.command("forecast", epilog=FORECAST_EXAMPLE)(forecast_one_video)
 app.command("run", epilog=RUN_EXAMPLE)(run_notebooks)
 app.command("sweep", epilog=SWEEP_EXAMPLE)(run_sweep)
@@ -183,26 +108,6 @@ app.command("report", epilog=REPORT_EXAMPLE)(report_runs)
 app.command("clean", epilog=CLEAN_EXAMPLE)(clean_up)
 app.command("runs", epilog=RUNS_EXAMPLE)(list_runs)
 app.command("film", epilog=FILM_EXAMPLE)(write_film)
-
-
-def _build(system: str, workspace: "Workspace", *, reconstructor: bool) -> "Forecaster":
-    from vidseg_utils.systems import build_system, without_reconstructor
-
-    forecaster = build_system(system, workspace=workspace)
-    return forecaster if reconstructor else without_reconstructor(forecaster)
-
-
-def _parse_sizes(texts: list[str] | None) -> dict[str, str]:
-    """The --size options as `get_profile` takes them. Raises ValueError for one without a value."""
-    for text in texts or []:
-        if "=" not in text:
-            raise ValueError(f"--size {text} is not NAME=VALUE, such as unet.epochs=3")
-    return dict(text.split("=", 1) for text in texts or [])
-
-
-def _print_metrics(metrics: dict[str, float]) -> None:
-    for key, value in metrics.items():
-        typer.echo(f"{key:24} {value:,}" if isinstance(value, int) else f"{key:24} {value:.4f}")
 
 
 def _with_home(argument: str) -> str:

@@ -17,6 +17,15 @@ ProfileOption = Annotated[
     str, typer.Option(help="smoke, cpu, cpu_full, colab or gpu [default: $VIDSEG_PROFILE, else cpu].")
 ]
 RootOption = Annotated[Path | None, typer.Option(help="Data set in the course layout [default: data/PROFILE].")]
+ExecutorOption = Annotated[str, typer.Option(help="local, slurm or dask: who does the work; see docs/cluster.md.")]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Address of the scheduler, with --executor dask; such as tcp://node1:8786.")
+]
+TasksOption = Annotated[int, typer.Option("--jobs", help="Number of tasks at once, on workers of the executor.")]
+SlurmOption = Annotated[
+    list[str] | None,
+    typer.Option("--slurm", help="NAME=VALUE: a setting for submitit, such as timeout_min=240; repeatable."),
+]
 
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Train anew, in place, what was trained with other settings.")
@@ -36,6 +45,10 @@ def data_generate(
     world: WorldOption = "clevrer",
     labels: LabelsOption = "course",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is a GPU].")] = None,
+    executor: ExecutorOption = "local",
+    jobs: TasksOption = 1,
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
     profile: ProfileOption = "auto",
 ) -> None:
     """Generate videos in the manner of CLEVRER. The data set has the course layout. Resumes."""
@@ -43,28 +56,33 @@ def data_generate(
     from vidseg_utils.data.parallel import n_cores
     from vidseg_utils.device import find_device
     from vidseg_utils.running.estimates import describe_generation, describe_needs
+    from vidseg_utils.running.task_map import task_map
     from vidseg_utils.simulator import find_world
     from vidseg_utils.systems import Workspace
 
     workspace = Workspace.for_profile(profile, root=root)
     given = {"train": train, "val": val, "unlabeled": unlabeled, "hidden": hidden}
     sizes = {split: workspace.profile.split_sizes[split] if n is None else n for split, n in given.items()}
-    find_device(device)  # refuse it before anything is announced
-    time = describe_generation(sum(sizes.values()), processes or n_cores())
-    typer.echo(describe_needs(time, replace(workspace.profile, **sizes), workspace.root), err=True)
-    generate(
-        workspace.root,
-        train=sizes["train"],
-        val=sizes["val"],
-        unlabeled=sizes["unlabeled"],
-        hidden=sizes["hidden"],
-        seed=seed,
-        processes=processes,
-        store=store,
-        physics=find_world(world),
-        labels=labels,
-        device=device,
-    )
+    with task_map(executor, jobs=jobs, scheduler=scheduler, slurm=slurm or ()) as parallel_map:
+        if parallel_map is None:
+            find_device(device)  # refuse it before anything is announced
+        n_processes = jobs if parallel_map else processes or n_cores()
+        time = describe_generation(sum(sizes.values()), n_processes)
+        typer.echo(describe_needs(time, replace(workspace.profile, **sizes), workspace.root), err=True)
+        generate(
+            workspace.root,
+            train=sizes["train"],
+            val=sizes["val"],
+            unlabeled=sizes["unlabeled"],
+            hidden=sizes["hidden"],
+            seed=seed,
+            processes=processes,
+            store=store,
+            physics=find_world(world),
+            labels=labels,
+            device=device,
+            parallel_map=parallel_map,
+        )
     typer.echo(f"{workspace.root}: " + ", ".join(f"{n} {split}" for split, n in sizes.items()))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidseg_utils.running.data_commands import AgainOption, ProfileOption
+from vidseg_utils.running.data_commands import AgainOption, ExecutorOption, ProfileOption, SchedulerOption
 
 if TYPE_CHECKING:
     from vidseg_utils.running import NotebookRun, Outcome
@@ -72,10 +72,8 @@ def run_notebooks(
 def run_sweep(
     file: Annotated[Path, typer.Argument(help="A YAML file, or the name of one in notebooks/sweeps.")],
     profile: ProfileOption = "auto",
-    executor: Annotated[str, typer.Option(help="local, slurm or dask.")] = "local",
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of the scheduler, with --executor dask; such as tcp://node1:8786.")
-    ] = None,
+    executor: ExecutorOption = "local",
+    scheduler: SchedulerOption = None,
     jobs: JobsOption = 1,
     dry_run: Annotated[
         bool,

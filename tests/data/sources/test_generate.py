@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.helpers import full_disk
+from tests.helpers import data_files, full_disk
 from vidseg_utils.data.cache import filled_numbers, open_split
 from vidseg_utils.data.check import check_root
 from vidseg_utils.data.identity import dataset_identity, has_exact_labels, has_grown
@@ -44,16 +44,6 @@ OLD_PHYSICS = {
 }
 VIDEO_FILES = {"mask.npy", "annotation.json", *(f"image_{t}.png" for t in range(22))}
 NONE = dict.fromkeys(SIZES, 0)
-
-
-def _files(root):
-    """Relative path of every file of the data set -> its bytes."""
-    paths = [
-        path
-        for path in root.rglob("*")
-        if path.is_file() and path.name != "check_report.json" and path.suffix != ".lock"
-    ]
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
 def _quiet(root, *, seed=3, **options):
@@ -127,14 +117,14 @@ def test_a_video_of_the_set_can_be_made_alone(finished):
 
 def test_an_interrupted_run_resumes_and_leaves_existing_files_unchanged(tmp_path, cheap):
     _quiet(tmp_path, train=2, hidden=2)
-    before = _files(tmp_path)
+    before = data_files(tmp_path)
     (tmp_path / "train" / "video_1" / "image_7.png").unlink()
     (tmp_path / "hidden_truth" / "video_15001" / "mask.npy").unlink()
     (tmp_path / "train" / ".video_2.abc.tmp").mkdir()
     cheap.clear()
     _quiet(tmp_path, train=2, hidden=2)
     assert cheap == [1, 15001]
-    assert _files(tmp_path) == before
+    assert data_files(tmp_path) == before
     assert not list(tmp_path.rglob("*.tmp"))
 
 
@@ -148,7 +138,7 @@ def test_a_set_grows_and_does_not_shrink(tmp_path, cheap):
 
 def test_another_seed_physics_or_store_in_the_same_folder_is_refused(tmp_path, cheap):
     _quiet(tmp_path, train=1)
-    before = _files(tmp_path)
+    before = data_files(tmp_path)
     with pytest.raises(ValueError, match="seed 3, not 4; use another folder"):
         _quiet(tmp_path, train=1, seed=4)
     with pytest.raises(ValueError, match="in the world 'clevrer', not 'first'; continue it with --world clevrer"):
@@ -161,7 +151,7 @@ def test_another_seed_physics_or_store_in_the_same_folder_is_refused(tmp_path, c
         _quiet(tmp_path, train=1, labels="exact")
     with pytest.raises(ValueError, match=r"unknown labels 'thin'; choose from \['exact', 'course'\]"):
         _quiet(tmp_path, train=1, labels="thin")
-    assert _files(tmp_path) == before
+    assert data_files(tmp_path) == before
 
 
 def test_a_set_made_before_labels_had_names_is_exact_and_grows(tmp_path, cheap):
@@ -238,10 +228,10 @@ def test_damaged_sizes_are_refused_in_one_line(tmp_path, cheap, sizes):
 
 
 def test_videos_that_were_not_generated_here_stay_unchanged(small_root, cheap):
-    before = _files(small_root)
+    before = data_files(small_root)
     with pytest.raises(ValueError, match="not generated here"):
         _quiet(small_root, train=5)
-    assert _files(small_root) == before
+    assert data_files(small_root) == before
 
 
 def test_sizes_beyond_those_of_the_course_are_numbered_consecutively_and_never_renumbered(tmp_path, cheap, monkeypatch):
@@ -337,6 +327,45 @@ def test_two_runs_into_one_folder_are_refused(tmp_path, cheap, monkeypatch):
     assert cheap == [0]
 
 
+def _map_with_end(calls):
+    """A map that is interrupted after that many calls."""
+
+    def parallel_map(function, items):
+        for number, item in enumerate(items):
+            if number == calls:
+                raise KeyboardInterrupt
+            yield function(item)
+
+    return parallel_map
+
+
+@pytest.mark.parametrize("store", ["png", "cache"])
+def test_workers_elsewhere_make_the_same_files_and_resume(tmp_path, cheap, monkeypatch, store):
+    monkeypatch.chdir(tmp_path)
+    sizes = {"train": 18, "hidden": 1}
+    _quiet("one", store=store, processes=1, **sizes)
+    cheap.clear()
+    with pytest.raises(KeyboardInterrupt):
+        _quiet("shared", store=store, parallel_map=_map_with_end(1), **sizes)
+    assert len(cheap) == {"png": 1, "cache": 16}[store]
+    _quiet("shared", store=store, parallel_map=map, **sizes)
+    assert len(cheap) == 19, "nothing is made twice"
+    assert data_files(tmp_path / "shared") == data_files(tmp_path / "one")
+
+
+def test_shards_that_wait_for_their_command_are_not_made_again(tmp_path, cheap):
+    def make_all_then_stop(function, items):
+        list(map(function, items))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _quiet(tmp_path, train=20, store="cache", parallel_map=make_all_then_stop)
+    cheap.clear()
+    _quiet(tmp_path, train=22, store="cache", parallel_map=map)
+    assert cheap == [20, 21]
+    assert open_split(tmp_path, "train", progress=False).numbers.tolist() == list(range(22))
+
+
 def test_the_cache_can_be_filled_without_image_files(tmp_path, cheap):
     _quiet(tmp_path / "png", train=2, unlabeled=1, hidden=1)
     _quiet(tmp_path / "cache", train=1, hidden=1, store="cache")
@@ -399,8 +428,8 @@ def test_ctrl_c_ends_two_processes_and_their_videos_equal_those_of_one(finished,
         while time.monotonic() < deadline:
             os.killpg(process.pid, 0)
             time.sleep(0.05)
-    made = _files(tmp_path / "set" / "train")
+    made = data_files(tmp_path / "set" / "train")
     whole = {f"{video}/{name}" for video in {path.split("/")[0] for path in made} for name in VIDEO_FILES}
     assert set(made) == whole and len(made) < 300 * len(VIDEO_FILES)
-    for path, content in _files(finished / "train").items():
+    for path, content in data_files(finished / "train").items():
         assert path not in made or made[path] == content

@@ -1,4 +1,4 @@
-"""Generate a data set of any size on all cores. An interrupted run resumes.
+"""Generate a data set of any size, on all cores or on machines that share its folder. An interrupted run resumes.
 
 `generated.json` keeps the seed, the world, its physics, the look and the labels of a set; a folder with others is
 refused.
@@ -7,6 +7,8 @@ refused.
 import contextlib
 import math
 from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,10 +16,18 @@ import numpy as np
 
 from vidseg_utils import __version__
 from vidseg_utils.data.cache import filled_numbers, filling
+from vidseg_utils.data.cache.shards import SHARD_VIDEOS, delete_shards, fill_shard, merge_shard
+from vidseg_utils.data.cache.writer import CacheWriter
 from vidseg_utils.data.layout import GENERATED_FILE, SPLITS, STORES
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, n_cores, worker_processes
-from vidseg_utils.data.sources.generated_video import VideoJob, file_names, fill_rows, write_videos
+from vidseg_utils.data.sources.generated_video import (
+    VideoJob,
+    file_names,
+    fill_rows,
+    make_split_videos,
+    write_videos,
+)
 from vidseg_utils.data.sources.label_record import check_record, label_record
 from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
@@ -47,6 +57,7 @@ def generate(
     physics: PhysicsSettings | None = None,
     labels: str = DEFAULT_LABELS,
     progress: bool = True,
+    parallel_map: MapFunction | None = None,
 ) -> None:
     """Make that many videos of each split under `root`. Existing videos stay, so a second call resumes or extends.
 
@@ -56,6 +67,8 @@ def generate(
     physics: of the world; when None, that of the world "clevrer" (see `simulator.WORLDS`)
     device: for ray casting; when None, a CUDA GPU if there is one (its images may differ from a CPU's by a rounding)
     labels: "course" for masks that are shifted and fattened as the course's are, or "exact" (`world.LABELS`)
+    parallel_map: makes the videos on other machines, in place of worker processes of this one. They see `root` under
+        the same path. `device` is then one of theirs; when None, the CPU, so that all make the same images.
     Raises ValueError for impossible sizes and for a folder that holds other data, OSError, naming the file, when it
     cannot be written or another process generates into the same folder.
     """
@@ -69,7 +82,10 @@ def generate(
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
     recorded_labels, offset = label_record(labels), LABELS[labels]
-    device = str(find_device(device))
+    if parallel_map is None:
+        device = str(find_device(device))
+    else:
+        root, device = root.absolute(), device or "cpu"
     with lock_dataset(root):
         record = physics.to_record()
         world = {"world": world_name(record)}
@@ -80,38 +96,68 @@ def generate(
             for split, size in sizes.items()
         }
         if store == "png":
-            todo = [job for split in SPLITS for job in jobs[split] if not (job.has_files() and job.has_hidden_truth())]
-            n_processes = _n_processes(processes, len(todo))
+            todo = [job for split in SPLITS for job in jobs[split] if not job.is_complete()]
+            n_processes, n_total = _n_processes(processes, len(todo)), sum(sizes.values())
             batches = _batches(todo, n_processes=n_processes, device=device)
-            with _workers_and_bar(n_processes, len(todo), sum(sizes.values()), progress) as (parallel_map, bar):
-                for batch, _ in zip(batches, parallel_map(write_videos, batches), strict=True):
+            with _workers_and_bar(n_processes, len(todo), n_total, progress, parallel_map) as (apply, bar):
+                for batch, _ in zip(batches, apply(write_videos, batches), strict=True):
                     bar.update(len(batch))
         else:
-            settings = ", ".join(f"{name}={value!r}" for name, value in record.items())
-            key = f"generated with seed {seed}, PhysicsSettings({settings})"
+            constants = ", ".join(f"{name}={value!r}" for name, value in record.items())
+            key = f"generated with seed {seed}, PhysicsSettings({constants})"
             key += f", {offset}" if offset != EXACT_LABELS else ""
-            _fill_caches(root, jobs, key=key, device=device, processes=processes, progress=progress)
+            settings = {"device": device, "processes": processes, "progress": progress, "parallel_map": parallel_map}
+            _fill_caches(root, jobs, key=key, **settings)
 
 
 def _fill_caches(
-    root: Path, jobs: dict[str, list[VideoJob]], *, key: str, device: str, processes: int | None, progress: bool
+    root: Path,
+    jobs: dict[str, list[VideoJob]],
+    *,
+    key: str,
+    device: str,
+    processes: int | None,
+    progress: bool,
+    parallel_map: MapFunction | None,
 ) -> None:
     done = {split: set(filled_numbers(root, split, key=key)) for split in SPLITS}
     todo = {split: [job for job in jobs[split] if job.number not in done[split]] for split in SPLITS}
     n_todo, n_total = (sum(map(len, split_jobs.values())) for split_jobs in (todo, jobs))
     n_processes = _n_processes(processes, n_todo)
-    with _workers_and_bar(n_processes, n_todo, n_total, progress) as (parallel_map, bar):
+    with _workers_and_bar(n_processes, n_todo, n_total, progress, parallel_map) as (apply, bar):
         for split in SPLITS:
             if not jobs[split]:
                 continue
             # even with nothing to do: an interrupted run may not have published its videos
             with filling(root, split, key=key, n_new=len(todo[split])) as writer:
+                if parallel_map is not None:
+                    _fill_by_shards(writer, todo[split], parallel_map, bar, key=key)
+                    continue
                 jobs_and_rows = list(zip(todo[split], writer.rows(), strict=False))
                 batches = _batches(jobs_and_rows, n_processes=n_processes, device=device)
-                for batch, _ in zip(batches, parallel_map(fill_rows, batches), strict=True):
+                for batch, _ in zip(batches, apply(fill_rows, batches), strict=True):
                     for job, _ in batch:
                         writer.count(job.number)
                     bar.update(len(batch))
+
+
+def _fill_by_shards(
+    writer: CacheWriter, jobs: list[VideoJob], parallel_map: MapFunction, bar: ProgressBar, *, key: str
+) -> None:
+    """Append videos that other machines make, each machine into shards of its own."""
+    shards = [list(shard) for _, shard in groupby(jobs, lambda job: job.number // SHARD_VIDEOS)]
+    for shard, _ in zip(shards, parallel_map(partial(_make_shard, key=key), shards), strict=True):
+        merge_shard(writer, shard[0].root, shard[0].split, [job.number for job in shard], key=key)
+        bar.update(len(shard))
+    if jobs:
+        delete_shards(jobs[0].root, jobs[0].split)
+
+
+def _make_shard(jobs: list[VideoJob], *, key: str) -> None:
+    """Make those videos of one shard that are missing."""
+    first, by_number = jobs[0], {job.number: job for job in jobs}
+    at_once = 1 if first.device == "cpu" else VIDEOS_PER_LAUNCH
+    fill_shard(first.root, first.split, by_number, key=key, make=make_split_videos, at_once=at_once)
 
 
 def _n_processes(processes: int | None, n_todo: int) -> int:
@@ -128,16 +174,16 @@ def _batches(items: list[Item], *, n_processes: int, device: str) -> list[list[I
 
 @contextlib.contextmanager
 def _workers_and_bar(
-    n_processes: int, n_todo: int, n_total: int, progress: bool
+    n_processes: int, n_todo: int, n_total: int, progress: bool, parallel_map: MapFunction | None
 ) -> Iterator[tuple[MapFunction, ProgressBar]]:
-    """The worker processes and the progress bar."""
+    """`parallel_map`, or the worker processes, and the progress bar."""
     with (
         ProgressBar(
             total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating"
         ) as bar,
-        worker_processes(n_processes) as parallel_map,
+        contextlib.nullcontext(parallel_map) if parallel_map else worker_processes(n_processes) as apply,
     ):
-        yield parallel_map, bar
+        yield apply, bar
 
 
 def _check_and_record(root: Path, sizes: dict[str, int], identity: dict) -> dict[str, int]:

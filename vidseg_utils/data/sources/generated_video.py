@@ -44,16 +44,13 @@ class VideoJob:
         """Folder for the masks and poses of a hidden video."""
         return self.root / HIDDEN_TRUTH / self.folder.name
 
-    def has_hidden_truth(self) -> bool:
-        """True unless the truth of a hidden video is missing."""
-        return self.split != "hidden" or {MASK_FILE, ANNOTATION_FILE} <= file_names(self.hidden_truth)
-
-    def has_files(self) -> bool:
+    def is_complete(self) -> bool:
         """True if all its files exist. Folders are written atomically, but somebody may have deleted a file."""
         expected = {f"image_{t}.png" for t in range(n_frames(self.split))}
         if self.split in LABELLED:
             expected |= {MASK_FILE, ANNOTATION_FILE}
-        return expected <= file_names(self.folder)
+        has_truth = self.split != "hidden" or {MASK_FILE, ANNOTATION_FILE} <= file_names(self.hidden_truth)
+        return has_truth and expected <= file_names(self.folder)
 
 
 def file_names(folder: Path) -> set[str]:
@@ -113,9 +110,10 @@ def make_split_videos(
 
 
 def write_videos(jobs: Sequence[VideoJob]) -> None:
-    """Make videos of one set, and write the folder of each."""
-    for job, (frames, masks, trajectory) in zip(jobs, make_split_videos(jobs), strict=True):
-        write_video(job.folder, frames, masks, annotation=trajectory)
+    """Make videos of one set, and write the folder of each, unless another machine has done so meanwhile."""
+    if missing := [job for job in jobs if not job.is_complete()]:
+        for job, (frames, masks, trajectory) in zip(missing, make_split_videos(missing), strict=True):
+            write_video(job.folder, frames, masks, annotation=trajectory)
 
 
 def fill_rows(jobs_and_rows: Sequence[tuple[VideoJob, CacheRow]]) -> None:

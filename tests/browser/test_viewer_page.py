@@ -22,14 +22,19 @@ const model = {{ // what anywidget gives a widget, with a kernel that answers at
   traits: {gallery}, listeners: {{}}, get(name) {{ return this.traits[name]; }}, save_changes() {{}}, off() {{}},
   on(name, listener) {{ this.listeners[name] = listener; }},
   set(name, value) {{
-    window.request = value;
-    this.traits.gallery = {{ ...this.traits.gallery, position: value.position ?? 2, selection: value.selection }};
-    this.listeners["change:gallery"]();
+    window.request = this.traits.request = value;
+    if (value.selection === "worst") return;
+    this.answer({{ position: value.position ?? 2, selection: value.selection, missing: 0 }});
     this.listeners["change:clip"]();
+  }},
+  answer(values) {{
+    this.traits.gallery = {{ ...this.traits.gallery, answers: this.traits.request.count, ...values }};
+    this.listeners["change:gallery"]();
   }},
 }};
 const packed = Uint8Array.from(atob(model.traits.clip), (letter) => letter.charCodeAt(0));
 model.traits.clip = new DataView(packed.buffer);
+window.model = model;
 window.close = await render({{ model, el: document.getElementById("three") }});
 window.isReady = true;
 </script>"""
@@ -64,11 +69,13 @@ def address(tmp_path_factory):
         "clip": base64.b64encode(compress_clip(two)).decode(),
         "options": {"frame": 2},
         "gallery": {
-            "selections": ["all videos", "late"],
+            "selections": ["all videos", "late", "worst"],
             "selection": "all videos",
             "position": 0,
             "count": 4,
+            "missing": 0,
             "number": 9,
+            "answers": 0,
         },
     }
     path = tmp_path_factory.mktemp("page") / "viewer.html"
@@ -250,7 +257,7 @@ def test_the_bar_of_a_gallery_asks_for_another_video_and_keeps_the_frame(page):
     three = page.locator("#three")
     assert "1 of 4" in three.inner_text()
     three.get_by_role("button", name="next video").click()
-    assert page.evaluate("window.request") == {"selection": "all videos", "count": 1, "position": 1}
+    assert page.evaluate("window.request") == {"selection": "all videos", "count": 1, "stop": False, "position": 1}
     assert "2 of 4" in three.inner_text()
     three.get_by_role("combobox", name="which videos").select_option("late")
     assert page.evaluate("window.request.selection") == "late"
@@ -260,6 +267,29 @@ def test_the_bar_of_a_gallery_asks_for_another_video_and_keeps_the_frame(page):
     assert "frame 2" in three.inner_text()
     page.evaluate("window.close()")
     assert page.locator("#three *").count() == 0
+
+
+def test_the_bar_of_a_gallery_shows_how_many_videos_are_scored_and_can_stop(page):
+    three = page.locator("#three")
+    choice, stop = three.get_by_role("combobox", name="which videos"), three.get_by_role("button", name="stop")
+    assert stop.is_hidden()
+    choice.select_option("worst")
+    page.evaluate("model.answer({ selection: 'worst', count: 3, missing: 5, position: 0 })")
+    assert "scored 3 of 8" in three.inner_text() and three.get_by_role("button", name="next video").is_disabled()
+    assert page.evaluate("window.request") == {"selection": "worst", "count": 2, "stop": False, "position": 0}
+    page.evaluate("model.answer({ count: 6, missing: 2 })")
+    stop.click()
+    assert page.evaluate("window.request") == {"selection": "worst", "count": 4, "stop": True, "position": 0}
+    page.evaluate("model.answer({ count: 7, missing: 1, answers: 3 })")  # to the request before
+    assert "scored 6 of 8" in three.inner_text() and page.evaluate("window.request.count") == 4
+    page.evaluate("model.answer({})")
+    assert "1 of 7 scored" in three.inner_text() and stop.is_hidden()
+    choice.select_option("late")
+    choice.select_option("worst")
+    assert page.evaluate("window.request.stop") is False
+    choice.select_option("late")
+    page.evaluate("model.answer({ selection: 'worst', count: 8, missing: 1, answers: 6 })")  # too late
+    assert page.evaluate("window.request.selection") == choice.input_value() == "late"
 
 
 def test_every_control_has_a_name(page):

@@ -58,6 +58,40 @@ def test_a_request_sends_another_video_and_only_it(split):
     assert widget.gallery["count"] == 0 and packed(widget)["title"] == "video 2 of val"
 
 
+class Interrupted(CopyLast):
+    """A system that is interrupted once."""
+
+    scored, fails_at = 0, -1
+
+    def forecast_masks(self, masks):
+        if self.scored == self.fails_at:
+            self.fails_at = -1
+            raise KeyboardInterrupt
+        self.scored += 1
+        return super().forecast_masks(masks)
+
+
+def test_scoring_goes_on_where_it_was_interrupted_or_stopped(split, monkeypatch):
+    system = Interrupted()
+    gallery = compare({"slow": system}, split)
+    expected = compare({"slow": CopyLast()}, split).select("worst by slow")
+    widget = gallery.widget()
+    system.scored, system.fails_at = 0, 0  # the shown video is forecast already
+    monkeypatch.setattr("vidseg_utils.visualisation.viewer.gallery.STEP_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        gallery.select("worst by slow")
+    shown = widget.clip
+    widget.request = {"selection": "worst by slow", "position": 0, "count": 1}
+    assert (widget.gallery["count"], widget.gallery["missing"], widget.gallery["answers"]) == (2, 1, 1)
+    assert widget.clip == shown and system.scored == 1
+    widget.request = {"selection": "worst by slow", "position": 0, "count": 2, "stop": True}
+    assert widget.gallery["missing"] == 1 and widget.gallery["number"] == next(n for n in expected if n < 2)
+    assert gallery.select("worst by slow") == expected
+    widget.request = {"selection": "worst by slow", "position": 0, "count": 3}
+    assert (widget.gallery["count"], widget.gallery["missing"]) == (3, 0)
+    assert packed(widget)["title"] == f"video {expected[0]} of val"
+
+
 def test_a_comparison_shows_each_system_beside_the_truth_with_its_score(split, answers):
     evaluation = Evaluation({}, answers, np.array(split.numbers))
     gallery = compare({"copy_last": CopyLast(), "guess": evaluation}, split)

@@ -1,7 +1,8 @@
 """Which videos of a split are looked at, and in which order: by class, late arrivals, collisions, worst score."""
 
+import time
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 
@@ -12,17 +13,44 @@ from vidseg_utils.metrics import jaccard
 from vidseg_utils.task import PAST_FRAMES
 
 
-def worst_first(split: SplitCache, answers: Mapping[str, Callable[[int], np.ndarray]]) -> dict[str, Callable]:
-    """By the name of a selection, functions that order all videos by a system's score, the worst first."""
+class WorstFirst:
+    """The videos of a split by a system's score, the worst first.
+
+    A score may take a second, so videos are scored one by one; those that are not scored yet are left out.
+    """
+
+    def __init__(self, truth: np.ndarray, answer: Callable[[int], np.ndarray]):
+        """truth: (N, 22, H, W); answer: of a video's index, masks (T, H, W) by the system, the last one of frame 21"""
+        self.truth, self.answer = truth, answer
+        self.scores: list[float] = []  # of the first videos
+
+    @property
+    def missing(self) -> int:
+        """How many videos are not scored yet."""
+        return len(self.truth) - len(self.scores)
+
+    def score_next(self) -> None:
+        """Score one more video."""
+        index = len(self.scores)
+        self.scores.append(jaccard(self.answer(index)[-1:], np.array(self.truth[index, -1:])))
+
+    def score_for(self, seconds: float) -> None:
+        """Score videos until the time is over or all are scored, at least one."""
+        end = time.monotonic() + seconds
+        while self.missing:
+            self.score_next()
+            if time.monotonic() >= end:
+                break
+
+    def __call__(self) -> list[int]:
+        """The indices of the scored videos."""
+        return np.argsort(self.scores, kind="stable").tolist()
+
+
+def worst_first(split: SplitCache, answers: Mapping[str, Callable[[int], np.ndarray]]) -> dict[str, WorstFirst]:
+    """By the name of a selection, the order by each system's score; none on a split without masks."""
     truth = split.masks
-    if truth is None:
-        return {}
-
-    def order(name: str) -> list[int]:
-        scores = [jaccard(answers[name](at)[-1:], np.array(truth[at, -1:])) for at in range(len(split))]
-        return np.argsort(scores, kind="stable").tolist()
-
-    return {f"worst by {name}": cache(partial(order, name)) for name in answers}
+    return {} if truth is None else {f"worst by {name}": WorstFirst(truth, answer) for name, answer in answers.items()}
 
 
 def selections_of(split: SplitCache) -> dict[str, Callable[[], list[int]]]:

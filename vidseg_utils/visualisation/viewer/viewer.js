@@ -828,36 +828,49 @@ function keepOutOfFile(context) {
   return () => { putBack(); context?.saveState?.disconnect(onSave); };
 }
 
-/** The bar that chooses among many videos. It sends a request to the kernel, which answers with another clip. */
+/**
+ * The bar that chooses among many videos. It sends a request to the kernel, which answers with another clip. Where the
+ * kernel has to score videos first, it answers now and then how many are missing, and the bar asks it to go on.
+ */
 function makeGalleryBar(model, root) {
+  const lastCount = () => model.get("request")?.count ?? 0;
   const request = (wanted) => {
     root.dataset.busy = "true";
-    model.set("request", { selection: choice.value, count: ++count, ...wanted });
+    model.set("request", { selection: choice.value, count: lastCount() + 1, stop: stopped, ...wanted });
     model.save_changes();
   };
-  let count = 0;
+  let stopped = false; // whether the scores that there are have to do
   const gallery = () => model.get("gallery");
   const button = (label, by, name) => make("button", { type: "button", class: "vidseg-step", "aria-label": label,
     title: label, onclick: () => request({ position: gallery().position + by }) }, icon(name));
   const previous = button("previous video", -1, "back"), next = button("next video", 1, "forward");
-  const choice = make("select", { "aria-label": "which videos", onchange: () => request({ position: 0 }) });
+  const choice = make("select", { "aria-label": "which videos", onchange: () => { stopped = false; request({ position: 0 }); } });
   const number = make("input", { type: "number", min: 0, "aria-label": "number of the video",
     onchange: () => request({ number: +number.value }) });
   const where = make("output", { "aria-live": "polite" });
+  const stop = make("button", { type: "button", title: "show the order of the videos that are scored",
+    onclick: () => { stopped = true; request({ position: 0 }); } }, "stop");
   const show = () => {
-    const { selections, selection, position, count: total, number: shown } = gallery();
+    const { selections, selection, position, count: total, missing, number: shown, answers } = gallery();
+    if (answers < lastCount()) return; // something else is asked for already
     if (choice.children.length !== selections.length)
       choice.replaceChildren(...selections.map((name) => make("option", { value: name }, name)));
     choice.value = selection;
     number.value = shown;
-    where.textContent = total ? `${position + 1} of ${total}` : "none of the videos";
+    where.textContent = total ? `${position + 1} of ${total}${missing ? " scored" : ""}` : "none of the videos";
     previous.disabled = next.disabled = total < 2;
     root.dataset.busy = "false";
+    stop.hidden = !missing || stopped;
+    if (stop.hidden) return;
+    where.textContent = `scored ${total} of ${total + missing}`;
+    previous.disabled = next.disabled = true;
+    request({ position: 0 });
+    root.dataset.busy = "false"; // the video that is shown can be played meanwhile
   };
   show();
   model.on("change:gallery", show);
   return make("div", { class: "vidseg-row vidseg-browse", role: "group", "aria-label": "videos" },
-    previous, next, choice, make("label", { class: "vidseg-field" }, "video", number), where);
+    previous, next, choice, make("label", { class: "vidseg-field" }, "video", number), where, stop);
 }
 
 /** Show an anywidget in place of the still picture before it, which the notebook keeps. Returns a function that ends it. */

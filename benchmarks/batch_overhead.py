@@ -40,7 +40,7 @@ def start_kernel() -> float:
         await client.wait_for_ready()
         seconds = time.perf_counter() - started
         client.stop_channels()
-        await manager.shutdown_kernel(now=True)
+        await manager.shutdown_kernel()
         return seconds
 
     with kernel_folder() as folder:

@@ -20,6 +20,7 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tests.test_docs import code_blocks
 from vidseg_utils.running.sweep import plan_sweep
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scancel", "scontrol")
@@ -49,7 +50,7 @@ SlurmdParameters=config_overrides
 KillWait=5
 ReturnToService=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs=8 State=UNKNOWN
-PartitionName=all Nodes=ALL Default=YES MaxTime=60 State=UP
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 PARAMETERS = 'PROFILE: str = "auto"  # profile\nRUN: str = "auto"  # run folder'
 WAIT_ONCE = """
@@ -61,7 +62,10 @@ begun = Path("{begun}")
 with begun.open("a") as file:
     print(job, file=file)
 if len(begun.read_text().split()) == 1:
-    time.sleep(600)
+    for _ in range(6000):
+        if begun.with_name("go").exists():
+            break
+        time.sleep(0.1)
 """
 RECORD = """
 from vidseg_utils.paths import runs_dir, write_json
@@ -230,9 +234,46 @@ def test_ctrl_c_cancels_the_jobs_and_nobody_is_left_running(slurm, make_sweep):
     wait_until(lambda: {process.pid for process in slurm.processes()} == daemons, "only the daemons")
 
 
+def test_the_jobs_of_a_killed_command_go_on_and_the_same_command_waits_for_them(slurm, make_sweep, tmp_path):
+    sweep = make_sweep("first", "second")
+    with sweep.start() as command:
+        sweep.wait_until_begun()
+        command.kill()
+    with sweep.start() as command:
+        wait_until(lambda: list(states(slurm).values()).count("RUNNING") == 4, "jobs of both commands")
+        (tmp_path / "go").touch()
+        _, errors = command.communicate(timeout=120)
+        assert command.returncode == 0 and "0 executed, 2 up to date, 0 failed" in errors, errors
+    assert [len(sweep.jobs(name)) for name in sweep.names] == [1, 1], "nothing is executed twice"
+
+
 def test_what_slurm_refuses_is_said_in_its_words(slurm, make_sweep):
     sweep = make_sweep("one", settings="{slurm_partition: nowhere}")
     with sweep.start() as command:
         _, errors = command.communicate(timeout=60)
     assert command.returncode == 1
     assert "Slurm refused the jobs: sbatch: error: invalid partition specified: nowhere" in errors
+
+
+def test_the_examples_of_the_page_work_as_they_stand(slurm, tmp_path, home):
+    folder = tmp_path / "checkout"
+    program = folder / ".venv" / "bin" / "vidseg"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vidseg_utils.running.cli "$@"\n')
+    program.chmod(0o755)
+    (program.parent / "activate").write_text(f'PATH="{program.parent}:$PATH"\n')
+    here = {"VIDSEG_HOME": str(home), "VIDSEG_PROFILE": "smoke", "PYTHONPATH": os.pathsep.join(sys.path)}
+    variables = slurm.variables | here
+
+    blocks = code_blocks("docs/cluster.md")
+    (sweep,) = (block for block in blocks if "\nslurm: {" in block)
+    (command,) = (block for block in blocks if block.startswith("vidseg sweep questions.yaml --executor slurm"))
+    (job,) = (block for block in blocks if block.startswith("#!/bin/bash\n#SBATCH "))
+    (folder / "questions.yaml").write_text(sweep)
+    (folder / "job.sh").write_text(job)
+    for line in (f". .venv/bin/activate && {command}", "sbatch --wait --output=job.out job.sh"):
+        done = subprocess.run(line, shell=True, cwd=folder, env=variables, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr + (folder / "job.out").read_text() * (folder / "job.out").exists()
+        if "sbatch" not in line:
+            assert "4 executed, 0 up to date, 0 failed" in done.stderr
+    assert (home / "runs" / "simvp_unet-smoke" / "metrics.json").is_file()

@@ -41,6 +41,16 @@ def test_a_run_keeps_the_executed_notebook_and_its_parameters(home, make_noteboo
     assert str(home) not in (folder / "executed.ipynb").read_text(), "no path of this machine in the notebook"
 
 
+def test_a_kernel_ends_in_order(home, make_notebook, tmp_path):
+    registered = f"import atexit\nfrom pathlib import Path\natexit.register(Path({str(tmp_path / 'exit')!r}).touch)"
+    path = make_notebook(
+        "02_small", registered, f"file = open({str(tmp_path / 'open')!r}, 'w')\n_ = file.write('text')"
+    )
+    executed = execute_notebook(path, profile="smoke", progress=False) / "executed.ipynb"
+    assert (tmp_path / "exit").exists() and (tmp_path / "open").read_text() == "text"
+    assert [cell.execution_count for cell in code_cells(executed)] == [1, 2, 3, 4], "the first cell is the first one"
+
+
 def test_a_failing_cell_is_named_with_its_error_and_kept(home, make_notebook):
     path = make_notebook("03_fails", "good = 1", "\nheight = 162\nassert height % 4 == 0, 'pad to 164'")
     (home / "runs" / "03_fails-smoke").mkdir(parents=True)

@@ -7,7 +7,7 @@ there, and counts as out of date as soon as the other one has succeeded.
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +130,8 @@ def _outcome(run: NotebookRun, future: Future) -> Outcome:
         seconds, error = future.result()
     except BrokenExecutor:
         return Outcome(run, error="the process that executed it died (out of memory?)")
+    except CancelledError:  # of dask, when it loses its scheduler
+        return Outcome(run, error="the cluster has dropped it; does its scheduler still run?")
     except JobEnded as error:
         return Outcome(run, error=str(error))
     except Exception as error:  # of a cluster: a lost job, a time-out

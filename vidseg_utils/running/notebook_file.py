@@ -5,6 +5,7 @@ nbformat and papermill take seconds to load, so they are imported where they are
 
 import ast
 import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import nbformat
 
 logging.getLogger("papermill").setLevel(logging.WARNING)  # at INFO it logs every file that it opens
+# nbformat imports jsonschema, which imports this if it is there, as with JupyterLab: it takes a second, to check IRIs
+sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType]
 CORE_NOTEBOOKS = ("01", "02", "03", "04", "05")
 FIXED = {"PROFILE": "--profile", "RUN": "--run"}  # parameters that are given by an option instead
 

@@ -155,11 +155,11 @@ def _code_cells(notebook: Path) -> list[str]:
 
 def code_digests() -> dict[str, str]:
     """A digest of the code of each room of the package that a notebook can reach."""
-    package, sources = Path(vidseg_utils.__file__).parent, {}
+    package, lessons, sources = Path(vidseg_utils.__file__).parent, notebooks_dir(), {}
     for path in sorted(package.rglob("*.py")):
         inside = path.relative_to(package)
         is_reached = inside.stem in IN_NOTEBOOKS if inside.parts[0] == "running" else inside.parts[0] != "weights"
-        if is_reached and notebooks_dir() not in path.parents:
+        if is_reached and package / inside.parts[0] != lessons:
             sources.setdefault(inside.with_suffix("").parts[0], []).append(f"{inside}\n".encode() + path.read_bytes())
     return {room: _digest(b"\0".join(files)) for room, files in sources.items()}
 

@@ -30,9 +30,9 @@ view(frames, masks, title="a square")
 """
 
 PLAY = """
-from vidseg_utils.systems import CopyLast
+from vidseg_utils.systems import Workspace, build_system
 from vidseg_utils.visualisation import play_with
-play_with(CopyLast())
+play_with(build_system("object_dynamics", workspace=Workspace.for_profile(shipped=True)))
 """
 
 pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
@@ -168,7 +168,7 @@ def test_the_viewer_lives_takes_keys_and_leaves_a_picture_in_the_saved_notebook(
     assert "Error" not in page.locator(".jp-OutputArea").first.inner_text()
 
 
-def test_a_scene_is_laid_out_and_forecast(page, lab):
+def test_a_scene_is_laid_out_and_forecast_by_the_shipped_weights(page, lab):
     open_notebook(page, lab, "play")
     run_first_cell(page)
     page.locator(".vidseg-scene canvas").nth(1).wait_for()

@@ -17,7 +17,7 @@ demo: forecast
 
 test: lint unit notebooks browser
 
-# What takes too long for `make test`: every notebook as in Colab, the workbook as one graph, sweeps on Slurm and dask.
+# What takes too long for `make test`: every notebook as in Colab, the workbook as one graph, faults, Slurm and dask.
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/long
 

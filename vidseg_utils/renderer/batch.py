@@ -32,7 +32,6 @@ from vidseg_utils.world.trajectory import Trajectory
 
 FRAMES_PER_CHUNK = 32
 BEYOND_DEPTH = 1e9  # world units; every object is nearer, and a ray that misses one is not
-FILTERED_FRAMES = 256  # at once; they need 10 bytes for each byte of a frame
 NOISE_LEVELS = 0.8  # standard deviation of the sensor noise that all channels share, of 255
 CHANNEL_NOISE_SHARE = 0.4  # standard deviation of each channel's own noise, relative to NOISE_LEVELS
 # Taps of a symmetric filter of five pixels, along rows and columns: the outer, the inner and the middle one, in 64ths.
@@ -78,7 +77,8 @@ def render_videos(
     for start in range(0, masks.shape[1], FRAMES_PER_CHUNK):
         chunk = slice(start, start + FRAMES_PER_CHUNK)
         rendered = _render_frames([video.select_frames(chunk) for video in videos], **settings)
-        filtered = np.concatenate([_filter(some) for some in rendered.split(FILTERED_FRAMES)])
+        frames_at_once = max(1, pixels_per_batch(device) // (height * width))
+        filtered = np.concatenate([_filter(some) for some in rendered.split(frames_at_once)])
         frames[:, chunk] = filtered.reshape(len(videos), -1, *frames.shape[2:])
     noisy = [clean if seed is None else add_noise(clean, seed) for clean, seed in zip(frames, noise_seeds, strict=True)]
     return list(zip(noisy, masks, strict=True))

@@ -21,6 +21,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.test_docs import code_blocks
+from vidseg_utils.paths import read_json
 from vidseg_utils.running.sweep import plan_sweep
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scancel", "scontrol")
@@ -277,3 +278,20 @@ def test_the_examples_of_the_page_work_as_they_stand(slurm, tmp_path, home):
         if "sbatch" not in line:
             assert "4 executed, 0 up to date, 0 failed" in done.stderr
     assert (home / "runs" / "simvp_unet-smoke" / "metrics.json").is_file()
+
+
+def test_generated_videos_and_scores_are_those_of_this_machine(slurm, tmp_path):
+    sizes = ["--train", "4", "--val", "3", "--unlabeled", "2", "--hidden", "2"]
+    files, scores = {}, {}
+    for executor in ("local", "slurm"):
+        home, where = tmp_path / executor, ["--profile", "smoke", "--executor", executor, "--jobs", "2"]
+        variables = slurm.variables | {"VIDSEG_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+        for words in (["data", "generate", *sizes], ["evaluate", "copy_last"]):
+            command = [sys.executable, "-m", "vidseg_utils.running.cli", *words, *where]
+            done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600)
+            assert done.returncode == 0, done.stderr
+        videos = [path for path in (home / "data" / "smoke").rglob("*.*") if path.suffix in (".png", ".npy")]
+        files[executor] = {path.relative_to(home): path.read_bytes() for path in videos if ".cache" not in path.parts}
+        scores[executor] = read_json(home / "runs" / "copy_last-smoke" / "metrics.json")["jaccard"]
+    assert files["local"] == files["slurm"] and len(files["local"]) > 11
+    assert scores["local"] == scores["slurm"]

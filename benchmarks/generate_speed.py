@@ -102,21 +102,40 @@ class GenerateSpeed:
         )
 
 
-def measure_generate(
-    root: Path, *, train: int, val: int = 0, device: str, processes: int, store: str = "cache", world: str = "clevrer"
-) -> GenerateSpeed:
-    """Generate into the empty folder `root` and measure it. The caller needs `if __name__ == "__main__":`."""
-    processes = min(processes, max(1, (train + val) // MIN_VIDEOS_PER_PROCESS))  # as `generate` does
+def measure_start(device: str, processes: int) -> tuple[float, float]:
+    """Seconds until all processes are ready to make videos, and the processor time of each."""
+    if processes == 1:  # this process, which has started
+        _start_device(device)
+        return 0.0, 0.0
     started, cpu = time.perf_counter(), _cpu_seconds()
     with worker_processes(processes) as parallel_map:
         list(parallel_map(_start_device, [device] * processes))
-    start_seconds, start_cpu = time.perf_counter() - started, sum(_cpu_seconds()) - sum(cpu)
+    return time.perf_counter() - started, (sum(_cpu_seconds()) - sum(cpu)) / processes
+
+
+def measure_generate(
+    root: Path,
+    *,
+    train: int,
+    val: int = 0,
+    device: str,
+    processes: int,
+    store: str = "cache",
+    world: str = "clevrer",
+    start: tuple[float, float] | None = None,
+) -> GenerateSpeed:
+    """Generate into the empty folder `root` and measure it. The caller needs `if __name__ == "__main__":`.
+
+    start: what `measure_start` has returned for the device; when None, it is measured
+    """
+    processes = min(processes, max(1, (train + val) // MIN_VIDEOS_PER_PROCESS))  # as `generate` does
+    start_seconds, start_cpu = measure_start(device, processes) if start is None or processes == 1 else start
     started, cpu, sizes = time.perf_counter(), _cpu_seconds(), {"train": train, "val": val, "unlabeled": 0, "hidden": 0}
     settings = {"store": store, "device": device, "processes": processes, "physics": find_world(world)}
     generate(root, **sizes, seed=0, **settings, progress=False)
     seconds, (own, workers) = time.perf_counter() - started, (b - a for a, b in zip(cpu, _cpu_seconds(), strict=True))
     n_videos, serial = train + val, 0.0 if processes == 1 else own
-    total = own + workers - (0.0 if processes == 1 else start_cpu)
+    total = own + workers - start_cpu * processes
     return GenerateSpeed(
         videos=n_videos,
         processes=processes,

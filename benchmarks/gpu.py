@@ -24,7 +24,8 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package and the benchmarks, also if not installed
-from benchmarks.on_gpu.stages import FULL, SMOKE, STAGES, Bench
+from benchmarks.on_gpu.scales import FULL, SMOKE
+from benchmarks.on_gpu.stages import STAGES, Bench
 from vidseg_utils.device import find_device
 from vidseg_utils.training.machine import describe_machine
 

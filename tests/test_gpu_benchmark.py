@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.on_gpu import stages
+from benchmarks.on_gpu import scales, stages
 from benchmarks.rehearse_gpu import FEW_VIDEOS, few_sizes
 from vidseg_utils.profiles import check_replaced, get_profile
 
@@ -39,25 +39,26 @@ def test_a_figure_that_cannot_be_taken_does_not_end_its_stage(tmp_path, monkeypa
         raise RuntimeError("out of\nmemory")
 
     monkeypatch.setattr(stages, "measure_generate", fails)
-    bench = stages.Bench(tmp_path, stages.SMOKE, torch.device("cpu"), FAR)
+    monkeypatch.setattr(stages, "measure_start", lambda device, processes: (1.0, 1.0))
+    bench = stages.Bench(tmp_path, scales.SMOKE, torch.device("cpu"), FAR)
     rows = list(stages.measure_generation(bench))
     assert len(rows) >= 2 and {row["error"] for row in rows} == {"RuntimeError: out of memory"}
 
 
 def test_a_stage_stops_when_its_time_is_nearly_over(tmp_path):
-    assert list(stages.measure_generation(stages.Bench(tmp_path, stages.SMOKE, torch.device("cpu"), 0.0))) == []
+    assert list(stages.measure_generation(stages.Bench(tmp_path, scales.SMOKE, torch.device("cpu"), 0.0))) == []
 
 
 def test_live_segmentation_is_measured_on_tiny_frames(tmp_path):
-    bench = stages.Bench(tmp_path, replace(stages.SMOKE, repeats=1), torch.device("cpu"), FAR)
+    bench = stages.Bench(tmp_path, replace(scales.SMOKE, repeats=1), torch.device("cpu"), FAR)
     rows = list(stages.measure_live(bench))
     assert len(rows) == 6 and all(row["frames_per_second"] > 0 for row in rows)
     assert all(row["same_labels"] == 1 for row in rows if "bf16" not in row["variant"])
 
 
-@pytest.mark.parametrize("scale", [stages.FULL, stages.SMOKE])
+@pytest.mark.parametrize("scale", [scales.FULL, scales.SMOKE])
 def test_the_sizes_of_the_trainings_exist(scale):
-    check_replaced(get_profile(scale.profile, {**stages.SMALL_UNET, **scale.sizes}))
+    check_replaced(get_profile(scale.profile, {**scales.SMALL_UNET, **scale.sizes}))
 
 
 def test_a_rehearsal_at_profile_gpu_has_few_videos_and_epochs_of_every_recipe():

@@ -3,16 +3,17 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
-from benchmarks.generate_speed import measure_generate
+from benchmarks.generate_speed import measure_generate, measure_start
+from benchmarks.on_gpu.scales import SMALL_UNET, Scale
 from benchmarks.streaming import measure_variants, streaming_variants
-from benchmarks.training_step import PROBLEMS, compare_changes, parse_options
+from benchmarks.training_step import CHANGES, PROBLEMS, compare_changes, measure, parse_options
 from vidseg_utils.data import generate
 from vidseg_utils.data.parallel import n_cores
 from vidseg_utils.evaluation import evaluate_system, predict_split
@@ -23,58 +24,6 @@ from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.simvp_unet import SimVPRecipe
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
-from vidseg_utils.training import FitConfig
-
-SMALL_UNET = {  # 1.9 M parameters; trained like this on 1,000 videos it reached a Jaccard index of 0.96
-    "unet.base_channels": 16,
-    "unet.head": "factored",
-    "unet.epochs": 6,
-    "unet.batch_size": 64,
-    "unet.learning_rate": 8e-3,
-    "unet.augmentation": ("hflip", "object_crop"),
-}
-SMOKE_SIZES = {"unet.base_channels": 4, "unet.batch_size": 4, "unet.frames_every": 11, "unet.epochs": 1}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much is measured."""
-
-    many: tuple[int, int]  # videos in train and val: the set of the small U-Net, and of the evaluation
-    few: tuple[int, int]  # those that large networks train on
-    step_options: dict[str, tuple[str, ...]]  # name of a network -> options of training_step.py
-    profile: str  # of the trainings
-    sizes: dict[str, Any]  # of the profile, replaced in all trainings
-    frame_sizes: tuple[tuple[int, int], ...]  # of the live segmentation
-    repeats: int  # frames that are timed live
-
-
-FULL = Scale(
-    many=(1000, 400),
-    few=(256, 32),
-    step_options={
-        "unet": ("--published", "--batch-size", "16"),
-        "simvp": ("--published", "--batch-size", "16"),
-        "mask_simvp": ("--published", "--batch-size", "16", "--without", "compile"),
-        "small unet": ("--published", "--batch-size", "64", "--base-channels", "16", "--head", "factored"),
-    },
-    profile="gpu",
-    sizes={"unlabeled": 0, "hidden": 0, "workers": 14},
-    frame_sizes=((160, 240), (512, 1024)),
-    repeats=100,
-)
-SMOKE = Scale(
-    many=(3, 2),
-    few=(2, 2),
-    step_options={
-        "unet": ("--height", "32", "--width", "48", "--base-channels", "4", "--batch-size", "1", "--steps", "1"),
-        "simvp": ("--height", "32", "--width", "48", "--hid-s", "4", "--hid-t", "8", "--n-s", "2", "--steps", "1"),
-    },
-    profile="smoke",
-    sizes={"unlabeled": 0, "hidden": 0, "height": 40, "width": 60, **SMOKE_SIZES},
-    frame_sizes=((32, 48),),
-    repeats=2,
-)
 
 
 @dataclass(frozen=True)
@@ -109,7 +58,8 @@ def measure_generation(bench: Bench) -> Rows:
     (train, val), (few, few_val), cores = bench.scale.many, bench.scale.few, n_cores()
     accelerator, sets = bench.device.type, "videos_{}".format
     calls = [(sets(train), train, val, accelerator, cores), (sets(few), few, few_val, "cpu", cores)]
-    for processes in sorted({1, 4, 8} & set(range(1, cores)), reverse=True):
+    starts: dict[str, tuple[float, float]] = {}  # by device; they take about as long with fewer processes
+    for processes in sorted({1, 4} & set(range(1, cores)), reverse=True):
         calls.append((f"cpu_{processes}", max(2, few * processes // cores), 0, "cpu", processes))
     if accelerator != "cpu":
         calls.append(("gpu_1", max(2, few // 4), 0, accelerator, 1))
@@ -117,7 +67,10 @@ def measure_generation(bench: Bench) -> Rows:
         if not bench.has(5.0):
             return
         try:
-            speed = measure_generate(bench.work / name, train=n_train, val=n_val, device=device, processes=processes)
+            if device not in starts:
+                starts[device] = measure_start(device, processes)
+            numbers = {"train": n_train, "val": n_val, "processes": processes}
+            speed = measure_generate(bench.work / name, **numbers, device=device, start=starts[device])
         except Exception as error:
             yield failure(f"generate {name}", error)
             continue
@@ -126,34 +79,51 @@ def measure_generation(bench: Bench) -> Rows:
 
 
 def measure_steps(bench: Bench) -> Rows:
-    """Training samples a second of bare networks, one change after the other."""
+    """Training samples a second of bare networks: one change after the other; compiled at last, which takes long."""
+    device, fastest = bench.device.type, {}
     for name, arguments in bench.scale.step_options.items():
+        if not bench.has(10.0):
+            return
         options, kind = parse_options(arguments), "unet" if "unet" in name else name
-        problem, device = PROBLEMS[kind](options, bench.device.type), bench.device.type
-        without = options.without or ([] if device == "cuda" else ["compile"])
         batch_size = options.batch_size if kind == "unet" else max(1, options.batch_size // 4)
+        problem, kept = PROBLEMS[kind](options, device), set()
         print(name, flush=True)
         try:
-            for row in compare_changes(problem, device=device, steps=options.steps, without=without):
-                speed = row["steps_per_second"] * batch_size
-                yield {"network": name, **row, "samples_per_second": speed}
-                if not bench.has(10.0):
-                    return
+            for row in compare_changes(problem, device=device, steps=options.steps, without=["compile"]):
+                kept |= {switch for switch, change in CHANGES.items() if row.get("kept") and change == row["change"]}
+                yield {"network": name, **row, "samples_per_second": row["steps_per_second"] * batch_size}
+            fastest[name] = problem, options.steps, batch_size, frozenset(kept)
         except Exception as error:
             yield failure(name, error)
+    for name, (problem, steps, batch_size, kept) in fastest.items():
+        if device != "cuda" or name == "mask_simvp" or not bench.has(30.0):
+            continue
+        try:
+            speed, losses, _ = measure(problem, device=device, steps=steps, switches=kept | {"compile"})
+        except Exception as error:
+            yield failure(f"{name}, compiled", error)
+            continue
+        line = f"{name}, compiled: {speed:.2f} steps/s, loss {losses[0]:.4f} -> {losses[-1]:.4f}"
+        figures = {"steps_per_second": speed, "samples_per_second": speed * batch_size}
+        yield {"line": line, "network": name, "change": "torch.compile", **figures, "with": sorted(kept)}
 
 
 def measure_fits(bench: Bench) -> Rows:
     """Samples a second through `fit`: with the layout, precision and loading that it chooses itself, and compiled."""
-    unet = SegmenterRecipe, bench.scale.few, {"unet.epochs": 3, "unet.batch_size": 16}
-    simvp = SimVPRecipe, bench.scale.few, {"simvp.epochs": 2}
-    yield from fit_recipe(bench, "small unet", SegmenterRecipe, bench.scale.many, SMALL_UNET, runs="runs_small")
+    many, few = bench.scale.many, bench.scale.few
+    unet = SegmenterRecipe, few, {"unet.epochs": 2, "unet.batch_size": 16}
+    simvp = SimVPRecipe, few, {"simvp.epochs": 2}
+    yield from fit_recipe(bench, "small unet", SegmenterRecipe, many, SMALL_UNET, runs="runs_small")
     yield from fit_recipe(bench, "unet", *unet)
     yield from fit_recipe(bench, "simvp", *simvp)
-    yield from fit_recipe(bench, "mask_simvp", MaskSimVPRecipe, bench.scale.few, {"mask.epochs": 1})
-    if bench.device.type == "cuda" and "compile" in {field.name for field in fields(FitConfig)}:
-        yield from fit_recipe(bench, "unet", *unet, runs="runs_compiled", compile=True)
-        yield from fit_recipe(bench, "simvp", *simvp, runs="runs_compiled", compile=True)
+    yield from fit_recipe(bench, "mask_simvp", MaskSimVPRecipe, few, {"mask.epochs": 1})
+    if bench.device.type == "cuda":
+        yield from fit_recipe(bench, "unet", *unet, runs="runs_compiled", needs=60.0, compile=True)
+        yield from fit_recipe(bench, "simvp", *simvp, runs="runs_compiled", needs=60.0, compile=True)
+        one = {**SMALL_UNET, "unet.epochs": 2}
+        yield from fit_recipe(
+            bench, "small unet", SegmenterRecipe, many, one, runs="runs_loaded", needs=30.0, data_on_device=False
+        )
 
 
 def fit_recipe(
@@ -164,14 +134,17 @@ def fit_recipe(
     sizes: dict[str, Any],
     *,
     runs: str = "runs",
+    needs: float = 10.0,
     **changes: Any,
 ) -> Rows:
     """Train a network. The fastest epoch counts, validation included; the first one also starts the loaders.
 
+    needs: seconds; without them the training is left out
     changes: settings of the fit that replace those of the recipe
     """
-    what, chosen = f"{name} through fit, {', '.join(changes) or 'as chosen'}", recipe.fit_config
-    if not bench.has(10.0):
+    how = ", ".join(f"{key}={value}" for key, value in changes.items()) or "as chosen"
+    what, chosen = f"{name} through fit, {how}", recipe.fit_config
+    if not bench.has(needs):
         return
     try:
         workspace = bench.workspace(videos, runs, sizes)
@@ -235,9 +208,9 @@ def measure_live(bench: Bench) -> Rows:
 
 
 STAGES = {  # name -> what it measures, and its share of the time
-    "generate": (measure_generation, 0.22),
-    "steps": (measure_steps, 0.28),
-    "fit": (measure_fits, 0.28),
-    "evaluate": (measure_evaluation, 0.10),
+    "generate": (measure_generation, 0.18),
+    "steps": (measure_steps, 0.24),
+    "fit": (measure_fits, 0.34),
+    "evaluate": (measure_evaluation, 0.12),
     "live": (measure_live, 0.12),
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run a command on a machine without network that has torch and Python 3.12, but not all packages of pyproject.toml.
 #   bash benchmarks/bare_machine.sh download                          # with network: wheels into the folder .whl, 27 MB
-#   bash benchmarks/bare_machine.sh python3 benchmarks/gpu.py         # there, with .whl in the checkout
+#   bash benchmarks/bare_machine.sh python3 benchmarks/gpu.py         # there; .whl, which git ignores, goes along
 set -eu
 cd "$(dirname "$0")/.."
 if [ "${1:-}" = download ]; then

@@ -21,6 +21,7 @@ from vidseg_utils.data.identity import dataset_identity, has_exact_labels, has_g
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
 from vidseg_utils.data.locks import DATASET_LOCK
 from vidseg_utils.data.sources import generate as generate_module
+from vidseg_utils.data.sources import generated_video
 from vidseg_utils.data.sources.generate import first_numbers, generate
 from vidseg_utils.data.sources.generated_video import make_video
 from vidseg_utils.file_lock import lock_file
@@ -386,6 +387,32 @@ def cheap_mask(seed, number):
     rng = np.random.default_rng([seed, number])
     rng.integers(256)
     return np.full((22, 160, 240), rng.integers(49), np.uint8)
+
+
+@pytest.mark.parametrize("videos_at_once", [1, 2])
+def test_an_interrupted_cache_goes_on_behind_its_last_video(tmp_path, cheap, monkeypatch, videos_at_once):
+    """On a CPU each video is written as soon as it is made, on a GPU those that are made together."""
+    make, stopped = generated_video.make_videos, []
+
+    def interrupted(seed, numbers, **settings):
+        if 4 in numbers and not stopped:
+            stopped.append(True)
+            raise KeyboardInterrupt
+        return make(seed, numbers, **settings)
+
+    def batches(items, **_):
+        return [items[start : start + videos_at_once] for start in range(0, len(items), videos_at_once)]
+
+    monkeypatch.setattr(generated_video, "make_videos", interrupted)
+    monkeypatch.setattr(generate_module, "_batches", batches)
+    with pytest.raises(KeyboardInterrupt):
+        _quiet(tmp_path, train=6, store="cache")
+    assert cheap == [0, 1, 2, 3]
+    _quiet(tmp_path, train=6, store="cache")
+    assert cheap == [0, 1, 2, 3, 4, 5]
+    cache = open_split(tmp_path, "train", progress=False)
+    assert cache.numbers.tolist() == [0, 1, 2, 3, 4, 5]
+    assert all(np.array_equal(cache.masks[number], cheap_mask(3, number)) for number in range(6))
 
 
 def test_two_processes_fill_a_cache_with_the_videos_of_one(finished, tmp_path, monkeypatch):

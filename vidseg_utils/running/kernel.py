@@ -23,8 +23,19 @@ KERNEL_NAME = "python3"
 PREFIX = "vidseg-kernel-"
 MAX_FOLDER_BYTES = 107 - len("/vidseg-kernel-01234567/kernel-ipc-5")
 NEW_SECONDS = 60.0  # a folder this young may not have its lock yet
-# Python would end a kernel with a search for cyclic garbage in all modules, which takes half as long as its start.
-END_QUICKLY = "__import__('atexit').register(__import__('gc').freeze) and None"
+SECONDS_PER_LOOK = 0.01  # at whether a kernel has ended
+# A kernel ends at once. ipykernel closes the thread of its output while the control thread still waits for it, for seconds;
+# and Python searches all modules for cyclic garbage, which takes half as long as the kernel's start.
+END_AT_ONCE = """
+def end():
+    import gc
+    from ipykernel.kernelapp import IPKernelApp
+    if thread := IPKernelApp.instance().control_thread:
+        thread.join(1)
+    gc.freeze()
+__import__("atexit").register(end)
+del end
+"""
 
 
 class OwnKernelManager(AsyncKernelManager):
@@ -36,7 +47,11 @@ class OwnKernelManager(AsyncKernelManager):
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         """The command that starts the kernel."""
-        return [*super().format_kernel_cmd(extra_arguments), f"--IPKernelApp.code_to_run={END_QUICKLY}"]
+        return [*super().format_kernel_cmd(extra_arguments), f"--IPKernelApp.code_to_run={END_AT_ONCE}"]
+
+    async def _async_wait(self, pollinterval: float = 0.1) -> None:
+        """Wait until the kernel has ended; it takes less time than jupyter_client's interval."""
+        await super()._async_wait(pollinterval=SECONDS_PER_LOOK)
 
 
 @contextlib.contextmanager

@@ -175,7 +175,7 @@ def measure_evaluation(bench: Bench) -> Rows:
     workspace = replace(workspace, profile=PROFILES["cpu_full"], shipped=True)  # the profile of the shipped weights
     system, split = build_system("object_dynamics", workspace=workspace), workspace.split("val")
     started = time.perf_counter()
-    metrics = evaluate_system(system, split, device=bench.device, progress=False).metrics
+    metrics = evaluate_system(system, split, device=bench.device, processes=n_cores(), progress=False).metrics
     seconds = time.perf_counter() - started
     figures = {"videos": len(split), "evaluate_seconds": seconds, "jaccard": metrics["jaccard"]}
     yield {
@@ -183,7 +183,7 @@ def measure_evaluation(bench: Bench) -> Rows:
         **figures,
     }
     started = time.perf_counter()
-    predict_split(system, split, device=bench.device, progress=False)
+    predict_split(system, split, device=bench.device, processes=n_cores(), progress=False)
     seconds = time.perf_counter() - started
     yield {"line": f"object_dynamics predicts {len(split)} videos in {seconds:.1f} s", "predict_seconds": seconds}
 

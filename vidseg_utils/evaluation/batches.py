@@ -2,8 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,13 +14,17 @@ from torch.nn import functional as F
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import SplitCache, to_float
+from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.metrics import confusion_matrix
 from vidseg_utils.systems import Forecaster
+from vidseg_utils.systems.object_dynamics import ObjectDynamics, PixelClasses
 from vidseg_utils.task import PAST_FRAMES
 
 # Memory that a clip takes for each pixel of a frame in the largest published network, measured
 BYTES_PER_PIXEL = 24_000
 MAX_BATCH_SIZE = 32  # larger batches are not faster
+CLIPS_PER_TASK = 8  # of a worker process; the segmenter's probabilities take 5 MB a clip
+MIN_VIDEOS_PER_PROCESS = 24  # starting a process takes as long as forecasting about this many
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,31 @@ def forecast_batches(
     stop: int | None = None,
     true_masks: bool = False,
     scores_segmentation: bool = False,
+    processes: int = 1,
 ) -> Iterator[ForecastBatch]:
     """Forecast the videos at the indices from `start` to before `stop`, by default to the end.
 
     size: of the forecasts; true_masks: give the system true masks instead of frames
     batch_size: clips at once. It is halved when memory runs out.
     scores_segmentation: also compare the segmenter's masks with the true ones
+    processes: how many find and move the objects of object dynamics, while this one segments the next videos; fewer for
+        few videos. A script with more than one needs `if __name__ == "__main__":`
     """
     stop = len(split) if stop is None else stop
+    n_processes = min(processes, (stop - start) // MIN_VIDEOS_PER_PROCESS)
+    if n_processes > 1 and isinstance(system, ObjectDynamics):
+        numbers = range(start, stop, min(batch_size, CLIPS_PER_TASK))
+        yield from _forecast_objects(
+            system,
+            split,
+            [(first, min(first + numbers.step, stop)) for first in numbers],
+            size=size,
+            device=device,
+            true_masks=true_masks,
+            scores_segmentation=scores_segmentation,
+            n_processes=n_processes,
+        )
+        return
     while start < stop:
         end = min(start + batch_size, stop)
         try:
@@ -70,6 +93,41 @@ def forecast_batches(
             continue
         yield ForecastBatch(masks, confusion, seconds)
         start = end
+
+
+def _forecast_objects(
+    system: ObjectDynamics,
+    split: SplitCache,
+    ranges: Sequence[tuple[int, int]],
+    *,
+    size: tuple[int, int],
+    device: torch.device | str,
+    true_masks: bool,
+    scores_segmentation: bool,
+    n_processes: int,
+) -> Iterator[ForecastBatch]:
+    """As `forecast_batches`, for the videos of these ranges, with worker processes."""
+
+    def classify() -> Iterator[PixelClasses]:
+        for start, stop in ranges:
+            with torch.inference_mode():
+                past = past_clips(split, start, stop, device=device, true_masks=true_masks)
+                pixels = PixelClasses(past.cpu().numpy(), None) if true_masks else system.classify_pixels(past)
+            yield pixels
+
+    sent = copy(system)
+    sent.segmenter = None
+    offset = system.constants.label_offset if true_masks else system.segmenter_offset
+    with worker_processes(n_processes) as parallel_map:
+        began = time.perf_counter()
+        forecasts = parallel_map(partial(sent.forecast_pixels, offset=offset), classify())
+        for (start, stop), (assigned, forecast) in zip(ranges, forecasts, strict=True):
+            masks = F.interpolate(torch.from_numpy(forecast)[:, None], size=size, mode="nearest-exact")[:, 0].numpy()
+            confusion = np.zeros((N_CLASSES, N_CLASSES), dtype=np.int64)
+            if scores_segmentation:
+                confusion = _segmentation_confusion(torch.from_numpy(assigned), split, start, stop)
+            yield ForecastBatch(masks, confusion, time.perf_counter() - began)
+            began = time.perf_counter()
 
 
 def past_clips(

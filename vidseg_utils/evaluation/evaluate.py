@@ -88,12 +88,14 @@ def evaluate_system(
     batch_size: int = 8,
     progress: bool = True,
     workers: ForecastWorkers | None = None,
+    processes: int = 1,
 ) -> Evaluation:
     """Forecast frame 21 of every clip of a labelled split and score it.
 
     true_masks: give the system the true masks of frames 0..10 instead of the frames.
     batch_size: clips at once; progress: show a progress bar over the videos on stderr
     workers: processes that forecast in place of this one; `device` is then that of this process alone
+    processes: see `forecast_batches`; `seconds_per_video` is the time of all together
     The metrics are those of `MaskScore`; the baseline `copy_last_jaccard` (the true mask of frame 10 as the forecast)
     and the upper bound `oracle_jaccard` (the truth without objects never seen); `segmentation_jaccard` of frames 0..10
     if the system has a segmenter; `seconds_per_video`, `parameters`, `gflops_per_video` (1e9 operations) and `videos`.
@@ -112,7 +114,7 @@ def evaluate_system(
         "scores_segmentation": scores_segmentation,
     }
     if workers is None:
-        batches = forecast_batches(system, split, device=device, **settings)
+        batches = forecast_batches(system, split, device=device, processes=processes, **settings)
     else:
         batches = workers.forecast(system, split, **settings)
     predictions, seconds, n_done = [], 0.0, 0

@@ -38,6 +38,7 @@ def predict_split(
     batch_size: int | None = None,
     partial: Path | None = None,
     progress: bool = True,
+    processes: int = 1,
 ) -> Tensor:
     """Forecast every video of a split, labelled or not -> (N, 160, 240) uint8 in number order.
 
@@ -45,11 +46,13 @@ def predict_split(
     partial: a folder for the masks so far. A call that was interrupted resumes from it, with the same batch size.
         Masks of another system or of other data in it are deleted. The caller holds `lock_folder(partial)` and
         removes the folder.
+    processes: see `forecast_batches`
     """
     device = torch.device(device)
     batch_size = batch_size or clips_that_fit(split, device)
     if partial is None:
-        batches = forecast_batches(system, split, size=(HEIGHT, WIDTH), device=device, batch_size=batch_size)
+        settings = {"size": (HEIGHT, WIDTH), "device": device, "batch_size": batch_size, "processes": processes}
+        batches = forecast_batches(system, split, **settings)
         return _collect(batches, system, split, progress=progress)
     source = {
         **system.identity(),
@@ -65,6 +68,7 @@ def predict_split(
         device=device,
         batch_size=masks.notes.get("batch_size", batch_size),
         start=masks.n_done,
+        processes=processes,
     )
     try:
         with _bar(system, split, n_done=masks.n_done, progress=progress) as bar:
@@ -101,6 +105,7 @@ def write_submission(
     device: torch.device | str = "cpu",
     progress: bool = True,
     workers: ForecastWorkers | None = None,
+    processes: int = 1,
 ) -> Tensor:
     """Forecast a split and save it as `.pt`. After an interruption it resumes and ends with the same file.
 
@@ -108,12 +113,14 @@ def write_submission(
     missing in the submission; they are listed there, and in one logged line. Another line says that the course takes no
     submission of a system that came trained with the package.
     workers: processes that forecast in place of this one; `device` is then not used
+    processes: see `forecast_batches`
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")
     with lock_folder(partial):
         if workers is None:
-            masks = predict_split(system, split, device=device, partial=partial, progress=progress)
+            settings = {"device": device, "partial": partial, "progress": progress, "processes": processes}
+            masks = predict_split(system, split, **settings)
         else:
             batches = workers.forecast(system, split, size=(HEIGHT, WIDTH), batch_size=None)
             masks = _collect(batches, system, split, progress=progress)

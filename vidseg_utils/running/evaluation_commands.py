@@ -54,6 +54,7 @@ def evaluate_on_split(
     slurm: SlurmOption = None,
 ) -> None:
     """Score a trained system on a labelled split. Metrics and predictions are written to a run folder."""
+    from vidseg_utils.data.parallel import n_cores
     from vidseg_utils.evaluation import (
         TrainedSystem,
         check_evaluation_folder,
@@ -79,7 +80,7 @@ def evaluate_on_split(
         task_map(executor, jobs=jobs, scheduler=scheduler, slurm=slurm or ()) as parallel_map,
         forecast_workers(parallel_map, trained, folder=folder / ".parts", device=device) as workers,
     ):
-        given = {"device": workspace.device, "true_masks": true_masks, "workers": workers}
+        given = {"device": workspace.device, "true_masks": true_masks, "workers": workers, "processes": n_cores()}
         result = evaluate_system(forecaster, workspace.split(split), **given)
         result.save(folder, system=forecaster.name, workspace=workspace, split=split, true_masks=true_masks)
     _print_metrics(result.metrics)
@@ -102,6 +103,7 @@ def predict_hidden_masks(
     slurm: SlurmOption = None,
 ) -> None:
     """Forecast frame 21 of every video of a split. The masks are written as the course's submission. Resumes."""
+    from vidseg_utils.data.parallel import n_cores
     from vidseg_utils.evaluation import TrainedSystem, forecast_workers, missing_videos, write_submission
     from vidseg_utils.running.task_map import task_map
     from vidseg_utils.systems import Workspace
@@ -114,7 +116,8 @@ def predict_hidden_masks(
         task_map(executor, jobs=jobs, scheduler=scheduler, slurm=slurm or ()) as parallel_map,
         forecast_workers(parallel_map, trained, folder=out.with_name(f"{out.name}.parts"), device=device) as workers,
     ):
-        masks = write_submission(out, forecaster, videos, device=workspace.device, workers=workers)
+        given = {"device": workspace.device, "workers": workers, "processes": n_cores()}
+        masks = write_submission(out, forecaster, videos, **given)
     typer.echo(f"{out}: {len(masks)} masks; their video numbers are in {out.name}.json")
     if videos.skipped:
         raise ValueError(missing_videos(out, videos))

@@ -20,7 +20,7 @@ from vidseg_utils.systems.object_dynamics.outlook import Outlook, forecast_ahead
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.physics.annotated_states import seconds_per_frame, worlds_from_trajectories
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
-from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
+from vidseg_utils.systems.object_dynamics.system import ObjectDynamics, PixelClasses
 from vidseg_utils.systems.object_dynamics.training import load_constants, train_physics
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "LearnedObjectDynamics",
     "ObjectDynamics",
     "Outlook",
+    "PixelClasses",
     "advance",
     "decide_mask",
     "decide_poses",

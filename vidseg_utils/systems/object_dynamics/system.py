@@ -1,9 +1,7 @@
 """Forecast objects: classify and measure them in the past masks, move them on by fitted physics, draw the mask."""
 
-from copy import copy
 from dataclasses import asdict, fields
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +11,6 @@ from torch.nn import functional as F
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.identity import has_exact_labels, has_grown
-from vidseg_utils.data.parallel import worker_processes
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.decision import decide_mask
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings, run_ensemble_filter
@@ -31,7 +28,14 @@ from vidseg_utils.training.run_folder import UNKNOWN_DATA, training_data
 from vidseg_utils.world.label_offset import COURSE_LABELS, EXACT_LABELS, LabelOffset
 from vidseg_utils.world.mask_drawing import draw_masks
 
-CLIPS_PER_BATCH = 32  # clips that one process forecasts together
+CLIPS_PER_BATCH = 32  # clips that are forecast together
+
+
+class PixelClasses(NamedTuple):
+    """What a segmenter says of clips, or true masks."""
+
+    masks: UInt8[np.ndarray, "B T H W"]  # class ids
+    scores: list[np.ndarray] | None  # of each clip: the class probabilities of its foreground pixels; None if true
 
 
 class ObjectDynamics(Forecaster):
@@ -53,14 +57,11 @@ class ObjectDynamics(Forecaster):
         segmenter: nn.Module | None = None,
         settings: FilterSettings | None = None,
         seed: int = 0,
-        processes: int = 1,
     ):
-        """processes: how many forecast from masks; a script with more than 1 needs `if __name__ == "__main__":`"""
         super().__init__(segmenter=segmenter)
         self.constants = constants
         self.settings = settings or FilterSettings()
         self.seed = seed
-        self.processes = processes
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -91,6 +92,12 @@ class ObjectDynamics(Forecaster):
 
     def segment(self, frames: Float[Tensor, "B T 3 H W"]) -> UInt8[Tensor, "B T 160 240"]:
         """Class ids of frames of any size, in [0, 1]; an object has one class in the whole clip."""
+        pixels = self.classify_pixels(frames)
+        assigned = assign_track_classes(pixels.masks, pixels.scores, offset=self.segmenter_offset)
+        return torch.from_numpy(assigned).to(frames.device)
+
+    def classify_pixels(self, frames: Float[Tensor, "B T 3 H W"]) -> PixelClasses:
+        """What the segmenter says of frames in [0, 1]: the part of `segment` that a network does."""
         segmenter = self.require_segmenter()
         masks, scores = [], []
         for clip in frames.unbind(0):
@@ -100,8 +107,15 @@ class ObjectDynamics(Forecaster):
             masks.append(logits.argmax(dim=1).to("cpu", torch.uint8).numpy())
             shown = torch.from_numpy(foreground(masks[-1])).to(logits.device)
             scores.append(logits.movedim(1, -1)[shown].softmax(dim=-1).cpu().numpy())
-        offset = self.segmenter_offset
-        return torch.from_numpy(assign_track_classes(np.stack(masks), scores, offset=offset)).to(frames.device)
+        return PixelClasses(np.stack(masks), scores)
+
+    def forecast_pixels(self, pixels: PixelClasses, *, offset: LabelOffset) -> tuple[np.ndarray, np.ndarray]:
+        """Masks in which an object has one class in the whole clip, and the forecast of the last frame.
+
+        It needs no segmenter, so worker processes may do it. offset: of the masks against the exact ones
+        """
+        assigned = assign_track_classes(pixels.masks, pixels.scores, offset=offset)
+        return assigned, self._forecast_batch(assigned, offset=offset, assigned=True)
 
     @property
     def segmenter_offset(self) -> LabelOffset:
@@ -145,10 +159,7 @@ class ObjectDynamics(Forecaster):
         """offset: of the masks; assigned: whether an object has one class in the whole clip."""
         past = masks.to("cpu", torch.uint8).numpy()
         batches = [past[start : start + CLIPS_PER_BATCH] for start in range(0, len(past), CLIPS_PER_BATCH)]
-        sent = copy(self)
-        sent.segmenter = None  # the worker processes do not need it
-        with worker_processes(min(self.processes, len(batches))) as run_in_order:
-            forecasts = list(run_in_order(partial(sent._forecast_batch, offset=offset, assigned=assigned), batches))
+        forecasts = [self._forecast_batch(batch, offset=offset, assigned=assigned) for batch in batches]
         return torch.from_numpy(np.concatenate(forecasts)).to(masks.device)
 
     def _forecast_batch(self, past: np.ndarray, *, offset: LabelOffset, assigned: bool) -> np.ndarray:

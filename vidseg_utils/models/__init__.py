@@ -7,6 +7,7 @@ from vidseg_utils.models.autoregression import checkpointed, rollout
 from vidseg_utils.models.class_filter import seen_classes, suppress_unseen_classes
 from vidseg_utils.models.convlstm import ConvLSTMCell, ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
+from vidseg_utils.models.image_rollout import ImageRollout
 from vidseg_utils.models.interaction_network import InteractionNetwork
 from vidseg_utils.models.layers import parameter_count
 from vidseg_utils.models.location_maps import (
@@ -26,6 +27,7 @@ from vidseg_utils.models.unet import UNet
 MODELS: dict[str, type[nn.Module]] = {
     "convlstm_reconstructor": ConvLSTMReconstructor,
     "deeplabv3": DeepLabV3,
+    "image_rollout": ImageRollout,
     "interaction_network": InteractionNetwork,
     "mask_simvp": MaskSimVP,
     "recurrent_unet": RecurrentUNet,
@@ -53,6 +55,7 @@ __all__ = [
     "ConvLSTMCell",
     "ConvLSTMReconstructor",
     "DeepLabV3",
+    "ImageRollout",
     "InteractionNetwork",
     "LocationMaps",
     "MaskSimVP",

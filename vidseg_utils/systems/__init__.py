@@ -8,6 +8,8 @@ from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.clip_forecast import ClipForecast, forecast_clip, segment_frames
 from vidseg_utils.systems.convlstm_unet import ConvLSTMRecipe, ConvLSTMUnet, without_reconstructor
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
+from vidseg_utils.systems.image_dynamics.recipe import ImageDynamicsRecipe
+from vidseg_utils.systems.image_dynamics.system import ImageDynamics
 from vidseg_utils.systems.mask_simvp.forecast import forecast_scores
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
 from vidseg_utils.systems.mask_simvp.system import (
@@ -65,6 +67,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "UnetMaskSimVPCrossEntropy",
     "UnetMaskSimVPMSE",
     "UnetMaskSimVPRollout",
+    "ImageDynamics",
     "ConvLSTMUnet",
     "SemiSupervisedSimVP",
     "ObjectDynamics",
@@ -76,6 +79,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "SimVPRecipe",
     "SimVPSizes",
     "MaskSimVPRecipe",
+    "ImageDynamicsRecipe",
     "ConvLSTMRecipe",
     "RecurrentUNetRecipe",
     # predicting and scoring frames, masks and sequences

@@ -3,6 +3,7 @@
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
+from vidseg_utils.systems.image_dynamics.system import ImageDynamics
 from vidseg_utils.systems.mask_simvp.system import (
     UnetMaskSimVP,
     UnetMaskSimVPCrossEntropy,
@@ -27,6 +28,7 @@ SYSTEMS: dict[str, type[Forecaster]] = {
         UnetMaskSimVPCrossEntropy,
         UnetMaskSimVPMSE,
         UnetMaskSimVPRollout,
+        ImageDynamics,
         ConvLSTMUnet,
         SemiSupervisedSimVP,
         ObjectDynamics,

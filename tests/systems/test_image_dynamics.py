@@ -9,7 +9,13 @@ from vidseg_utils.models.image_rollout import Futures
 from vidseg_utils.systems import SYSTEMS, build_system
 from vidseg_utils.systems.image_dynamics.drawing import decide_boxes, draw_boxes
 from vidseg_utils.systems.image_dynamics.identities import unite_classes
-from vidseg_utils.systems.image_dynamics.recipe import ImageDynamicsRecipe, RegionClips, cut_window, mirrored
+from vidseg_utils.systems.image_dynamics.recipe import (
+    ImageDynamicsRecipe,
+    RegionClips,
+    cut_window,
+    mirrored,
+    rollout_loss,
+)
 from vidseg_utils.systems.image_dynamics.regions import measure_regions
 from vidseg_utils.systems.image_dynamics.system import ImageDynamics
 
@@ -115,9 +121,12 @@ def test_it_is_trained_loaded_and_scored_and_the_same_seed_gives_the_same_weight
     system = build_system("image_dynamics", workspace=here)
     for true_masks in (False, True):
         assert "jaccard" in evaluate_system(system, here.split("val"), true_masks=true_masks, progress=False).metrics
+    probabilities = system.predict_probabilities(torch.rand(2, 11, 3, 40, 60))
+    assert probabilities.shape == (2, 49, 40, 60)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2, 40, 60))
 
 
-def test_it_learns_a_law_that_no_straight_line_follows(workspace, root):
+def test_it_learns_a_law_that_no_straight_line_follows(workspace):
     """Squares that stop in frame 10 whatever their speed: a trained network leaves them there."""
 
     def stopping(number):
@@ -139,8 +148,6 @@ def test_it_learns_a_law_that_no_straight_line_follows(workspace, root):
         return ((ImageDynamics(network).predict(past) == truth) & (truth > 0)).sum() / (truth > 0).sum()
 
     assert right() < 0.3
-    from vidseg_utils.systems.image_dynamics.recipe import rollout_loss
-
     batch = cut_window(clips.regions, 10)
     for _ in range(60):
         score, entropy = rollout_loss(network, *batch, n_futures=2)

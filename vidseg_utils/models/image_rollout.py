@@ -73,7 +73,8 @@ class ImageRollout(nn.Module):
         fixed = memory + attributes.shape[1]
         state = fixed + 4
         self.start = mlp(13 * n_past + attributes.shape[1] + 5 + NOISE, 2 * hidden, 4 + memory)
-        nn.init.normal_(self.start[-1].weight[4:], std=0.05)
+        *_, last_weight, _ = self.start.parameters()
+        nn.init.normal_(last_weight[4:], std=0.05)  # so that the memory differs from object to object
         self.glide = mlp(state + NOISE, hidden, 2)
         self.meet = mlp(2 * state + 5 + NOISE, hidden, 2)
         self.outline = mlp(fixed + 8, hidden, 4)

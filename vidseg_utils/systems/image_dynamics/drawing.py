@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
+from vidseg_utils.metrics import drawing_threshold
 from vidseg_utils.models.image_rollout import Futures, Regions, clearest_frames
 
-MIN_EXPECTED_OVERLAP = 0.25  # an object with less is not drawn: J / (1 + J) for a score J of about 0.35
+MIN_EXPECTED_OVERLAP = drawing_threshold(0.4)  # an object with less is not drawn
 
 
 def decide_boxes(

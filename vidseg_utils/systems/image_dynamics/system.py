@@ -5,8 +5,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from vidseg_utils.models.image_rollout import Regions
+from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.models.image_rollout import Futures, Regions
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.image_dynamics.drawing import decide_boxes, draw_boxes
 from vidseg_utils.systems.image_dynamics.identities import unite_classes
@@ -28,6 +30,7 @@ class ImageDynamics(Forecaster):
     name = "image_dynamics"
     run_names = ("unet", "image_rollout")
     accepts_masks = True
+    gives_probabilities = True
 
     def __init__(self, predictor: nn.Module, *, segmenter: nn.Module | None = None, seed: int = 0):
         super().__init__(segmenter=segmenter)
@@ -52,20 +55,42 @@ class ImageDynamics(Forecaster):
 
     def forecast_segmented(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) class ids that `segment` made -> (B, H, W). An object gets one class first."""
-        united = np.stack([unite_classes(clip) for clip in masks.cpu().numpy()])
-        return self.forecast_masks(torch.from_numpy(united).to(masks.device))
+        return self.forecast_masks(_united(masks))
 
     def forecast_masks(self, masks: Tensor) -> Tensor:
         """masks: (B, 11, H, W) class ids, others unknown -> (B, H, W). A clip has the same forecast in any batch."""
-        past = masks.to("cpu", torch.uint8).numpy()
-        forecasts = [self._forecast_clip(clip[None], masks.device) for clip in past]
+        forecasts = []
+        for past in masks.to("cpu", torch.uint8).numpy()[:, None]:
+            regions, futures = self.roll_out(past, device=masks.device)
+            boxes, drawn = decide_boxes(futures, regions.width)
+            forecasts.append(draw_boxes(past, regions, boxes.numpy(), drawn.numpy()))
         return torch.from_numpy(np.concatenate(forecasts)).to(masks.device)
 
-    def _forecast_clip(self, past: np.ndarray, device: torch.device) -> np.ndarray:
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W): the share of the futures that show each class at each pixel."""
+        shares = []
+        for past in _united(self.segment(frames)).to("cpu", torch.uint8).numpy()[:, None]:
+            regions, futures = self.roll_out(past, device=frames.device)
+            boxes = futures.position[0, :, -1, :, :4].numpy()  # (K, N, 4)
+            visible = futures.visible[0, :, -1].numpy() > 0
+            drawn = [draw_boxes(past, regions, boxes[k, None], visible[k, None]) for k in range(FUTURES)]
+            masks = torch.from_numpy(np.concatenate(drawn)).long()  # (K, H, W)
+            shares.append(F.one_hot(masks, N_CLASSES).float().mean(dim=0).movedim(-1, 0))
+        return torch.stack(shares).to(frames.device)
+
+    def roll_out(self, past: np.ndarray, *, device: torch.device) -> tuple[Regions, Futures]:
+        """past: (1, 11, H, W) class ids -> its regions, and FUTURES possible futures of frames 11..21, on the CPU.
+
+        device: that of the network
+        """
         regions = measure_regions(past)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             given = Regions(*(values.to(device) for values in regions))
             futures = self.predictor(given, n_frames=FUTURE_FRAMES, n_futures=FUTURES)
-        boxes, drawn = decide_boxes(futures, regions.width.to(device))
-        return draw_boxes(past, regions, boxes.cpu().numpy(), drawn.cpu().numpy())
+        return regions, Futures(*(values.cpu() for values in futures))
+
+
+def _united(masks: Tensor) -> Tensor:
+    """(B, 11, H, W) class ids in which every object has one class."""
+    return torch.from_numpy(np.stack([unite_classes(clip) for clip in masks.cpu().numpy()])).to(masks.device)

@@ -1,6 +1,6 @@
 """Repair the masks of a segmenter: it often mistakes an object's shape, so one object has several classes.
 
-Objects of one material and colour are one object, unless some frames show two of them apart. All its pixels get the
+Objects of one material and colour are one object, unless some frame shows two of them apart. All its pixels get the
 class that most of them have.
 """
 
@@ -10,8 +10,7 @@ from scipy.ndimage import label
 
 from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES
 
-APART_FRAMES = 3  # frames that must show two regions apart, before they count as two objects
-APART_SHARE = 0.3  # the smaller region's area must be at least this share of the larger one's
+APART_SHARE = 0.3  # of two objects' areas in a frame: a region that is smaller than this belongs to the larger one
 
 
 def unite_classes(masks: Integer[np.ndarray, "T H W"]) -> UInt8[np.ndarray, "T H W"]:
@@ -21,7 +20,7 @@ def unite_classes(masks: Integer[np.ndarray, "T H W"]) -> UInt8[np.ndarray, "T H
     appearances = np.where(united > BACKGROUND, (united.astype(int) - 1) % n_appearances, -1)
     for appearance in np.unique(appearances[appearances >= 0]):
         shown = appearances == appearance
-        if sum(map(_are_two, shown)) < APART_FRAMES:
+        if not any(map(_are_two, shown)):
             united[shown] = np.bincount(united[shown]).argmax()
     return united
 

@@ -18,7 +18,7 @@ from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FUTURE_FRAMES
 
-FUTURES = 32  # possible futures of a clip
+FUTURES = 128  # possible futures of a clip, of which the best is chosen
 
 
 class ImageDynamics(Forecaster):

@@ -23,7 +23,9 @@ from vidseg_utils.training.fit_config import FitConfig
 
 LAST_PAST_FRAME = PAST_FRAMES - 1
 EARLIEST, LATEST = 3, 17  # first and last frame at which the past of a training window may end
-TASK_SHARE = 0.4  # of the windows end their past in frame 10, as the task does
+TASK_SHARE = 0.4  # of the windows are those of the task: past frames 0 to 10, and eleven frames after them
+SHORT_FUTURE = 7  # frames after the past of other windows, which cost less
+WINDOWS = 5  # of a clip in an epoch
 VISIBILITY_WEIGHT = 0.2  # of the cross-entropy of being visible, beside the energy score
 VALIDATION_FUTURES, VALIDATION_SEED = 4, 0
 
@@ -34,7 +36,7 @@ class ImageDynamicsSizes(Sizes, group="image"):
 
     hidden: int = by_profile(8, 64, 128)
     futures: int = by_profile(2, 2, 4)  # possible futures of a clip in a training step
-    epochs: int = by_profile(1, 250, 200)
+    epochs: int = by_profile(1, 80, 80)
     batch_size: int = by_profile(2, 64, 64)  # clips
     learning_rate: float = by_profile(2e-3, 2e-3, 2e-3)
 
@@ -43,28 +45,30 @@ class RegionClips(Dataset):
     """The regions of clips of 22 frames; an item is a dict with the fields of `Regions`.
 
     clips: (22, H, W) class ids, others unknown; all of one size
+    repeats: how many items each clip is, to be cut at different times
     """
 
-    def __init__(self, clips: Iterable[np.ndarray]):
+    def __init__(self, clips: Iterable[np.ndarray], *, repeats: int = 1):
+        self.repeats = repeats
         measured = [measure_regions(clip[None]) for clip in clips]
         self.regions = Regions(*map(torch.cat, zip(*measured, strict=True)))
 
     def __len__(self) -> int:
-        return len(self.regions.class_id)
+        return self.repeats * len(self.regions.class_id)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: values[index] for name, values in self.regions._asdict().items()}
+        return {name: values[index // self.repeats] for name, values in self.regions._asdict().items()}
 
 
-def cut_window(clips: Regions, last_past: int) -> tuple[Regions, Regions]:
-    """The 11 frames that end with `last_past`, empty ones before frame 0, and up to 11 frames after it."""
+def cut_window(clips: Regions, last_past: int, n_future: int = FUTURE_FRAMES) -> tuple[Regions, Regions]:
+    """The 11 frames that end with `last_past`, empty ones before frame 0, and up to `n_future` frames after it."""
     missing = max(0, PAST_FRAMES - 1 - last_past)
 
     def past(values: Tensor) -> Tensor:
         before = values.new_zeros(len(values), missing, *values.shape[2:])
         return torch.cat([before, values[:, max(0, last_past + 1 - PAST_FRAMES) : last_past + 1]], dim=1)
 
-    future = slice(last_past + 1, last_past + 1 + FUTURE_FRAMES)
+    future = slice(last_past + 1, last_past + 1 + n_future)
     return (
         clips._replace(**{name: past(getattr(clips, name)) for name in ("position", "reliable", "seen")}),
         clips._replace(**{name: getattr(clips, name)[:, future] for name in ("position", "reliable", "seen")}),
@@ -130,16 +134,17 @@ class ImageDynamicsRecipe(Recipe):
         clips = [*true_train, *joined("train", true_train)]
         if self.workspace.has_videos("unlabeled"):
             clips += predicted("unlabeled", CLIP_FRAMES)
-        return RegionClips(clips), RegionClips(joined("val", labelled_masks(val)))
+        return RegionClips(clips, repeats=WINDOWS), RegionClips(joined("val", labelled_masks(val)))
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The loss of a batch, at a random time; half of the batches are mirrored."""
         clips = Regions(**batch)
         if torch.rand(()) < 0.5:
             clips = mirrored(clips)
-        at_task = torch.rand(()) < TASK_SHARE
-        last_past = LAST_PAST_FRAME if at_task else int(torch.randint(EARLIEST, LATEST + 1, ()))
-        score, entropy = rollout_loss(network, *cut_window(clips, last_past), n_futures=self.sizes.futures)
+        window = cut_window(clips, LAST_PAST_FRAME)
+        if torch.rand(()) > TASK_SHARE:
+            window = cut_window(clips, int(torch.randint(EARLIEST, LATEST + 1, ())), SHORT_FUTURE)
+        score, entropy = rollout_loss(network, *window, n_futures=self.sizes.futures)
         return score + VISIBILITY_WEIGHT * entropy
 
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:

@@ -158,7 +158,7 @@ def straight_line(
     centred = time[..., None] - (weights * time[..., None]).sum(dim=1, keepdim=True) / total
     spread = (weights * centred.square()).sum(dim=1)  # (M, 6)
     slope = (weights * centred * position).sum(dim=1) / spread.clamp(min=1e-4)
-    trust = spread * spread.new_tensor([1, 1, 1, 1, CENTROID_WEIGHT, CENTROID_WEIGHT])
+    trust = spread * torch.tensor([1, 1, 1, 1, CENTROID_WEIGHT, CENTROID_WEIGHT], device=spread.device)
     trust, slope = (
         trust.unflatten(-1, (3, 2)),
         slope.unflatten(-1, (3, 2)),

@@ -1,6 +1,7 @@
 """Training of the rollout in the image plane, on the regions of true masks and of predicted ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,14 @@ def mirrored(clips: Regions) -> Regions:
     return clips._replace(position=position * clips.seen[..., None], reliable=clips.reliable[..., [2, 1, 0, 3, 4, 5]])
 
 
+@contextmanager
+def fixed_seed(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers from a seed; afterwards they go on as before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
 def rollout_loss(network: nn.Module, past: Regions, future: Regions, *, n_futures: int) -> tuple[Tensor, Tensor]:
     """The energy score of the objects that the past shows, in units, and the cross-entropy of being visible."""
     futures = network(past, n_frames=future.seen.shape[1], n_futures=n_futures)
@@ -150,8 +159,7 @@ class ImageDynamicsRecipe(Recipe):
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
         """`energy_score` of frames 11..21, in units of `image_rollout.UNIT`, and `visibility_entropy`."""
         total, n_clips = torch.zeros(2), 0
-        with torch.random.fork_rng():
-            torch.manual_seed(VALIDATION_SEED)
+        with fixed_seed(VALIDATION_SEED, device):
             for batch in loader:
                 clips = Regions(**{name: values.to(device) for name, values in batch.items()})
                 losses = rollout_loss(network, *cut_window(clips, LAST_PAST_FRAME), n_futures=VALIDATION_FUTURES)

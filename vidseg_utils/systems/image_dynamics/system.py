@@ -12,7 +12,7 @@ from vidseg_utils.models.image_rollout import Futures, Regions
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.image_dynamics.drawing import decide_boxes, draw_boxes
 from vidseg_utils.systems.image_dynamics.identities import unite_classes
-from vidseg_utils.systems.image_dynamics.recipe import ImageDynamicsRecipe
+from vidseg_utils.systems.image_dynamics.recipe import ImageDynamicsRecipe, fixed_seed
 from vidseg_utils.systems.image_dynamics.regions import measure_regions
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
@@ -84,8 +84,7 @@ class ImageDynamics(Forecaster):
         device: that of the network
         """
         regions = measure_regions(past)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with fixed_seed(self.seed, device):
             given = Regions(*(values.to(device) for values in regions))
             futures = self.predictor(given, n_frames=FUTURE_FRAMES, n_futures=FUTURES)
         return regions, Futures(*(values.cpu() for values in futures))

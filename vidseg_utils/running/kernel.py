@@ -24,8 +24,8 @@ PREFIX = "vidseg-kernel-"
 MAX_FOLDER_BYTES = 107 - len("/vidseg-kernel-01234567/kernel-ipc-5")
 NEW_SECONDS = 60.0  # a folder this young may not have its lock yet
 SECONDS_PER_LOOK = 0.01  # at whether a kernel has ended
-# A kernel ends at once. ipykernel closes the thread of its output while the control thread still waits for it, for seconds;
-# and Python searches all modules for cyclic garbage, which takes half as long as the kernel's start.
+# Without this a kernel takes long to end: ipykernel may close the output thread while the control thread waits for
+# it, which costs seconds, and Python searches all modules for cyclic garbage, for half as long as the start takes.
 END_AT_ONCE = """
 def end():
     import gc

@@ -113,7 +113,7 @@ def test_without_an_answer_of_slurm_nothing_has_ended(queue, monkeypatch):
 
 def test_wrong_slurm_settings_are_named(monkeypatch, home):
     pytest.importorskip("submitit")
-    with pytest.raises(ValueError, match="wrong `slurm:` settings in the sweep file"):
+    with pytest.raises(ValueError, match="wrong `slurm:` or --slurm settings"):
         SubmititJobs(jobs=1, settings={"gpu": 3}, cluster="debug")
 
 

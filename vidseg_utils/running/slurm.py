@@ -57,7 +57,7 @@ class SubmititJobs:
             given = {"timeout_min": MINUTES, **settings, "slurm_additional_parameters": additional}
             self.executor.update_parameters(**given)
         except (NameError, TypeError, AssertionError) as error:
-            raise ValueError(f"wrong `slurm:` settings in the sweep file: {error}") from None
+            raise ValueError(f"wrong `slurm:` or --slurm settings: {error}") from None
 
     def submit(self, function: Callable[..., Any], calls: Sequence[tuple]) -> list[Future]:
         """Submit array jobs. Raises ValueError with Slurm's words if it refuses them."""

@@ -54,7 +54,8 @@ class MovingDigits(Dataset):
 
 @cache
 def _digits() -> UInt8[np.ndarray, "N 28 28"]:
-    images = torch.from_numpy(load_digits().images).float()[:, None] / 16  # in [0, 1]
+    pixels, _ = load_digits(return_X_y=True)  # (1797, 64), 0 to 16
+    images = torch.from_numpy(np.asarray(pixels).reshape(-1, 1, 8, 8)).float() / 16
     larger = F.interpolate(images, size=(DIGIT_SIZE, DIGIT_SIZE), mode="bilinear", antialias=False)
     return (larger[:, 0] * 255).round().byte().numpy()
 

@@ -1,9 +1,12 @@
-"""Proves that a device is checked before anything starts, with the choices of this machine."""
+"""Proves that a device is checked before anything starts, and that freed memory is used again where it is asked for."""
+
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from vidseg_utils.device import find_device
+from vidseg_utils.device import find_device, reusing_memory
 
 
 @pytest.fixture
@@ -34,3 +37,25 @@ def test_without_a_gpu_it_is_the_cpu(monkeypatch):
 def test_processes_that_were_launched_together_have_a_gpu_each(two_gpus, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert find_device() == torch.device("cuda:1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+def test_freed_memory_is_used_again_and_given_back_at_the_end():
+    import resource
+
+    def new_pages():
+        """How many pages the system clears for a tensor of 64 MB."""
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.zeros(1 << 24).add_(1)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    def used_bytes():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    with reusing_memory(), reusing_memory(torch.device("cpu")):
+        new_pages()
+        assert new_pages() < 1000  # of 16,384
+        with reusing_memory(torch.device("cuda")):
+            assert new_pages() < 1000
+        within = used_bytes()
+    assert within - used_bytes() > 32 << 20

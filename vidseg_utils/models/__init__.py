@@ -21,7 +21,7 @@ from vidseg_utils.models.location_maps import (
 from vidseg_utils.models.mask_simvp import MaskSimVP, scores_to_masks
 from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS, RECURRENT_CELLS, RECURRENT_SIZES, RecurrentUNet
 from vidseg_utils.models.simvp import SimVP
-from vidseg_utils.models.streaming import prepare_for_streaming
+from vidseg_utils.models.streaming import LiveSegmenter, prepare_for_streaming
 from vidseg_utils.models.unet import UNet
 
 MODELS: dict[str, type[nn.Module]] = {
@@ -57,6 +57,7 @@ __all__ = [
     "DeepLabV3",
     "ImageRollout",
     "InteractionNetwork",
+    "LiveSegmenter",
     "LocationMaps",
     "MaskSimVP",
     "RecurrentUNet",

@@ -24,11 +24,12 @@ class Cell(nn.Module, ABC):
 
         With time before the videos, a frame is contiguous in memory and keeps the memory layout that it has in x.
         """
-        states = []
-        for frame_inputs in self.project_inputs(x).split(len(state)):
+        states, inputs = [], self.project_inputs(x)
+        state = _in_layout_of(inputs, state)
+        for frame_inputs in inputs.split(len(state)):
             state = self.step(frame_inputs, state)
             states.append(state)
-        return torch.cat(states), state
+        return torch.cat(states) if len(states) > 1 else state, state
 
     @abstractmethod
     def project_inputs(self, x: Float[Tensor, "N c h w"]) -> Float[Tensor, "N d h w"]:
@@ -41,6 +42,12 @@ class Cell(nn.Module, ABC):
     @abstractmethod
     def init_pass_through(self) -> None:
         """Set the weights so that the state is the frame's own map, as nearly as the cell can, and memory is unused."""
+
+
+def _in_layout_of(x: Tensor, state: Tensor) -> Tensor:
+    """The state in the memory layout of x: operations on maps of two layouts take several times as long."""
+    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    return state.contiguous(memory_format=layout)
 
 
 class RNNCell(Cell):
@@ -80,6 +87,20 @@ class GRUCell(Cell):
         self.gates = nn.Conv2d(2 * channels, 2 * channels, kernel_size=3, padding=1)
         self.candidate = nn.Conv2d(2 * channels, channels, kernel_size=3, padding=1)
 
+    def forward(
+        self, x: Float[Tensor, "TB c h w"], state: Float[Tensor, "B c h w"]
+    ) -> tuple[Float[Tensor, "TB c h w"], Float[Tensor, "B c h w"]]:
+        """See `Cell.forward`. A single frame without gradients, as in a live stream, needs fewer passes over memory."""
+        if len(x) != len(state) or torch.is_grad_enabled():
+            return super().forward(x, state)
+        state = _in_layout_of(x, state)
+        both = torch.cat([x, state], dim=1)
+        update, reset = self.gates(both).sigmoid_().chunk(2, dim=1)
+        torch.mul(reset, state, out=both[:, self.channels :])
+        candidate = self.candidate(both).div_(STATE_LIMIT).tanh_().mul_(STATE_LIMIT)
+        state = torch.lerp(state, candidate.to(state), update.to(state))
+        return state, state
+
     def project_inputs(self, x: Float[Tensor, "N c h w"]) -> Float[Tensor, "N 3*c h w"]:
         """The frames' part of update, reset and candidate."""
         weight = torch.cat([self.gates.weight, self.candidate.weight])[:, : self.channels]
@@ -89,10 +110,11 @@ class GRUCell(Cell):
     def step(self, inputs: Float[Tensor, "B d h w"], state: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
         """The new state."""
         gate_inputs, candidate_inputs = inputs.split([2 * self.channels, self.channels], dim=1)
-        gates = torch.sigmoid(gate_inputs + self._convolve_state(self.gates, state))
+        # in place where gradients allow it: at full size, memory sets the pace
+        gates = self._convolve_state(self.gates, state).add_(gate_inputs).sigmoid_()
         update, reset = gates.chunk(2, dim=1)
-        candidate = candidate_inputs + self._convolve_state(self.candidate, reset * state)
-        candidate = STATE_LIMIT * torch.tanh(candidate / STATE_LIMIT)
+        candidate = self._convolve_state(self.candidate, reset * state).add_(candidate_inputs)
+        candidate = STATE_LIMIT * candidate.div_(STATE_LIMIT).tanh_()
         return torch.lerp(state, candidate.to(state), update.to(state))  # under autocast the memory stays float32
 
     def init_pass_through(self) -> None:

@@ -105,7 +105,7 @@ class RecurrentUNet(nn.Module):
         """
         check_images(frames, channels=self.in_channels, video=True)
         n_frames, (height, width) = frames.shape[1], frames.shape[-2:]
-        x = rearrange(frames, "b t c h w -> (t b) c h w")
+        x = rearrange(frames, "b t c h w -> (t b) c h w").to(next(self.parameters()).dtype)
         x = pad_to_multiple(x, multiple=self.multiple, min_size=MIN_MAP_SIZE * self.multiple)
         old_state, new_state = self._initial_state(state, x, n_videos=len(frames)), []
         skips = []

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.data.device_batches import hold_on_device
-from vidseg_utils.device import find_device
+from vidseg_utils.device import find_device, reusing_memory
 from vidseg_utils.run_folders import read_history
 from vidseg_utils.training.checkpoints import Checkpoints
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
@@ -167,7 +167,7 @@ def fit(
                 n_processes=accelerator.num_processes,
             )
             try:
-                with joined(model, accelerator):
+                with joined(model, accelerator), reusing_memory(accelerator.device):
                     best = _fit_epochs(model, *loaders, order, step, validate, config, run, accelerator, on_epoch)
             finally:
                 accelerator.unwrap_model(model, keep_fp32_wrapper=False)

@@ -1,8 +1,5 @@
 """Proves that a device is checked before anything starts, and that freed memory is used again where it is asked for."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -39,23 +36,40 @@ def test_processes_that_were_launched_together_have_a_gpu_each(two_gpus, monkeyp
     assert find_device() == torch.device("cuda:1")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
-def test_freed_memory_is_used_again_and_given_back_at_the_end():
-    import resource
+class RecordedLibrary:
+    """In place of glibc."""
 
-    def new_pages():
-        """How many pages the system clears for a tensor of 64 MB."""
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.zeros(1 << 24).add_(1)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    def __init__(self):
+        self.calls = []
 
-    def used_bytes():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    def mallopt(self, name, value):
+        self.calls.append((name, value))
 
-    with reusing_memory(), reusing_memory(torch.device("cpu")):
-        new_pages()
-        assert new_pages() < 1000  # of 16,384
-        with reusing_memory(torch.device("cuda")):
-            assert new_pages() < 1000
-        within = used_bytes()
-    assert within - used_bytes() > 32 << 20
+    def malloc_trim(self, kept_bytes):
+        self.calls.append("trim")
+
+
+def test_freed_memory_is_kept_until_the_outermost_block_ends(monkeypatch):
+    library = RecordedLibrary()
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: library)
+    keep, give_back = [(-4, 0), (-1, 2**31 - 1)], [(-4, 65536), (-1, 64 << 20), "trim"]
+    with reusing_memory(torch.device("cuda")):
+        assert library.calls == []
+    with reusing_memory():
+        assert library.calls == keep
+        with reusing_memory(torch.device("cpu")), pytest.raises(KeyError), reusing_memory():
+            raise KeyError
+        assert set(library.calls) == set(keep)
+    assert library.calls[-3:] == give_back
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    with reusing_memory():
+        pass
+
+
+def test_memory_that_is_reused_gives_the_same_numbers():
+    with reusing_memory():
+        assert torch.equal(torch.arange(10).repeat(2), torch.cat([torch.arange(10)] * 2))

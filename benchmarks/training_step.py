@@ -11,6 +11,7 @@ with an error if a loss differs from plain float32 by more than rounding explain
 """
 
 import argparse
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
@@ -20,8 +21,8 @@ import torch
 from torch.nn import functional
 
 from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.device import reusing_memory
 from vidseg_utils.models import build_model, location_losses, parameter_count, translators
-from vidseg_utils.models.translators import dilated_depthwise
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPSizes, parse_configuration
 from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
@@ -60,7 +61,7 @@ def mask_simvp_problem(options: argparse.Namespace, device: str) -> tuple[Callab
             masks[:, frame, top : top + height // 8, left : left + height // 8] = 9 * number + 1
     past, future = masks[:, :PAST_FRAMES].to(device), masks[:, PAST_FRAMES:].to(device)
     sizes = MaskSimVPSizes.for_profile(get_profile("gpu" if options.published else "cpu"))
-    config = {**parse_configuration(sizes.configuration), "shrink": sizes.shrink}
+    config = {**parse_configuration(sizes.configuration), "shrink": sizes.cell}  # as MaskSimVPRecipe does
     return (
         lambda: build_model("mask_simvp", residual=True, translator="gsta", **config),
         lambda model: location_losses(model(past, as_location_maps=True), future).mean(),
@@ -71,6 +72,7 @@ PROBLEMS = {"unet": unet_problem, "simvp": simvp_problem, "mask_simvp": mask_sim
 CHANGES = {
     "layout": "channels_last",
     "product": "conv. as product",
+    "memory": "reused memory",
     "fused": "fused Adam",
     "bf16": "bf16 autocast",
     "compile": "torch.compile",
@@ -93,8 +95,9 @@ def measure(
     clock = time.perf_counter if device == "cuda" else lambda: time.process_time() / torch.get_num_threads()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=fused, foreach=None if fused else False)
     seconds, losses = [], []
-    convolve = dilated_depthwise if "product" in switches else lambda x, conv: conv(x)
-    with patch.object(translators, "dilated_depthwise", convolve):
+    product = ("cpu", "cuda") if "product" in switches else ()
+    reused = reusing_memory(torch.device(device)) if "memory" in switches else contextlib.nullcontext()
+    with patch.object(translators, "PRODUCT_DEVICES", product), reused:
         for _ in range(steps + 2):  # the first two warm up
             started = clock()
             with torch.autocast(device, dtype=torch.bfloat16, enabled="bf16" in switches):

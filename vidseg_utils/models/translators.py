@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 KERNEL_SIZES = (3, 5, 7, 11)  # pixels, of the branches of an inception block
+PRODUCT_DEVICES = ("cpu",)  # where a dilated depthwise convolution is a matrix product; not measured on GPUs yet
 LARGE_KERNEL, DILATION = 21, 3  # pixels: the attention sees 21x21, by a 5x5 and a dilated 7x7 convolution
 MLP_RATIO = 8  # hidden channels of the attention block's feed-forward network, per input channel
 SQUEEZE, MIN_SQUEEZED = 16, 4  # TAU weighs the channels by a network with 1/16 of their number, at least 4
@@ -108,7 +109,7 @@ class LargeKernelAttention(nn.Module):
         """The input plus the gated values."""
         values = F.gelu(self.project_in(x))
         local = self.local(values)
-        context = dilated_depthwise(local, self.dilated) if local.device.type == "cpu" else self.dilated(local)
+        context = dilated_depthwise(local, self.dilated)
         return x + self.project_out(self.gated(values, context))
 
     def gated(self, values: Float[Tensor, "B C h w"], context: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
@@ -119,20 +120,21 @@ class LargeKernelAttention(nn.Module):
 
 
 def dilated_depthwise(x: Float[Tensor, "B C h w"], conv: nn.Conv2d) -> Float[Tensor, "B C h w"]:
-    """`conv(x)` as a matrix product, because CPU libraries have no fast dilated depthwise convolution.
+    """`conv(x)`; on PRODUCT_DEVICES as a matrix product, because they have no fast dilated depthwise convolution.
 
     A dilation d splits the picture into d x d coarser pictures that do not interact. In each of them the matrix holds,
     for every pair of pixels, the kernel's weight at their offset, or 0 where the offset is outside the kernel.
     """
+    if x.device.type not in PRODUCT_DEVICES:
+        return conv(x)
     (height, width), d, radius = x.shape[2:], conv.dilation[0], conv.kernel_size[0] // 2
     x = F.pad(x, (0, -width % d, 0, -height % d))
+    offsets = torch.arange(-radius, radius + 1, device=x.device)[:, None, None]
     rows, columns = (torch.arange(n // d, device=x.device) for n in x.shape[2:])
-    row_offsets, column_offsets = (  # (to, from), as indices in the kernel with a border of zeros
-        (n - n[:, None]).clamp(-radius - 1, radius + 1) + radius + 1 for n in (rows, columns)
-    )
-    kernel = F.pad(conv.weight[:, 0], (1, 1, 1, 1))  # (C, k + 2, k + 2)
-    weights = kernel[:, row_offsets[:, None, :, None], column_offsets[None, :, None, :]]
-    matrix = weights.flatten(3).flatten(1, 2)  # (C, h*w, h*w)
+    at_row, at_column = (((n - n[:, None]) == offsets).to(conv.weight.dtype) for n in (rows, columns))  # (k, to, from)
+    # A product, because its gradient is one too; that of indexing adds up one number after another.
+    matrix = torch.einsum("cij,iab,jde->cadbe", conv.weight[:, 0], at_row, at_column)
+    matrix = matrix.flatten(3).flatten(1, 2)  # (C, h*w, h*w)
     y = matrix @ rearrange(x, "b c (h p) (w q) -> c (h w) (b p q)", p=d, q=d)
     y = rearrange(y, "c (h w) (b p q) -> b c (h p) (w q)", h=len(rows), p=d, q=d)[..., :height, :width]
     return y if conv.bias is None else y + conv.bias[:, None, None]

@@ -24,7 +24,7 @@ from vidseg_utils.task import PAST_FRAMES
 BYTES_PER_PIXEL = 24_000
 MAX_BATCH_SIZE = 32  # larger batches are not faster
 CLIPS_PER_TASK = 8  # of a worker process; the segmenter's probabilities take 5 MB a clip
-MIN_VIDEOS_PER_PROCESS = 24  # starting a process takes as long as forecasting about this many
+MIN_VIDEOS_PER_PROCESS = 100  # starting a process takes as long as finding and moving the objects of about this many
 
 
 @dataclass(frozen=True)

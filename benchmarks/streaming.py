@@ -10,7 +10,8 @@ speed in multiplying large matrices, divided by the operations of one frame. The
 trained, on a CPU without `reusing_memory`. What bounds it there is memory: clearing it, maps in two layouts, and passes
 over maps that no cache holds.
 Published code of this model made 21.1 frames of 160x240 and 1.3 of 512x1024 a second on two cores, when ours made 21.0
-and 1.1 (prepared, float32); since then ours takes 0.68 and 0.46 of the time, and in bf16 0.32 and 0.23.
+and 1.1 (prepared, float32). Since then ours takes about 0.7 and 0.5 of the time, measured on a loaded machine. On two
+quiet cores of another one, with bf16 units, it made 35.0 and 2.7 frames a second, in bf16 77.9 and 6.4.
 On a GPU, `LiveSegmenter` replays a CUDA graph, which has not been tried yet. --bf16 tries bf16 too, --compile also
 torch.compile, which takes a minute and needs a C++ compiler.
 """

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
-from vidseg_utils.metrics import Reliability, choose_classes, confusion_matrix, drawing_threshold, iou_per_class
+from vidseg_utils.metrics import (
+    Reliability,
+    choose_classes,
+    class_shares,
+    confusion_matrix,
+    drawing_threshold,
+    iou_per_class,
+)
 
 
 def test_the_threshold_is_where_one_more_pixel_neither_raises_nor_lowers_the_score():
@@ -32,6 +39,13 @@ def test_the_chosen_masks_score_higher_than_the_most_probable_class_where_object
         for mask in (choose_classes(probabilities, score=0.35), probabilities.argmax(dim=1))
     )
     assert chosen > most_probable + 0.05
+
+
+def test_possible_masks_give_shares_of_the_classes():
+    masks = torch.tensor([[[[7, 0]], [[7, 9]], [[7, 0]], [[3, 0]]]], dtype=torch.uint8)  # 4 masks of 2 pixels
+    shares = class_shares(masks)
+    assert shares.shape == (1, N_CLASSES, 1, 2)
+    assert shares[0, [3, 7, 0, 9], 0].tolist() == [[0.25, 0.0], [0.75, 0.0], [0.0, 0.75], [0.0, 0.25]]
 
 
 def test_the_curve_compares_probability_and_frequency_of_each_interval():

@@ -14,7 +14,13 @@ from vidseg_utils.metrics.masks import (
     pixel_accuracy,
     reference_masks,
 )
-from vidseg_utils.metrics.probabilities import Reliability, ReliabilityCurve, choose_classes, drawing_threshold
+from vidseg_utils.metrics.probabilities import (
+    Reliability,
+    ReliabilityCurve,
+    choose_classes,
+    class_shares,
+    drawing_threshold,
+)
 from vidseg_utils.metrics.sequences import SequenceScore
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
     "ReliabilityCurve",
     "SequenceScore",
     "choose_classes",
+    "class_shares",
     "confusion_matrix",
     "drawing_threshold",
     "iou_per_class",

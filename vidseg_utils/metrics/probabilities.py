@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64, Integer, Shaped
 from torch import Tensor
 
-from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX
+from vidseg_utils.classes import BACKGROUND, IGNORE_INDEX, N_CLASSES
 
 N_BINS = 10  # equal intervals of the probability
 MIN_PROBABILITY = 0.05  # most pixels are certainly background and say nothing about a forecast
@@ -29,6 +29,14 @@ def choose_classes(probabilities: Float[Tensor, "B K H W"], *, score: float) -> 
     """
     probability, index = probabilities[:, BACKGROUND + 1 :].max(dim=1)
     return (index + BACKGROUND + 1).where(probability >= drawing_threshold(score), BACKGROUND)
+
+
+def class_shares(masks: Integer[Tensor, "B K H W"]) -> Float[Tensor, "B 49 H W"]:
+    """Probabilities of the classes: the share of K possible masks that show each class at each pixel."""
+    clips, possible, height, width = masks.shape
+    counts = torch.zeros(clips, N_CLASSES, height, width, device=masks.device)
+    counts.scatter_add_(1, masks.long(), torch.ones((), device=masks.device).expand(masks.shape))
+    return counts / possible
 
 
 class ReliabilityCurve(NamedTuple):

@@ -5,9 +5,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.metrics import class_shares
 from vidseg_utils.models.image_rollout import Futures, Regions
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.image_dynamics.drawing import decide_boxes, draw_boxes
@@ -74,9 +73,8 @@ class ImageDynamics(Forecaster):
             boxes = futures.position[0, :, -1, :, :4].numpy()  # (K, N, 4)
             visible = futures.visible[0, :, -1].numpy() > 0
             drawn = [draw_boxes(past, regions, boxes[k, None], visible[k, None]) for k in range(FUTURES)]
-            masks = torch.from_numpy(np.concatenate(drawn)).long()  # (K, H, W)
-            shares.append(F.one_hot(masks, N_CLASSES).float().mean(dim=0).movedim(-1, 0))
-        return torch.stack(shares).to(frames.device)
+            shares.append(class_shares(torch.from_numpy(np.concatenate(drawn))[None]))
+        return torch.cat(shares).to(frames.device)
 
     def roll_out(self, past: np.ndarray, *, device: torch.device) -> tuple[Regions, Futures]:
         """past: (1, 11, H, W) class ids -> its regions, and FUTURES possible futures of frames 11..21, on the CPU.

@@ -9,8 +9,8 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data.identity import has_exact_labels, has_grown
+from vidseg_utils.metrics import class_shares
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.object_dynamics.decision import decide_mask
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings, run_ensemble_filter
@@ -148,10 +148,7 @@ class ObjectDynamics(Forecaster):
         present, (height, width) = worlds.active & (class_id > 0), past.shape[2:]
         offset = self.constants.label_offset
         masks = draw_masks(class_id, worlds.poses, present, height=height, width=width, offset=offset)
-        shown = torch.from_numpy(masks).long().unflatten(0, (len(past), -1))  # (B, K, H, W)
-        counts = torch.zeros(len(past), N_CLASSES, height, width)
-        counts.scatter_add_(1, shown, torch.ones(()).expand(shown.shape))
-        return (counts / self.settings.members).to(frames.device)
+        return class_shares(torch.from_numpy(masks).unflatten(0, (len(past), -1))).to(frames.device)
 
     def _forecast(
         self, masks: Integer[Tensor, "B T H W"], *, offset: LabelOffset, assigned: bool

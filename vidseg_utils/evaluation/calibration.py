@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset
 
-from vidseg_utils.data import ClipDataset, SplitCache, check_labels, to_float
+from vidseg_utils.data import SplitCache, check_labels
+from vidseg_utils.evaluation.batches import past_clips
 from vidseg_utils.metrics import Reliability, ReliabilityCurve, choose_classes
 from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems import Forecaster
-from vidseg_utils.task import CLIP_FRAMES, PAST_FRAMES
+from vidseg_utils.task import CLIP_FRAMES
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ def calibrate(
         raise ValueError("a split without masks cannot be compared; choose train or val")
     check_labels(split, frames=[CLIP_FRAMES - 1])
     reliability, masks = Reliability(), []
-    clips = Subset(ClipDataset(split), range(min(videos or len(split), len(split))))
-    loader = DataLoader(clips, batch_size=batch_size)
-    for batch in ProgressBar(loader, desc=f"calibrate {system.name}", unit="batch", disable=not progress):
-        past, target = to_float(batch["frames"][:, :PAST_FRAMES].to(device)), batch["masks"][:, -1]
-        probabilities = system.predict_probabilities(past, target.shape[-2:])
+    end = len(split) if videos is None else min(videos, len(split))
+    starts, (height, width) = range(0, end, batch_size), split.masks.shape[-2:]
+    for start in ProgressBar(starts, desc=f"calibrate {system.name}", unit="batch", disable=not progress):
+        stop = min(start + batch_size, end)
+        target = torch.tensor(split.masks[start:stop, -1])
+        past = past_clips(split, start, stop, device=device)
+        probabilities = system.predict_probabilities(past, (height, width))
         reliability.update(probabilities, target)
         masks.append(choose_classes(probabilities, score=score).to("cpu", torch.uint8).numpy())
     return Calibration(reliability.result(), np.concatenate(masks))

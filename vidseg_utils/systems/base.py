@@ -169,3 +169,21 @@ class Forecaster(ABC):
         """The networks of the system, each once."""
         networks = [value for value in vars(self).values() if isinstance(value, nn.Module)]
         return list({id(network): network for network in networks}.values())
+
+
+class FrameForecaster(Forecaster):
+    """A system that forecasts the last frame, which its segmenter then segments."""
+
+    gives_probabilities = True
+
+    @abstractmethod
+    def forecast_frame(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) float in [0, 1] -> (B, 3, H, W), frame 21."""
+
+    def forecast_frames(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, H, W)."""
+        return self.segment(self.forecast_frame(frames)[:, None])[:, 0]
+
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), the segmenter's of the forecast frame."""
+        return self.require_segmenter()(self.forecast_frame(frames)).softmax(dim=1)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from vidseg_utils.data import ClipDataset, to_float
 from vidseg_utils.metrics import FrameScore
 from vidseg_utils.profiles import Sizes, by_profile
-from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.base import Forecaster, FrameForecaster
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
@@ -112,12 +112,11 @@ def score_reconstruction(model: nn.Module, loader: DataLoader, device: torch.dev
     }
 
 
-class ConvLSTMUnet(Forecaster):
+class ConvLSTMUnet(FrameForecaster):
     """A ConvLSTM predicts frame 21, U-Net segments it. Without the reconstructor, U-Net segments frame 10."""
 
     name = "convlstm_unet"
     run_names = ("convlstm", "unet")
-    gives_probabilities = True
 
     def __init__(self, reconstructor: nn.Module | None, segmenter: nn.Module):
         super().__init__(segmenter=segmenter)
@@ -137,16 +136,8 @@ class ConvLSTMUnet(Forecaster):
         reconstructor, segmenter = map(workspace.load_network, cls.run_names)
         return cls(reconstructor, segmenter)
 
-    def forecast_frames(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) -> (B, H, W)."""
-        return self.segment(self._last_frame(frames)[:, None])[:, 0]
-
-    def class_probabilities(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), U-Net's of the predicted frame."""
-        return self.require_segmenter()(self._last_frame(frames)).softmax(dim=1)
-
-    def _last_frame(self, frames: Tensor) -> Tensor:
-        """The predicted frame 21, or frame 10 without a reconstructor: (B, 3, H, W)."""
+    def forecast_frame(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 3, H, W), frame 21, or frame 10 without a reconstructor."""
         return frames[:, -1] if self.reconstructor is None else self.reconstructor(frames)
 
 

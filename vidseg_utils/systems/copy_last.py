@@ -5,7 +5,7 @@ from typing import Self
 from torch import Tensor
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
-from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.base import Forecaster, FrameForecaster
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 
@@ -31,12 +31,11 @@ class CopyLast(Forecaster):
         return last.where(last < N_CLASSES, BACKGROUND)
 
 
-class UnetCopyLast(CopyLast):
+class UnetCopyLast(FrameForecaster, CopyLast):
     """U-Net's mask of frame 10 as the forecast: the score that every learned forecaster must beat."""
 
     name = "unet_copy_last"
     run_names = ("unet",)
-    gives_probabilities = True
 
     @classmethod
     def train(cls, workspace: Workspace) -> None:
@@ -48,10 +47,6 @@ class UnetCopyLast(CopyLast):
         """Load U-Net."""
         return cls(segmenter=workspace.load_network("unet"))
 
-    def forecast_frames(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) -> (B, H, W); only the last frame needs to be segmented."""
-        return self.segment(frames[:, -1:])[:, 0]
-
-    def class_probabilities(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), U-Net's of the last frame."""
-        return self.require_segmenter()(frames[:, -1]).softmax(dim=1)
+    def forecast_frame(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 3, H, W), the last of them."""
+        return frames[:, -1]

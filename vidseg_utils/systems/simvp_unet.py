@@ -13,7 +13,7 @@ from vidseg_utils.data import ClipDataset, to_float
 from vidseg_utils.metrics import FrameScore
 from vidseg_utils.models import checkpointed, rollout
 from vidseg_utils.profiles import Sizes, by_profile
-from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.base import FrameForecaster
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
@@ -169,12 +169,11 @@ class CopyLastFrame(nn.Module):
         return past[:, -1:].expand_as(past)
 
 
-class SimVPUnet(Forecaster):
+class SimVPUnet(FrameForecaster):
     """SimVP predicts frames 11..21; U-Net segments frame 21."""
 
     name = "simvp_unet"
     run_names = ("simvp", "unet")
-    gives_probabilities = True
 
     def __init__(self, predictor: nn.Module, segmenter: nn.Module):
         super().__init__(segmenter=segmenter)
@@ -192,16 +191,8 @@ class SimVPUnet(Forecaster):
         predictor, segmenter = map(workspace.load_network, cls.run_names)
         return cls(predictor, segmenter)
 
-    def forecast_frames(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) -> (B, H, W)."""
-        return self.segment(self._last_frame(frames)[:, None])[:, 0]
-
-    def class_probabilities(self, frames: Tensor) -> Tensor:
-        """frames: (B, 11, 3, H, W) -> (B, 49, H, W), U-Net's of the predicted frame."""
-        return self.require_segmenter()(self._last_frame(frames)).softmax(dim=1)
-
-    def _last_frame(self, frames: Tensor) -> Tensor:
-        """The predicted frame 21: (B, 3, H, W)."""
+    def forecast_frame(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 3, H, W), SimVP's frame 21."""
         return self.predictor(frames)[:, -1].clamp(0, 1)
 
 

@@ -15,8 +15,9 @@ from torch import nn
 from tests.helpers import NoisyStripes, toy_fit, toy_model, toy_step, toy_validate
 from vidseg_utils.device import fastest_precision
 from vidseg_utils.paths import read_json, write_json
+from vidseg_utils.training.epoch import evaluate
 from vidseg_utils.training.fit_config import OPTIMISERS
-from vidseg_utils.training.loop import FitConfig, evaluate, fit
+from vidseg_utils.training.loop import FitConfig, fit
 from vidseg_utils.training.processes import build_accelerator
 from vidseg_utils.training.retraining import training_anew
 from vidseg_utils.training.run_folder import locked, read_config

@@ -4,8 +4,9 @@
 """
 
 from vidseg_utils.run_folders import read_history
+from vidseg_utils.training.epoch import evaluate, train_one_epoch
 from vidseg_utils.training.fit_config import FitConfig, truth_probability
-from vidseg_utils.training.loop import evaluate, fit, train_one_epoch
+from vidseg_utils.training.loop import fit
 from vidseg_utils.training.losses import LOSSES, build_loss, still_pixels, temporal_consistency
 from vidseg_utils.training.machine import describe_machine
 from vidseg_utils.training.processes import is_first_process

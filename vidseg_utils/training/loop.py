@@ -1,4 +1,4 @@
-"""The training loop: `train_one_epoch`, `evaluate`, and `fit`, which calls both and writes the run folder.
+"""The training loop: `fit` trains epoch by epoch and writes the run folder.
 
 Accelerate handles devices, precision, several GPUs and gradient accumulation. Every epoch is seeded by (seed, epoch),
 so a training that was interrupted and resumed gives the same weights as an uninterrupted one.
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
-from accelerate.utils import broadcast_object_list, find_batch_size
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -23,83 +23,18 @@ from vidseg_utils.data.device_batches import hold_on_device
 from vidseg_utils.device import find_device, reusing_memory
 from vidseg_utils.run_folders import read_history
 from vidseg_utils.training.checkpoints import Checkpoints
+from vidseg_utils.training.epoch import Step, Validate, evaluate, train_one_epoch
 from vidseg_utils.training.fit_config import FitConfig, Schedule, build_optimiser
 from vidseg_utils.training.loaders import build_loaders, count_samples, seed_everything
-from vidseg_utils.training.processes import (
-    average_gradients,
-    build_accelerator,
-    joined,
-    same_in_all_processes,
-    share_weight,
-)
+from vidseg_utils.training.processes import build_accelerator, joined, same_in_all_processes
 from vidseg_utils.training.progress import TrainingBar
 from vidseg_utils.training.retraining import claim_or_replace, locked_unless_finished
 from vidseg_utils.training.run_folder import finish, is_finished, write_history
 from vidseg_utils.training.speedups import choose_speedups
 from vidseg_utils.training.weights import load_weights
 
-Step = Callable[[nn.Module, Any], torch.Tensor]  # (model, batch) -> scalar loss
-Validate = Callable[[nn.Module, DataLoader, torch.device], dict[str, float]]
-LOSS_CHECK_BATCHES = 10  # the loss is read after every tenth batch: each reading waits for the GPU
 # of the settings that runs of earlier versions lack
 EARLIER_SETTINGS = replace(FitConfig(), channels_last=True, compile=False, data_on_device=False)
-
-
-def train_one_epoch(
-    model: nn.Module,
-    loader: DataLoader,
-    *,
-    step: Step,
-    optimiser: torch.optim.Optimizer,
-    schedule: Schedule,
-    accelerator: Accelerator,
-    clip_norm: float | None = None,
-    progress: TrainingBar | None = None,
-) -> float:
-    """Train on all batches of `loader`; returns the mean loss per sample. Raises ValueError if it is not finite."""
-    model.train()
-    total = torch.zeros((), device=accelerator.device)  # on the device: reading it would wait for the GPU
-    n_samples, shared = 0, accelerator.num_processes > 1
-    for index, batch in enumerate(loader, start=1):
-        with accelerator.accumulate(model):
-            loss = step(model, batch)
-            batch_size = find_batch_size(batch)
-            accelerator.backward(loss * share_weight(batch_size, accelerator) if shared else loss)
-            if accelerator.sync_gradients:
-                average_gradients(model, accelerator)
-            if clip_norm is not None and accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(model.parameters(), clip_norm)
-            optimiser.step()
-            if accelerator.sync_gradients and not accelerator.optimizer_step_was_skipped:
-                schedule.after_step()
-            optimiser.zero_grad()
-        total += loss.detach() * batch_size
-        n_samples += batch_size
-        if index % LOSS_CHECK_BATCHES == 0 or index == len(loader):
-            mean = total.item() / n_samples
-            if not math.isfinite(mean):
-                raise ValueError(
-                    f"the loss is {mean} at batch {index}; lower learning_rate, set clip_norm, or look for bad values "
-                    "in the data; earlier epochs are kept"
-                )
-            if progress is not None:
-                progress.show_loss(mean)
-        if progress is not None:
-            progress.update()
-    all_processes = accelerator.reduce(torch.stack([total, torch.full_like(total, n_samples)]))
-    return all_processes[0].item() / all_processes[1].item()
-
-
-def evaluate(model: nn.Module, loader: DataLoader, *, validate: Validate, device: torch.device) -> dict[str, float]:
-    """The metrics of `validate`, computed in eval mode and without gradients; afterwards every mode is restored."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            return {name: float(value) for name, value in validate(model, loader, device).items()}
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def fit(

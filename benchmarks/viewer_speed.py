@@ -10,25 +10,28 @@ a GPU the browser paints on the processor.
 """
 
 import argparse
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median, quantiles
-from urllib.error import URLError
-from urllib.request import urlopen
+from typing import TYPE_CHECKING
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
-from playwright.sync_api import Page, sync_playwright
 
-PORT, TOKEN = 8897, "of-this-measurement"
-SECONDS = 120  # time limit of each step
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+TOKEN = "a-token-of-this-computer"
+SECONDS = 120  # time limit of each step; a slow machine needs 20 for the first page of JupyterLab
 CELLS = (
     """
 import numpy as np
@@ -53,43 +56,55 @@ WATCH_KEYS = """() => {
 
 @contextmanager
 def jupyterlab(folder: Path) -> Iterator[str]:
-    """Address of a JupyterLab over the folder."""
+    """Address of a JupyterLab over the folder, which asks for TOKEN. Raises RuntimeError if it does not start."""
     own = {f"JUPYTER_{name}_DIR": str(folder / ".jupyter" / name) for name in ("CONFIG", "RUNTIME")}
     own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".jupyter"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".jupyter")}
-    options = ["--no-browser", "--allow-root", f"--ServerApp.port={PORT}", "--ServerApp.port_retries=0"]
-    options += [f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
-    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", f"--ServerApp.root_dir={folder}"]
+    options = ["--no-browser", "--allow-root", "--ServerApp.port=0", f"--IdentityProvider.token={TOKEN}"]
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
+    options += ["--LabApp.expose_app_in_browser=True"]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *options]
     with (folder / "server.log").open("w") as log:
-        command = [sys.executable, "-m", "jupyterlab", *options]
-        server = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log, cwd=folder)
+        server = subprocess.Popen(
+            command, env=os.environ | own, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
     try:
-        address, end = f"http://localhost:{PORT}/", time.monotonic() + SECONDS
-        while server.poll() is None and time.monotonic() < end:
-            try:
-                urlopen(f"{address}api/status?token={TOKEN}").close()
-                break
-            except URLError:
-                time.sleep(0.2)
-        else:
-            sys.exit("JupyterLab did not start:\n" + (folder / "server.log").read_text()[-2000:])
-        yield address
+        yield _address(folder, server)
     finally:
-        server.terminate()  # it ends its kernels
-        server.wait(SECONDS)
+        server.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)  # children that it left, all in its own group
+        server.wait()
 
 
-def open_and_run(page: Page, address: str) -> None:
-    """Open the notebook, run all its cells, and wait for both widgets."""
+def _address(folder: Path, server: subprocess.Popen) -> str:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        for path in (folder / ".jupyter" / "RUNTIME").glob("jpserver-*.json"):
+            with suppress(json.JSONDecodeError):  # half written
+                return json.loads(path.read_text())["url"]
+        time.sleep(0.2)
+    raise RuntimeError("JupyterLab did not start:\n" + (folder / "server.log").read_text()[-2000:])
+
+
+def wait_for_kernel(page: "Page") -> None:
+    """Until the kernel of the notebook that is shown answers; before that, JupyterLab would ask for another one."""
     kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-    page.goto(f"{address}lab/tree/widgets.ipynb?token={TOKEN}")
     page.wait_for_function(f"() => {kernel}?.connectionStatus === 'connected'")
     page.wait_for_function(f"async () => Boolean(await {kernel}.info)")
+
+
+def open_and_run(page: "Page", address: str) -> None:
+    """Open the notebook, run all its cells, and wait for both widgets."""
+    page.goto(f"{address}lab/tree/widgets.ipynb?token={TOKEN}")
+    wait_for_kernel(page)
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.locator(".vidseg-scene canvas").nth(1).wait_for()
     page.wait_for_timeout(2000)  # the last outputs are drawn
 
 
-def key_delays(page: Page, changes: int) -> list[float]:
+def key_delays(page: "Page", changes: int) -> list[float]:
     """Milliseconds from a key to the painted frame, one key after another."""
     page.locator(".jp-OutputArea .vidseg").first.focus()
     page.evaluate(WATCH_KEYS)
@@ -99,7 +114,7 @@ def key_delays(page: Page, changes: int) -> list[float]:
     return page.evaluate("delays")
 
 
-def scene_seconds(page: Page, rounds: int) -> tuple[list[float], list[float]]:
+def scene_seconds(page: "Page", rounds: int) -> tuple[list[float], list[float]]:
     """Seconds from a moved object to its paths, and from "forecast" to the forecast that is shown."""
     drawn = '[...document.querySelectorAll(".vidseg-ground .vidseg-path")].map((path) => path.getAttribute("d")).join()'
     paths, forecasts = [], []
@@ -114,14 +129,14 @@ def scene_seconds(page: Page, rounds: int) -> tuple[list[float], list[float]]:
     return paths, forecasts
 
 
-def _timed(act: Callable[[], object], page: Page, done: str) -> float:
+def _timed(act: Callable[[], object], page: "Page", done: str) -> float:
     started = time.perf_counter()
     act()
     page.wait_for_function(done)
     return time.perf_counter() - started
 
 
-def stored_bytes(page: Page, notebook: Path) -> int:
+def stored_bytes(page: "Page", notebook: Path) -> int:
     """Bytes of the viewer's outputs in the notebook that JupyterLab saves."""
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     page.wait_for_function("() => !document.querySelector('.lm-DockPanel .jp-mod-dirty')")
@@ -130,6 +145,8 @@ def stored_bytes(page: Page, notebook: Path) -> int:
 
 
 def main() -> None:
+    from playwright.sync_api import sync_playwright
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--changes", type=int, default=200, help="keys to press; default 200")
     parser.add_argument("--rounds", type=int, default=10, help="scenes to forecast; default 10")

@@ -1,12 +1,7 @@
 """Proves in a real browser and a real JupyterLab that the viewer lives while a kernel runs, and leaves a picture."""
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from urllib.request import Request, urlopen
 
 import nbformat
@@ -14,10 +9,8 @@ import pytest
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook
 
+from benchmarks.viewer_speed import SECONDS, TOKEN, jupyterlab, wait_for_kernel
 from vidseg_utils.running.execute import execute_copy
-
-TOKEN = "a-token-of-this-test"
-SECONDS = 120  # time limit of each step; a slow machine needs 20 for the first page of JupyterLab
 
 CLIP = """
 import numpy as np
@@ -54,35 +47,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def lab(folder):
     """Address of a JupyterLab over the folder."""
-    own = {f"JUPYTER_{name}_DIR": str(folder / ".jupyter" / name) for name in ("CONFIG", "RUNTIME")}
-    own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".jupyter"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".jupyter")}
-    options = ["--no-browser", "--allow-root", "--ServerApp.port=0", f"--IdentityProvider.token={TOKEN}"]
-    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
-    options += ["--LabApp.expose_app_in_browser=True"]
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *options]
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, env=os.environ | own, stdout=log, stderr=log, cwd=folder, start_new_session=True
-        )
-    try:
-        yield _address(folder, server)
-    finally:
-        server.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)  # children that it left, all in its own group
-        server.wait()
-
-
-def _address(folder, server):
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end and server.poll() is None:
-        for path in (folder / ".jupyter" / "RUNTIME").glob("jpserver-*.json"):
-            with contextlib.suppress(json.JSONDecodeError):  # half written
-                return json.loads(path.read_text())["url"]
-        time.sleep(0.2)
-    pytest.fail("JupyterLab did not start:\n" + (folder / "server.log").read_text()[-2000:])
+    with jupyterlab(folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +64,9 @@ def open_notebook(page, lab, name):
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
 
 
-KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-
-
 def run_first_cell(page):
     """Run the first cell as soon as the kernel answers; before that, JupyterLab would ask for another kernel."""
-    page.wait_for_function(f"() => {KERNEL}?.connectionStatus === 'connected'")
-    page.wait_for_function(f"async () => Boolean(await {KERNEL}.info)")
+    wait_for_kernel(page)
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
 

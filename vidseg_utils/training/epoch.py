@@ -33,12 +33,12 @@ def train_one_epoch(
     """Train on all batches of `loader`; returns the mean loss per sample. Raises ValueError if it is not finite."""
     model.train()
     total = torch.zeros((), device=accelerator.device)  # on the device: reading it would wait for the GPU
-    n_samples, shared = 0, accelerator.num_processes > 1
+    n_samples = 0
     for index, batch in enumerate(loader, start=1):
         with accelerator.accumulate(model):
             loss = step(model, batch)
             batch_size = find_batch_size(batch)
-            accelerator.backward(loss * share_weight(batch_size, accelerator) if shared else loss)
+            accelerator.backward(loss * share_weight(batch_size, accelerator))
             if accelerator.sync_gradients:
                 average_gradients(model, accelerator)
             if clip_norm is not None and accelerator.sync_gradients:

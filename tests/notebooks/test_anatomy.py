@@ -17,6 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from vidseg_utils.running.notebook_file import known_parameters
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+PACKAGE = NOTEBOOKS.parent / "vidseg_utils"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 COLAB = "https://colab.research.google.com/github/"
 WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
@@ -184,6 +185,33 @@ def faults(path, checks=CHECKS):
 @pytest.mark.parametrize("path", [NOTEBOOKS / "template.ipynb", *lessons], ids=lambda path: path.stem)
 def test_a_lesson_has_all_its_parts(path):
     assert faults(path) == []
+
+
+def without_indentation(code):
+    return "\n".join(map(str.strip, code.splitlines()))
+
+
+def outdated_code(notebook, package):
+    """Code that `show_source` printed when the notebook was saved, and that the package no longer holds."""
+    for cell in code_cells(notebook):
+        for output in cell.outputs if "show_source(" in cell.source else []:
+            shown = output.get("data", {}).get("text/markdown", "")
+            code = shown.strip().removeprefix("```python").removesuffix("```").strip()
+            if shown.startswith("```python") and without_indentation(code) not in package:
+                yield cell.source
+
+
+def test_the_code_that_notebooks_show_is_that_of_the_package():
+    package = "\n".join(without_indentation(path.read_text()) for path in PACKAGE.rglob("*.py"))
+    outdated = {
+        path.name: found
+        for path in [*lessons, *solutions]
+        if (found := list(outdated_code(nbformat.read(path, as_version=4), package)))
+    }
+    assert outdated == {}, "run these notebooks again"
+    shown = new_output("execute_result", {"text/markdown": "```python\ndef removed():\n    ...\n```"})
+    old = new_notebook(cells=[new_code_cell("show_source(removed)", outputs=[shown])])
+    assert list(outdated_code(old, package)) == ["show_source(removed)"]
 
 
 @pytest.mark.parametrize("path", solutions, ids=lambda path: path.stem)

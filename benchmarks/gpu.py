@@ -11,6 +11,7 @@ name of its card: compare figures of one call.
 
 import argparse
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -96,6 +97,7 @@ def main() -> None:
     if options.stage:
         scale = SMOKE if options.smoke else FULL
         bench = Bench(options.work, scale, torch.device(options.device), time.monotonic() + options.seconds)
+        faulthandler.dump_traceback_later(options.seconds * 0.97)  # the log then says what took too long
         return run_stage(options.stage, options.work / f"{options.stage}.jsonl", bench)
     with tempfile.TemporaryDirectory(prefix="vidseg-gpu-") as temporary:
         work = options.work or Path(temporary)

@@ -68,9 +68,7 @@ def main() -> None:
     print(f"a video of 22 frames and masks, with noise   {full:8.1f} ms   {1e3 / full:8.1f} a second")
     print(f"  without noise                              {clean:8.1f} ms")
     print(f"  its masks alone                            {masks:8.1f} ms")
-    together = median_ms(
-        lambda clips: render_videos(clips, noise_seeds=range(len(clips)), device=device), [videos], device
-    )
+    together = median_ms(lambda clips: render_videos(clips, device=device), [videos], device)
     each = together / len(videos)
     print(f"one of {len(videos):3} videos that are drawn together     {each:8.1f} ms   {1e3 / each:8.1f} a second")
     scenes = len(many[0][1])

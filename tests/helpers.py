@@ -150,7 +150,7 @@ def toy_validate(model, loader, device):
     return {"accuracy": right / total, "wrong": total - right}
 
 
-def toy_fit(run, *, step=toy_step, validate=toy_validate, **settings):
+def toy_fit(run, *, step=toy_step, validate=toy_validate, device=None, **settings):
     """Three epochs of four batches; returns (model, history)."""
     model = toy_model()
     config = FitConfig(
@@ -174,5 +174,6 @@ def toy_fit(run, *, step=toy_step, validate=toy_validate, **settings):
         config=config,
         run=run,
         description=description,
+        device=device,
     )
     return model, history

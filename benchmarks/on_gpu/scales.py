@@ -34,7 +34,9 @@ FULL = Scale(
         "unet": ("--published", "--batch-size", "16"),
         "simvp": ("--published", "--batch-size", "16"),
         "mask_simvp": ("--published", "--batch-size", "16"),
-        "small unet": ("--published", "--batch-size", "64", "--base-channels", "16", "--head", "factored"),
+        "small unet": (
+            *("--height", "160", "--width", "240", "--batch-size", "64", "--base-channels", "16", "--head", "factored"),
+        ),
     },
     profile="gpu",
     sizes={"unlabeled": 0, "hidden": 0, "workers": 14},

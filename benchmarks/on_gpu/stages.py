@@ -69,6 +69,13 @@ def measure_generation(bench: Bench) -> Rows:
         try:
             if device not in starts:
                 starts[device] = measure_start(device, processes)
+                seconds = starts[device][0]
+                yield {
+                    "line": f"{processes} processes start for {device} in {seconds:.1f} s",
+                    "device": device,
+                    "processes": processes,
+                    "start_seconds": seconds,
+                }
             numbers = {"train": n_train, "val": n_val, "processes": processes}
             speed = measure_generate(bench.work / name, **numbers, device=device, start=starts[device])
         except Exception as error:
@@ -113,11 +120,13 @@ def measure_fits(bench: Bench) -> Rows:
     many, few = bench.scale.many, bench.scale.few
     unet = SegmenterRecipe, few, {"unet.epochs": 2, "unet.batch_size": 16}
     simvp = SimVPRecipe, few, {"simvp.epochs": 2}
-    yield from fit_recipe(bench, "small unet", SegmenterRecipe, many, SMALL_UNET, runs="runs_small")
+    mask_simvp = MaskSimVPRecipe, few, {"mask.epochs": 2}
     yield from fit_recipe(bench, "unet", *unet)
     yield from fit_recipe(bench, "simvp", *simvp)
-    yield from fit_recipe(bench, "mask_simvp", MaskSimVPRecipe, few, {"mask.epochs": 1})
+    yield from fit_recipe(bench, "mask_simvp", *mask_simvp)
+    yield from fit_recipe(bench, "small unet", SegmenterRecipe, many, SMALL_UNET, runs="runs_small")
     if bench.device.type == "cuda":
+        yield from fit_recipe(bench, "mask_simvp", *mask_simvp, runs="runs_bf16", precision="bf16")
         yield from fit_recipe(bench, "unet", *unet, runs="runs_compiled", needs=60.0, compile=True)
         yield from fit_recipe(bench, "simvp", *simvp, runs="runs_compiled", needs=60.0, compile=True)
         one = {**SMALL_UNET, "unet.epochs": 2}

@@ -48,9 +48,9 @@ def system():
 
 
 def check_equality(system, split, *, true_masks):
-    """An evaluation with two processes is that with one."""
+    """An evaluation with two workers is that of one process."""
     given = {"true_masks": true_masks, "progress": False}
-    alone, shared = (evaluate_system(system, split, processes=n, **given) for n in (1, 2))
+    alone, shared = (evaluate_system(system, split, processes=n, **given) for n in (1, 3))
     assert np.array_equal(alone.predictions, shared.predictions) and alone.predictions.any()
     assert {**alone.metrics, "seconds_per_video": 0} == {**shared.metrics, "seconds_per_video": 0}
     assert ("segmentation_jaccard" in alone.metrics) != true_masks
@@ -79,13 +79,19 @@ def test_segmenting_and_forecasting_in_two_steps_gives_the_same(system, split, u
 
 
 @pytest.mark.slow
-def test_two_processes_evaluate_and_predict_the_same(system, split, used):
+def test_two_workers_evaluate_and_predict_the_same(system, split, used):
     check_equality(system, split, true_masks=False)
-    alone, shared = (predict_split(system, split, processes=n, batch_size=3, progress=False) for n in (1, 2))
+    alone, shared = (predict_split(system, split, processes=n, batch_size=3, progress=False) for n in (1, 3))
     assert torch.equal(alone, shared)
     assert used == [2, 2]
 
 
 def test_few_videos_take_no_processes(system, split, monkeypatch):
+    monkeypatch.setattr(batches, "worker_processes", lambda number: pytest.fail("started"))
+    assert predict_split(system, split, processes=3, progress=False).any()
+
+
+def test_two_processes_are_as_fast_as_one_and_not_started(system, split, monkeypatch):
+    monkeypatch.setattr(batches, "MIN_VIDEOS_PER_PROCESS", 1)
     monkeypatch.setattr(batches, "worker_processes", lambda number: pytest.fail("started"))
     assert predict_split(system, split, processes=2, progress=False).any()

@@ -111,9 +111,9 @@ def test_objects_at_rest_look_the_same_in_every_frame_as_alone():
 def test_videos_that_are_drawn_together_are_the_same_as_alone(monkeypatch, pixels_at_once):
     """Also in the large steps that a GPU takes: the pictures must not depend on how videos are shared out."""
     clips = [simulate_video(5, number).select_frames((0, 60, 126)) for number in range(4)]
-    alone = [render_video(clip, noise_seed=number, label_offset=COURSE_LABELS) for number, clip in enumerate(clips)]
+    alone = [render_video(clip, label_offset=COURSE_LABELS) for clip in clips]
     monkeypatch.setattr(windows, "PIXELS_PER_BATCH", pixels_at_once)
-    together = render_videos(clips, noise_seeds=range(4), label_offset=COURSE_LABELS)
+    together = render_videos(clips, label_offset=COURSE_LABELS)
     for pictures, expected in zip(together, alone, strict=True):
         for part, expected_part in zip(pictures, expected, strict=True):
             np.testing.assert_array_equal(part, expected_part)
@@ -121,7 +121,7 @@ def test_videos_that_are_drawn_together_are_the_same_as_alone(monkeypatch, pixel
 
 def test_videos_without_objects_and_with_few_are_drawn_together():
     few = still_trajectory([METAL_CUBE, RUBBER_SPHERE], [[0.3, 0.3, 0.2], [-1, -1, 0.2]])
-    empty, drawn = render_videos([NO_OBJECTS, few], noise_seeds=[None, None])
+    empty, drawn = render_videos([NO_OBJECTS, few])
     assert (empty[0] == render_video(NO_OBJECTS)[0]).all() and not empty[1].any()
     assert (drawn[0] == render_video(few)[0]).all() and (drawn[1] == render_video(few)[1]).all()
 

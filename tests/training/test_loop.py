@@ -325,6 +325,13 @@ def test_a_finished_run_is_loaded_and_not_trained(tmp_path):
         assert torch.equal(again.state_dict()[name], tensor)
 
 
+@pytest.mark.filterwarnings("ignore:.*meta parameter:UserWarning")  # that device holds no values
+def test_a_finished_run_is_loaded_onto_the_device(tmp_path):
+    toy_fit(tmp_path / "run")
+    model, _ = toy_fit(tmp_path / "run", device=torch.device("meta"))  # exists on every machine
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+
+
 def test_a_run_of_other_settings_is_refused_with_the_settings_that_differ(tmp_path):
     toy_fit(tmp_path / "run", epochs=1)
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}

@@ -41,7 +41,7 @@ def choose(tmp_path, monkeypatch):
 def test_what_pays_depends_on_the_network_and_the_device(choose):
     assert choose("unet") == ("bf16", True, False, True)
     assert choose("simvp") == ("bf16", False, False, True)
-    assert choose("mask_simvp") == ("bf16", False, False, True)
+    assert choose("mask_simvp") == ("no", False, False, True)
     assert choose(None) == choose("deeplabv3") == ("bf16", True, False, True)
     assert choose("unet", CPU) == ("bf16", True, False, False)
 

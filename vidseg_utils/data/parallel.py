@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from functools import partial
+from multiprocessing.synchronize import Lock
 from typing import Protocol, TypeVar
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_turn: Lock | None = None  # of this worker and those beside it
 
 
 class MapFunction(Protocol):
@@ -61,7 +63,9 @@ def worker_processes(n_processes: int) -> Iterator[MapFunction]:
         yield map
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
-    executor = ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start_worker)
+    executor = ProcessPoolExecutor(
+        n_processes, mp_context=context, initializer=_start_worker, initargs=(context.Lock(),)
+    )
     try:
         yield partial(map_in_order, executor=executor, max_waiting=3 * n_processes)
     except BrokenExecutor:
@@ -70,10 +74,28 @@ def worker_processes(n_processes: int) -> Iterator[MapFunction]:
         executor.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+@contextlib.contextmanager
+def turn_on(device: str) -> Iterator[None]:
+    """Give the block a GPU for itself among the workers of `worker_processes`. On a CPU they do not wait.
+
+    Many processes that start small steps on one GPU make each other slow.
+    """
+    if _turn is None or device == "cpu":
+        yield
+        return
+    import torch
+
+    with _turn:
+        yield
+        torch.cuda.empty_cache()  # or each worker would keep what only one needs at a time
+
+
+def _start_worker(turn: Lock) -> None:
     """Use one thread, leave Ctrl-C to the parent, and exit when the parent does."""
     import torch  # here, because the workers of `vidseg run` do without it
 
+    global _turn
+    _turn = turn
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_memory()

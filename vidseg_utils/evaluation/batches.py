@@ -24,7 +24,7 @@ from vidseg_utils.task import PAST_FRAMES
 BYTES_PER_PIXEL = 24_000
 MAX_BATCH_SIZE = 32  # larger batches are not faster
 CLIPS_PER_TASK = 8  # of a worker process; the segmenter's probabilities take 5 MB a clip
-MIN_VIDEOS_PER_PROCESS = 100  # starting a process takes as long as finding and moving the objects of about this many
+MIN_VIDEOS_PER_PROCESS = 12  # starting a process takes as long as finding and moving the objects of about this many
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,13 @@ def forecast_batches(
     size: of the forecasts; true_masks: give the system true masks instead of frames
     batch_size: clips at once. It is halved when memory runs out.
     scores_segmentation: also compare the segmenter's masks with the true ones
-    processes: how many find and move the objects of object dynamics, while this one segments the next videos; fewer for
-        few videos. A script with more than one needs `if __name__ == "__main__":`
+    processes: this one and those that find and move the objects of object dynamics while it segments the next videos;
+        fewer for few videos. With two, nothing would be gained, and this one does everything. A script with more needs
+        `if __name__ == "__main__":`
     """
     stop = len(split) if stop is None else stop
-    n_processes = min(processes, (stop - start) // MIN_VIDEOS_PER_PROCESS)
-    if n_processes > 1 and isinstance(system, ObjectDynamics):
+    n_workers = min(processes - 1, (stop - start) // MIN_VIDEOS_PER_PROCESS)
+    if n_workers > 1 and isinstance(system, ObjectDynamics):
         numbers = range(start, stop, min(batch_size, CLIPS_PER_TASK))
         yield from _forecast_objects(
             system,
@@ -69,7 +70,7 @@ def forecast_batches(
             device=device,
             true_masks=true_masks,
             scores_segmentation=scores_segmentation,
-            n_processes=n_processes,
+            n_workers=n_workers,
         )
         return
     while start < stop:
@@ -104,7 +105,7 @@ def _forecast_objects(
     device: torch.device | str,
     true_masks: bool,
     scores_segmentation: bool,
-    n_processes: int,
+    n_workers: int,
 ) -> Iterator[ForecastBatch]:
     """As `forecast_batches`, for the videos of these ranges, with worker processes."""
 
@@ -118,7 +119,7 @@ def _forecast_objects(
     sent = copy(system)
     sent.segmenter = None
     offset = system.constants.label_offset if true_masks else system.segmenter_offset
-    with worker_processes(n_processes) as parallel_map:
+    with worker_processes(n_workers) as parallel_map:
         began = time.perf_counter()
         forecasts = parallel_map(partial(sent.forecast_pixels, offset=offset), classify())
         for (start, stop), (assigned, forecast) in zip(ranges, forecasts, strict=True):

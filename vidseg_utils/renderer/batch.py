@@ -56,7 +56,8 @@ def render_video(
     Raises ValueError for class ids that are no objects and for arrays that do not fit.
     """
     settings = {"height": height, "width": width, "label_offset": label_offset, "device": device}
-    return render_videos([trajectory], noise_seeds=[noise_seed], **settings)[0]
+    ((frames, masks),) = render_videos([trajectory], **settings)
+    return frames if noise_seed is None else add_noise(frames, noise_seed), masks
 
 
 @torch.inference_mode()
@@ -65,11 +66,12 @@ def render_videos(
     *,
     height: int = HEIGHT,
     width: int = WIDTH,
-    noise_seeds: Sequence[int | None],
     label_offset: LabelOffset = EXACT_LABELS,
     device: torch.device | str = "cpu",
 ) -> list[tuple[UInt8[np.ndarray, "T 3 H W"], UInt8[np.ndarray, "T H W"]]]:
-    """As `render_video`, for videos of equal length. Their rays are cast together, which a GPU needs to be fast."""
+    """As `render_video`, for videos of equal length and without noise. Their rays are cast together, which a GPU needs
+    to be fast.
+    """
     videos = [posed_objects(video.class_ids, video.positions, video.rotations) for video in trajectories]
     settings = {"height": height, "width": width, "device": torch.device(device)}
     masks = cast_masks_of_videos(videos, offset=label_offset, **settings)
@@ -80,8 +82,7 @@ def render_videos(
         frames_at_once = max(1, pixels_per_batch(device) // (height * width))
         filtered = np.concatenate([_filter(some) for some in rendered.split(frames_at_once)])
         frames[:, chunk] = filtered.reshape(len(videos), -1, *frames.shape[2:])
-    noisy = [clean if seed is None else add_noise(clean, seed) for clean, seed in zip(frames, noise_seeds, strict=True)]
-    return list(zip(noisy, masks, strict=True))
+    return list(zip(frames, masks, strict=True))
 
 
 def add_noise(frames: UInt8[np.ndarray, "T 3 H W"], seed: int) -> UInt8[np.ndarray, "T 3 H W"]:

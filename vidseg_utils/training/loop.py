@@ -85,8 +85,8 @@ def fit(
             settings = {**description, **samples, "fit": asdict(config)}
             claim_or_replace(run, settings, defaults={"fit": asdict(EARLIER_SETTINGS)})
         accelerator.wait_for_everyone()
+        model.to(accelerator.device)
         if not is_finished(run):
-            model.to(accelerator.device)
             if config.channels_last:
                 model.to(memory_format=torch.channels_last)
             if config.data_on_device:

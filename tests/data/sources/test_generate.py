@@ -264,7 +264,7 @@ def test_impossible_requests_are_refused_before_anything_is_written(tmp_path, wr
 def test_rays_are_cast_on_the_device_that_is_asked_for_and_on_a_gpu_for_many_videos_at_once(tmp_path, monkeypatch):
     asked = []
 
-    def render(trajectories, *, noise_seeds, label_offset, device):
+    def render(trajectories, *, label_offset, device):
         asked.append((device, len(trajectories)))
         return [(np.zeros((22, 3, 160, 240), np.uint8), np.zeros((22, 160, 240), np.uint8))] * len(trajectories)
 

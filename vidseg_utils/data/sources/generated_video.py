@@ -12,8 +12,9 @@ import numpy as np
 from vidseg_utils.data.cache.writer import CacheRow
 from vidseg_utils.data.layout import ANNOTATION_FILE, HIDDEN_TRUTH, LABELLED, MASK_FILE, n_frames, write_video
 from vidseg_utils.data.mask_file import write_mask_file
+from vidseg_utils.data.parallel import turn_on
 from vidseg_utils.paths import atomic_write
-from vidseg_utils.renderer import render_videos
+from vidseg_utils.renderer import add_noise, render_videos
 from vidseg_utils.simulator import PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.world import COURSE_LABELS, LabelOffset, Trajectory, write_annotation
@@ -70,8 +71,12 @@ def make_videos(
     trajectories = [simulate_video(seed, number, settings=settings) for number in numbers]
     noise_seeds = [int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0]) for number in numbers]
     clips = [trajectory.select_frames(CLIP_VIDEO_FRAMES) for trajectory in trajectories]
-    rendered = render_videos(clips, noise_seeds=noise_seeds, label_offset=label_offset, device=device)
-    return [(*pictures, trajectory) for pictures, trajectory in zip(rendered, trajectories, strict=True)]
+    with turn_on(device):
+        rendered = render_videos(clips, label_offset=label_offset, device=device)
+    return [
+        (add_noise(frames, noise_seed), masks, trajectory)
+        for (frames, masks), noise_seed, trajectory in zip(rendered, noise_seeds, trajectories, strict=True)
+    ]
 
 
 def make_video(

@@ -54,10 +54,10 @@ Rows = Iterator[dict[str, Any]]
 
 
 def measure_generation(bench: Bench) -> Rows:
-    """Videos a second into the cache. The first set is the one that later stages use."""
+    """Videos a second into the cache. Later stages use the first two sets."""
     (train, val), (few, few_val), cores = bench.scale.many, bench.scale.few, n_cores()
     accelerator, sets = bench.device.type, "videos_{}".format
-    calls = [(sets(train), train, val, accelerator, cores), (sets(few), few, few_val, "cpu", cores)]
+    calls = [(sets(few), few, few_val, "cpu", cores), (sets(train), train, val, accelerator, cores)]
     starts: dict[str, tuple[float, float]] = {}  # by device; they take about as long with fewer processes
     for processes in sorted({1, 4} & set(range(1, cores)), reverse=True):
         calls.append((f"cpu_{processes}", max(2, few * processes // cores), 0, "cpu", processes))

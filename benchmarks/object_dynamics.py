@@ -39,6 +39,7 @@ from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConsta
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP, HEIGHT, PAST_FRAMES, WIDTH
+from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.trajectory import Trajectory, read_annotation
 
@@ -123,13 +124,13 @@ def simulate_videos(seed: int, count: int, settings: PhysicsSettings | None, tit
     return [simulate_video(seed, n, settings=settings) for n in tqdm(range(count), desc=title)]
 
 
-def draw_clip(trajectory: Trajectory, height: int) -> np.ndarray:
-    """(22, height, width) masks of a clip, sampled like the course's."""
+def draw_clip(trajectory: Trajectory, height: int, offset: LabelOffset = EXACT_LABELS) -> np.ndarray:
+    """(22, height, width) masks of a clip, sampled like the course's. offset: of the labels against the exact masks."""
     clip = trajectory.select_frames(CLIP_VIDEO_FRAMES)
     yaw = yaw_from_rotations(shape_code(clip.class_ids), clip.rotations)
     poses = np.concatenate([clip.positions[..., :2], yaw[..., None]], axis=-1)
     ids = np.broadcast_to(trajectory.class_ids, poses.shape[:2])
-    masks = draw_masks(ids, poses, ids > 0, height=HEIGHT, width=WIDTH)
+    masks = draw_masks(ids, poses, ids > 0, height=HEIGHT, width=WIDTH, offset=offset)
     return nearest_scale(masks, height=height, width=height * WIDTH // HEIGHT)
 
 

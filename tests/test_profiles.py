@@ -89,7 +89,7 @@ def test_a_size_of_another_type_is_refused(value):
 
 
 def test_every_recipe_has_a_value_for_every_profile():
-    assert {"unet", "simvp", "mask", "convlstm", "recurrent", "semi", "interaction"} <= set(Sizes.groups)
+    assert {"unet", "simvp", "mask", "convlstm", "recurrent", "semi", "interaction", "tokens"} <= set(Sizes.groups)
     for sizes in Sizes.groups.values():
         for profile in PROFILES.values():
             assert all(value is not None for value in vars(sizes.for_profile(profile)).values())

@@ -12,6 +12,7 @@ from vidseg_utils.metrics import (
     confusion_matrix,
     drawing_threshold,
     iou_per_class,
+    score_futures,
 )
 
 
@@ -78,3 +79,15 @@ def test_true_probabilities_have_nearly_no_error_and_half_of_them_a_large_one():
 
 def test_without_forecasts_the_error_is_nan():
     assert np.isnan(Reliability().result().error)
+
+
+@pytest.mark.parametrize("distance", [lambda a, b: (a - b).norm(dim=-1), lambda a, b: (a - b).square().sum(-1).log1p()])
+def test_futures_score_best_where_they_scatter_as_the_truth_does(distance):
+    torch.manual_seed(0)
+    truth = torch.randn(4000, 2)
+
+    def score(spread, shift=0.0):
+        return score_futures(spread * torch.randn(4000, 4, 2) + shift, truth, distance).mean()
+
+    assert score(1.0) < min(score(0.0), score(2.0), score(1.0, shift=0.5))
+    assert score_futures(truth[:, None], truth, distance).abs().max() < 1e-6  # one future: its distance

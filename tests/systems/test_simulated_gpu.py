@@ -6,6 +6,7 @@ Its tensors hold their values in CPU memory and report another device. Operation
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from vidseg_utils.run_folders import TRAINED_ON
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.systems import SYSTEMS, build_system
 from vidseg_utils.systems.object_dynamics.learned.recipe import rollout_loss
+from vidseg_utils.systems.object_dynamics.learned.tokens import futures_loss
 from vidseg_utils.systems.object_dynamics.learned.windows import training_windows
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
@@ -31,7 +33,8 @@ from vidseg_utils.training.weights import save_model, write_weights
 aten = torch.ops.aten
 INDEXING = (aten.index, aten.index_put_)  # a GPU accepts CPU indices
 GPU = "meta"  # device name of the simulated GPU: the only one, beside "cpu", that exists on every machine
-SKIPPED = {"simvp_rollout_unet", "object_dynamics", "object_dynamics_learned"}  # other systems cover their code
+# Other systems cover their code.
+SKIPPED = {"simvp_rollout_unet", "object_dynamics", "object_dynamics_learned", "object_dynamics_tokens"}
 
 
 class OnGpu(torch.Tensor):
@@ -169,12 +172,16 @@ def save_object_dynamics(here):
     finish(network, sha256=file_sha256(network / WEIGHTS))
 
 
-def test_the_interaction_network_learns_on_a_gpu():
-    windows = training_windows([simulate_video(0, number) for number in range(2)])
+@pytest.mark.parametrize(
+    ("law", "loss_of"),
+    [("interaction_network", rollout_loss), ("object_tokens", partial(futures_loss, n_futures=2))],
+)
+def test_a_law_of_motion_learns_on_a_gpu(law, loss_of):
+    windows = training_windows([simulate_video(0, number) for number in range(2)], length=6)
     batch = next(iter(DataLoader(windows, batch_size=2)))
     with simulated_gpu():
-        network = build_model("interaction_network").to(GPU)
-        loss = rollout_loss(network, {name: values.to(GPU) for name, values in batch.items()})
+        network = build_model(law).to(GPU)
+        loss = loss_of(network, {name: values.to(GPU) for name, values in batch.items()})
     assert loss.device.type == GPU
 
 

@@ -20,6 +20,7 @@ from vidseg_utils.metrics.probabilities import (
     choose_classes,
     class_shares,
     drawing_threshold,
+    score_futures,
 )
 from vidseg_utils.metrics.sequences import SequenceScore
 
@@ -42,4 +43,5 @@ __all__ = [
     "object_kinds",
     "pixel_accuracy",
     "reference_masks",
+    "score_futures",
 ]

@@ -1,5 +1,9 @@
-"""Masks from probabilities of the classes: which pixels to call an object, and whether the probabilities are true."""
+"""Masks from probabilities of the classes: which pixels to call an object, and whether the probabilities are true.
 
+The score of several possible futures of anything is here too.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -79,3 +83,20 @@ class Reliability:
         """The curve of all clips so far."""
         probability, came_true, count = self.sums
         return ReliabilityCurve(probability / count, came_true / count, count)
+
+
+def score_futures(
+    futures: Float[Tensor, "B K *rest"],
+    truth: Float[Tensor, "B *rest"],
+    distance: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Mean distance of K futures from the truth, less half of their mean distance from each other: small is good.
+
+    It is best if the futures scatter as the truth does (the energy score: Gneiting and Raftery, 2007), for the
+    Euclidean distance and for log(1 + its square).
+    distance: of (B, K, …) from (B, K or 1, …), as (B, K, …); its mean over the futures is returned
+    """
+    shifts = range(1, futures.shape[1] // 2 + 1)  # all pairs of different futures, each once
+    pairs = (distance(futures, futures.roll(shift, dims=1)).mean(dim=1) for shift in shifts)
+    scatter = sum(pairs, torch.zeros(()))
+    return distance(futures, truth[:, None]).mean(dim=1) - scatter / (2 * max(1, len(shifts)))

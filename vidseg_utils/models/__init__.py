@@ -19,6 +19,7 @@ from vidseg_utils.models.location_maps import (
     pixel_probabilities,
 )
 from vidseg_utils.models.mask_simvp import MaskSimVP, scores_to_masks
+from vidseg_utils.models.object_tokens import ObjectTokens
 from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS, RECURRENT_CELLS, RECURRENT_SIZES, RecurrentUNet
 from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.models.streaming import LiveSegmenter, prepare_for_streaming
@@ -30,6 +31,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "image_rollout": ImageRollout,
     "interaction_network": InteractionNetwork,
     "mask_simvp": MaskSimVP,
+    "object_tokens": ObjectTokens,
     "recurrent_unet": RecurrentUNet,
     "simvp": SimVP,
     "unet": UNet,
@@ -60,6 +62,7 @@ __all__ = [
     "LiveSegmenter",
     "LocationMaps",
     "MaskSimVP",
+    "ObjectTokens",
     "RecurrentUNet",
     "SimVP",
     "UNet",

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vidseg_utils.checks import check_positive
+from vidseg_utils.metrics import score_futures
 from vidseg_utils.models.layers import class_attribute_matrix
 from vidseg_utils.task import PAST_FRAMES
 
@@ -187,16 +188,11 @@ def clearest_outline(
 def energy_score(
     futures: Float[Tensor, "B K F N 6"], truth: Float[Tensor, "B F N 6"], known: Bool[Tensor, "B F N 6"]
 ) -> Float[Tensor, "B F N"]:
-    """Mean distance of the futures from the truth, less half of their mean distance from each other, in units.
-
-    Small is good. Coordinates that are not known do not count.
-    """
-    known, n_futures = known[:, None], futures.shape[1]
+    """`score_futures` of the regions of objects, in units. Coordinates that are not known do not count."""
+    known = known[:, None]
 
     def distance(first: Tensor, second: Tensor) -> Tensor:
         squared = ((first - second) * known).square().sum(dim=-1) / 3  # the six coordinates are three points
-        return (squared / UNIT**2 + 0.02**2).sqrt().mean(dim=1)
+        return (squared / UNIT**2 + 0.02**2).sqrt()
 
-    shifts = range(1, n_futures // 2 + 1)  # all pairs of different futures, each once
-    scatter = sum((distance(futures, futures.roll(shift, dims=1)) for shift in shifts), torch.zeros(()))
-    return distance(futures, truth[:, None]) - scatter / (2 * max(1, len(shifts)))
+    return score_futures(futures, truth, distance)

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from vidseg_utils.classes import shape_code
 from vidseg_utils.simulator.bodies import OWN_AXES, build_mujoco_model, with_masses
 from vidseg_utils.simulator.bounce import restitution_at, spring_and_damper
-from vidseg_utils.simulator.scene import COLLISION_COUNT, MAX_DRAWS, Scene, sample_scene
+from vidseg_utils.simulator.scene import COLLISION_COUNT, MAX_DRAWS, OBJECT_COUNT, Scene, sample_scene
 from vidseg_utils.simulator.settings import COARSE_STEPS, FINE_STEPS, SECONDS_PER_FRAME, PhysicsSettings
 from vidseg_utils.task import VIDEO_FRAMES
 from vidseg_utils.world.camera import project
@@ -66,16 +66,19 @@ def simulate(scene: Scene, settings: PhysicsSettings | None = None, *, keep_rule
     return simulation.trajectory()
 
 
-def simulate_video(seed: int, number: int, *, settings: PhysicsSettings | None = None) -> Trajectory:
+def simulate_video(
+    seed: int, number: int, *, settings: PhysicsSettings | None = None, object_count: tuple[int, int] = OBJECT_COUNT
+) -> Trajectory:
     """Video `number` of the world `seed`: the first simulation of the video's random stream that breaks no rule.
 
+    object_count: fewest and most objects
     Raises ValueError if MAX_DRAWS simulations in a row break a rule.
     """
     settings = settings or PhysicsSettings()
     rng = np.random.default_rng(np.random.SeedSequence([seed, number]))
     for _ in range(MAX_DRAWS):
         with contextlib.suppress(BrokenRuleError):
-            return simulate(sample_scene(rng, settings), settings)
+            return simulate(sample_scene(rng, settings, object_count=object_count), settings)
     raise ValueError(f"none of {MAX_DRAWS} simulations keeps CLEVRER's rules in the world {settings}")
 
 

@@ -62,13 +62,15 @@ class Scene:
         return tuple(class_attributes(int(id_))[0] for id_ in self.class_ids)
 
 
-def sample_scene(rng: np.random.Generator, settings: PhysicsSettings | None = None) -> Scene:
-    """Draw a start whose plan has two or three collisions and breaks no rule.
+def sample_scene(
+    rng: np.random.Generator, settings: PhysicsSettings | None = None, *, object_count: tuple[int, int] = OBJECT_COUNT
+) -> Scene:
+    """Draw a start whose plan has two or three collisions and breaks no rule. object_count: fewest and most objects.
 
     Raises ValueError if MAX_DRAWS plans in a row break a rule, for example on a very rough ground.
     """
     settings = settings or PhysicsSettings()
-    count = int(rng.integers(OBJECT_COUNT[0], OBJECT_COUNT[1] + 1))
+    count = int(rng.integers(object_count[0], object_count[1] + 1))
     movers = 1 + int(rng.choice(3, p=MOVER_COUNT_SHARES)) if settings.counted_movers else None
     fewest, most = COLLISION_COUNT
     for _ in range(MAX_DRAWS):

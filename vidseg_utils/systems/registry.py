@@ -10,7 +10,7 @@ from vidseg_utils.systems.mask_simvp.system import (
     UnetMaskSimVPMSE,
     UnetMaskSimVPRollout,
 )
-from vidseg_utils.systems.object_dynamics import LearnedObjectDynamics, ObjectDynamics
+from vidseg_utils.systems.object_dynamics import LearnedObjectDynamics, ObjectDynamics, TokenObjectDynamics
 from vidseg_utils.systems.recurrent_unet.system import RecurrentCopyLast, RecurrentObjectDynamics
 from vidseg_utils.systems.semi_supervised.system import SemiSupervisedSimVP
 from vidseg_utils.systems.simvp_unet import SimVPRolloutUnet, SimVPUnet
@@ -33,6 +33,7 @@ SYSTEMS: dict[str, type[Forecaster]] = {
         SemiSupervisedSimVP,
         ObjectDynamics,
         LearnedObjectDynamics,
+        TokenObjectDynamics,
         RecurrentCopyLast,
         RecurrentObjectDynamics,
     )

@@ -1,7 +1,8 @@
 """Data loaders and seeds of a fit: the order and augmentation of an epoch do not depend on earlier epochs."""
 
 import random
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,14 @@ def seed_everything(*seeds: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@contextmanager
+def fixed_seed(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers from a seed; afterwards they go on as before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def count_samples(data: Dataset) -> int:

@@ -1,7 +1,6 @@
 """Training of the rollout in the image plane, on the regions of true masks and of predicted ones."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from vidseg_utils.systems.pseudo_labels import label_split
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.task import CLIP_FRAMES, FUTURE_FRAMES, PAST_FRAMES
 from vidseg_utils.training.fit_config import FitConfig
+from vidseg_utils.training.loaders import fixed_seed
 
 LAST_PAST_FRAME = PAST_FRAMES - 1
 EARLIEST, LATEST = 3, 17  # first and last frame at which the past of a training window may end
@@ -82,14 +82,6 @@ def mirrored(clips: Regions) -> Regions:
     width = clips.width[:, None, None]
     position = torch.stack([width - right, top, width - left, bottom, width - x, y], dim=-1)
     return clips._replace(position=position * clips.seen[..., None], reliable=clips.reliable[..., [2, 1, 0, 3, 4, 5]])
-
-
-@contextmanager
-def fixed_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers from a seed; afterwards they go on as before."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def rollout_loss(network: nn.Module, past: Regions, future: Regions, *, n_futures: int) -> tuple[Tensor, Tensor]:

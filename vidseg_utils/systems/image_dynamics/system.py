@@ -11,11 +11,12 @@ from vidseg_utils.models.image_rollout import Futures, Regions
 from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.image_dynamics.drawing import decide_boxes, draw_boxes
 from vidseg_utils.systems.image_dynamics.identities import unite_classes
-from vidseg_utils.systems.image_dynamics.recipe import ImageDynamicsRecipe, fixed_seed
+from vidseg_utils.systems.image_dynamics.recipe import ImageDynamicsRecipe, cut_window
 from vidseg_utils.systems.image_dynamics.regions import measure_regions
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.systems.workspace import Workspace
 from vidseg_utils.task import FUTURE_FRAMES
+from vidseg_utils.training.loaders import fixed_seed
 
 FUTURES = 128  # possible futures of a clip, of which the best is chosen
 
@@ -76,15 +77,34 @@ class ImageDynamics(Forecaster):
             shares.append(class_shares(torch.from_numpy(np.concatenate(drawn))[None]))
         return torch.cat(shares).to(frames.device)
 
-    def roll_out(self, past: np.ndarray, *, device: torch.device) -> tuple[Regions, Futures]:
-        """past: (1, 11, H, W) class ids -> its regions, and FUTURES possible futures of frames 11..21, on the CPU.
+    def forecast_every_frame(
+        self, masks: np.ndarray, *, horizon: int, segmented: bool, device: torch.device
+    ) -> np.ndarray:
+        """masks: (T, H, W) class ids of up to 11 frames -> (horizon, H, W), the masks 1, 2, … frames later.
 
-        device: that of the network
+        segmented: whether they are masks that `segment` made; device: that of the network
+        """
+        past = (unite_classes(masks) if segmented else masks)[None]
+        regions, futures = self.roll_out(past, device=device, n_frames=horizon)
+        forecasts = []
+        for ahead in range(1, horizon + 1):
+            until = Futures(futures.position[:, :, :ahead], futures.visible[:, :, :ahead])
+            boxes, drawn = decide_boxes(until, regions.width)
+            forecasts.append(draw_boxes(past, regions, boxes.numpy(), drawn.numpy())[0])
+        return np.stack(forecasts)
+
+    def roll_out(
+        self, past: np.ndarray, *, device: torch.device, n_frames: int = FUTURE_FRAMES
+    ) -> tuple[Regions, Futures]:
+        """past: (1, T, H, W) class ids, T up to 11 -> its regions, and FUTURES possible futures of n_frames frames.
+
+        Both are on the CPU. device: that of the network
         """
         regions = measure_regions(past)
+        window, _ = cut_window(regions, past.shape[1] - 1)
         with fixed_seed(self.seed, device):
-            given = Regions(*(values.to(device) for values in regions))
-            futures = self.predictor(given, n_frames=FUTURE_FRAMES, n_futures=FUTURES)
+            given = Regions(*(values.to(device) for values in window))
+            futures = self.predictor(given, n_frames=n_frames, n_futures=FUTURES)
         return regions, Futures(*(values.cpu() for values in futures))
 
 

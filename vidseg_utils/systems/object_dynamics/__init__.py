@@ -3,7 +3,8 @@
 Past masks become components, components become tracks of one class each, outlines give poses (`perception`). An
 ensemble of worlds follows the tracks (`filter`), moves on by fitted rigid-body physics (`physics`), and one mask is
 decided (`decision`). `system` puts all of it together. `error_sources` replaces one stage after another by the truth,
-and `image_plane` does without the camera. `learned` moves the objects by a trained network in place of the physics.
+and `image_plane` does without the camera. `learned` moves the objects by a trained network in place of the physics: the
+interaction network, or a transformer over object tokens.
 """
 
 from vidseg_utils.systems.object_dynamics.decision import decide_mask, decide_poses
@@ -15,7 +16,7 @@ from vidseg_utils.systems.object_dynamics.error_sources import (
     state_error_table,
 )
 from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
-from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics
+from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics, TokenObjectDynamics
 from vidseg_utils.systems.object_dynamics.outlook import Outlook, forecast_ahead
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.physics.annotated_states import seconds_per_frame, worlds_from_trajectories
@@ -29,6 +30,7 @@ __all__ = [
     "ObjectDynamics",
     "Outlook",
     "PixelClasses",
+    "TokenObjectDynamics",
     "advance",
     "decide_mask",
     "decide_poses",

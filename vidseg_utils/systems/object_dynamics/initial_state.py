@@ -24,7 +24,8 @@ SPIN_SHARE = 0.5  # share of a measured turn that counts, because a cube's yaw i
 class EnsembleNoise:
     """Standard normal numbers by frame, purpose and class id: a clip's forecast does not depend on its batch."""
 
-    PURPOSES = ("process", "first", "second", "push", "enter", "mass", "bounce")  # the index is part of the seed
+    # The index is part of the seed.
+    PURPOSES = ("process", "first", "second", "push", "enter", "mass", "bounce", "tokens")
 
     def __init__(self, members: int, seed: int):
         self.members, self.seed = members, seed

@@ -7,6 +7,7 @@ from jaxtyping import Float, Integer, UInt8
 
 from vidseg_utils.systems.object_dynamics.decision import decide_mask, decide_poses
 from vidseg_utils.systems.object_dynamics.system import ObjectDynamics
+from vidseg_utils.world.label_offset import LabelOffset
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,16 @@ class Outlook:
     velocity_spread: Float[np.ndarray, " N"]  # root mean square distance from that mean
 
 
-def forecast_ahead(system: ObjectDynamics, past: Integer[np.ndarray, "T H W"], *, horizon: int) -> Outlook:
+def forecast_ahead(
+    system: ObjectDynamics, past: Integer[np.ndarray, "T H W"], *, horizon: int, offset: LabelOffset | None = None
+) -> Outlook:
     """Forecast one clip 1, 2, … `horizon` frames ahead. The mask 11 frames ahead is that of `system.predict`.
 
     past: class ids, one class an object, as `system.segment` finds them
+    offset: of these masks against the exact ones; by default that of the segmenter's
     """
     height, width = past.shape[1:]
-    tracks, start = system.estimate_worlds(past[None], offset=system.segmenter_offset)
+    tracks, start = system.estimate_worlds(past[None], offset=system.segmenter_offset if offset is None else offset)
     present = start.active[0] & (tracks.class_id[0] > 0)
     masks, moments = [], [start]
     for ahead in range(1, horizon + 1):

@@ -42,6 +42,11 @@ def advance_with_network(
     objects = objects_from_worlds(worlds, class_ids)
     for moved in roll_out_objects(network, objects, frames):
         objects = moved
+    copy_state(objects, worlds)
+
+
+def copy_state(objects: Objects, worlds: Worlds) -> None:
+    """Give the worlds the objects' state, in place."""
     for name in ("position", "velocity", "yaw", "spin"):
         getattr(worlds, name)[:] = getattr(objects, name).numpy()
 

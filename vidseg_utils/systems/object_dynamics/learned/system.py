@@ -1,15 +1,19 @@
-"""Object dynamics with a learned law of motion, alone or beside the fitted physics."""
+"""Object dynamics with a learned law of motion, alone or beside the fitted physics: two systems."""
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Bool
 from torch import nn
 
 from vidseg_utils.checks import check_choice
+from vidseg_utils.models.object_tokens import NOISE
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings
-from vidseg_utils.systems.object_dynamics.learned.recipe import InteractionRecipe
+from vidseg_utils.systems.object_dynamics.initial_state import EnsembleNoise
+from vidseg_utils.systems.object_dynamics.learned.recipe import InteractionRecipe, TrajectoryRecipe
 from vidseg_utils.systems.object_dynamics.learned.rollout import advance_with_network
+from vidseg_utils.systems.object_dynamics.learned.tokens import TokenRecipe, advance_with_tokens
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
@@ -33,17 +37,20 @@ class LearnedObjectDynamics(ObjectDynamics):
 
     name = "object_dynamics_learned"
     run_names = ("unet", "rigid_body_physics", "interaction_network")
+    recipe: ClassVar[type[TrajectoryRecipe]] = InteractionRecipe
+    usual_dynamics: ClassVar[str] = "both"
 
     def __init__(
         self,
         constants: PhysicsConstants,
         network: nn.Module,
         *,
-        dynamics: str = "both",
+        dynamics: str | None = None,
         segmenter: nn.Module | None = None,
         settings: FilterSettings | None = None,
         seed: int = 0,
     ):
+        dynamics = dynamics or self.usual_dynamics
         check_choice("dynamics", dynamics, DYNAMICS)
         super().__init__(constants, segmenter=segmenter, settings=settings, seed=seed)
         self.network = network.eval()
@@ -55,18 +62,18 @@ class LearnedObjectDynamics(ObjectDynamics):
 
         Raises ValueError, with the cure, where there are none.
         """
-        if not is_finished(workspace.run_folder("interaction_network")):
+        if not is_finished(workspace.run_folder(cls.run_names[-1])):
             check_annotations(workspace)  # before anything else is trained
         SegmenterRecipe(workspace).train()
         train_physics(workspace)
-        InteractionRecipe(workspace).train()
+        cls.recipe(workspace).train()
 
     @classmethod
     def load(cls, workspace: Workspace) -> "LearnedObjectDynamics":
         """Load all three."""
         return cls(
             load_constants(workspace),
-            load_model(workspace.run_folder("interaction_network")),
+            load_model(workspace.run_folder(cls.run_names[-1])),
             segmenter=workspace.load_network("unet"),
             seed=workspace.profile.training_seed,
         )
@@ -77,17 +84,48 @@ class LearnedObjectDynamics(ObjectDynamics):
 
     def advance_worlds(self, worlds: Worlds, tracks: Tracks, *, ahead: int) -> None:
         """Move the possible worlds on from the last past frame by `ahead` frames of a clip, in place."""
-        class_ids = np.repeat(tracks.class_id, self.settings.members, axis=0)
+        by_network = np.ones(len(worlds.active), dtype=bool)
         if self.dynamics == "learned":
-            advance_with_network(worlds, ahead * FRAME_STEP, self.network, class_ids)
+            self.advance_with_network(worlds, tracks, by_network, frames=ahead * FRAME_STEP)
             return
-        by_network = np.arange(len(worlds.active)) % self.settings.members % 2 == 1
+        by_network[:] = np.arange(len(by_network)) % self.settings.members % 2 == 1
         names = [f.name for f in fields(Worlds)]
         learned, fitted = (
             Worlds(**{name: getattr(worlds, name)[half] for name in names}) for half in (by_network, ~by_network)
         )
-        advance_with_network(learned, ahead * FRAME_STEP, self.network, class_ids[by_network])
+        self.advance_with_network(learned, tracks, by_network, frames=ahead * FRAME_STEP)
         super().advance_worlds(fitted, tracks, ahead=ahead)
         for name in names:
             getattr(worlds, name)[by_network] = getattr(learned, name)
             getattr(worlds, name)[~by_network] = getattr(fitted, name)
+
+    def advance_with_network(
+        self, worlds: Worlds, tracks: Tracks, members: Bool[np.ndarray, " M"], *, frames: int
+    ) -> None:
+        """Move worlds on by video frames, in place. members: which of all possible worlds of all clips they are."""
+        class_ids = np.repeat(tracks.class_id, self.settings.members, axis=0)
+        advance_with_network(worlds, frames, self.network, class_ids[members])
+
+
+class TokenObjectDynamics(LearnedObjectDynamics):
+    """As object dynamics, but from the last past frame on a transformer over objects moves the possible worlds.
+
+    Each world has its own random numbers, so the futures differ even where the states of frame 10 do not.
+    """
+
+    name = "object_dynamics_tokens"
+    run_names = ("unet", "rigid_body_physics", "object_tokens")
+    recipe = TokenRecipe
+    usual_dynamics = "learned"
+
+    def advance_with_network(
+        self, worlds: Worlds, tracks: Tracks, members: Bool[np.ndarray, " M"], *, frames: int
+    ) -> None:
+        """Move worlds on by video frames, in place. The same clip has the same random numbers in any batch."""
+        class_ids = np.repeat(tracks.class_id, self.settings.members, axis=0)
+        numbers = EnsembleNoise(self.settings.members, self.seed)
+
+        def noise(step: int) -> np.ndarray:
+            return numbers.normal(step, "tokens", tracks.class_id, NOISE).reshape(*class_ids.shape, NOISE)[members]
+
+        advance_with_tokens(worlds, frames, self.network, class_ids[members], noise=noise)

@@ -1,4 +1,4 @@
-"""Training data of the interaction network: short windows of trajectories, most of them around a collision."""
+"""Training data of a learned law of motion: short windows of trajectories, most of them around a collision."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,6 @@ from vidseg_utils.systems.object_dynamics.physics.annotated_states import second
 from vidseg_utils.world.solids import CUBE, SPHERE
 from vidseg_utils.world.trajectory import Trajectory
 
-WINDOW_FRAMES = 16  # video frames of a training rollout
 MAX_LEAD = 10  # video frames before a collision at which its window begins, at most
 STATE_FIELDS = ("position", "velocity", "yaw", "spin")  # the fields of `Objects` that change in time
 FIXED_FIELDS = ("shape", "material", "inertia", "active")
@@ -67,16 +66,16 @@ def _table(trajectory: Trajectory, seconds: float, slots: int) -> dict[str, Tens
     return {name: padded(name) for name in (*FIXED_FIELDS, *STATE_FIELDS)}
 
 
-def training_windows(trajectories: Sequence[Trajectory]) -> TrajectoryWindows:
-    """A window around each collision, and one from anywhere in each video."""
+def training_windows(trajectories: Sequence[Trajectory], *, length: int) -> TrajectoryWindows:
+    """A window around each collision, and one from anywhere in each video. length: in video frames."""
     starts = []
     for index, trajectory in enumerate(trajectories):
-        last = len(trajectory.positions) - WINDOW_FRAMES - 1
+        last = len(trajectory.positions) - length - 1
         starts.append((index, 0, last))
         for collision in trajectory.collisions:
             earliest = min(max(collision.frame - MAX_LEAD, 0), last)
             starts.append((index, earliest, min(max(collision.frame - 1, earliest), last)))
-    return TrajectoryWindows(trajectories, starts, length=WINDOW_FRAMES)
+    return TrajectoryWindows(trajectories, starts, length=length)
 
 
 def objects_at(batch: dict[str, Shaped[Tensor, "..."]], frame: int) -> Objects:

@@ -99,6 +99,7 @@ def main() -> None:
         bench = Bench(options.work, scale, torch.device(options.device), time.monotonic() + options.seconds)
         faulthandler.dump_traceback_later(options.seconds * 0.97)  # the log then says what took too long
         return run_stage(options.stage, options.work / f"{options.stage}.jsonl", bench)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # and the stage that runs with it
     with tempfile.TemporaryDirectory(prefix="vidseg-gpu-") as temporary:
         work = options.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)

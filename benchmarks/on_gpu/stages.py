@@ -43,7 +43,7 @@ class Bench:
         """A set of so many videos, which is generated if it is not there, and a folder of runs of its own."""
         root, (train, val) = self.work / f"videos_{videos[0]}", videos
         splits = {"train": train, "val": val, "unlabeled": 0, "hidden": 0}
-        generate(root, **splits, seed=0, store="cache", device=self.device.type, progress=False)
+        generate(root, **splits, seed=0, store="cache", progress=False)
         sizes = {**splits, **(sizes or {}), **self.scale.sizes}
         return Workspace.for_profile(
             self.scale.profile, sizes=sizes, root=root, runs=self.work / runs, device=self.device.type

@@ -60,7 +60,7 @@ def check_equality(system, split, *, true_masks):
 def used(monkeypatch):
     """How many processes were started for each split; they are started for a few videos, too."""
     numbers, start = [], batches.worker_processes
-    monkeypatch.setattr(batches, "worker_processes", lambda number: numbers.append(number) or start(number))
+    monkeypatch.setattr(batches, "worker_processes", lambda number, **options: numbers.append(number) or start(number, **options))
     monkeypatch.setattr(batches, "MIN_VIDEOS_PER_PROCESS", 1)
     monkeypatch.setattr(batches, "CLIPS_PER_TASK", 2)
     return numbers
@@ -69,7 +69,7 @@ def used(monkeypatch):
 @pytest.mark.parametrize("true_masks", [False, True])
 def test_segmenting_and_forecasting_in_two_steps_gives_the_same(system, split, used, monkeypatch, true_masks):
     @contextlib.contextmanager
-    def no_processes(number):
+    def no_processes(number, **_):
         used.append(number)
         yield map
 
@@ -87,11 +87,11 @@ def test_two_workers_evaluate_and_predict_the_same(system, split, used):
 
 
 def test_few_videos_take_no_processes(system, split, monkeypatch):
-    monkeypatch.setattr(batches, "worker_processes", lambda number: pytest.fail("started"))
+    monkeypatch.setattr(batches, "worker_processes", lambda *_, **__: pytest.fail("started"))
     assert predict_split(system, split, processes=3, progress=False).any()
 
 
 def test_two_processes_are_as_fast_as_one_and_not_started(system, split, monkeypatch):
     monkeypatch.setattr(batches, "MIN_VIDEOS_PER_PROCESS", 1)
-    monkeypatch.setattr(batches, "worker_processes", lambda number: pytest.fail("started"))
+    monkeypatch.setattr(batches, "worker_processes", lambda *_, **__: pytest.fail("started"))
     assert predict_split(system, split, processes=2, progress=False).any()

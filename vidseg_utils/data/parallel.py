@@ -5,18 +5,20 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from functools import partial
-from multiprocessing.synchronize import Lock
 from typing import Protocol, TypeVar
 
+# Processes are copies of one that has imported what they need; a fork of this one, once it has used torch, may hang.
+# Elsewhere each one imports for itself, which takes seconds.
+START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_turn: Lock | None = None  # of this worker and those beside it
 
 
 class MapFunction(Protocol):
@@ -53,19 +55,20 @@ def map_in_order(
 
 
 @contextlib.contextmanager
-def worker_processes(n_processes: int) -> Iterator[MapFunction]:
-    """`with worker_processes(4) as parallel_map: for result in parallel_map(function, items): …`.
+def worker_processes(n_processes: int, *, module: str) -> Iterator[MapFunction]:
+    """`with worker_processes(4, module="…") as parallel_map: for result in parallel_map(function, items): …`.
 
-    One process means this process. When the block ends, also by an error, each worker finishes its current item and
-    exits; workers also exit when this process is killed. Raises RuntimeError when a worker dies.
+    module: where the function is, so that it is imported once for all (`START_METHOD`)
+    One process means this process. Others may have the environment variables of the first call. When the block ends,
+    also by an error, each worker finishes its current item and exits; workers also exit when this process is killed.
+    Raises RuntimeError when a worker dies.
     """
     if n_processes == 1:
         yield map
         return
-    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
-    executor = ProcessPoolExecutor(
-        n_processes, mp_context=context, initializer=_start_worker, initargs=(context.Lock(),)
-    )
+    context = multiprocessing.get_context(START_METHOD)
+    context.set_forkserver_preload([module])
+    executor = ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start_worker)
     try:
         yield partial(map_in_order, executor=executor, max_waiting=3 * n_processes)
     except BrokenExecutor:
@@ -74,28 +77,10 @@ def worker_processes(n_processes: int) -> Iterator[MapFunction]:
         executor.shutdown(cancel_futures=True)
 
 
-@contextlib.contextmanager
-def turn_on(device: str) -> Iterator[None]:
-    """Give the block a GPU for itself among the workers of `worker_processes`. On a CPU they do not wait.
-
-    Many processes that start small steps on one GPU make each other slow.
-    """
-    if _turn is None or device == "cpu":
-        yield
-        return
-    import torch
-
-    with _turn:
-        yield
-        torch.cuda.empty_cache()  # or each worker would keep what only one needs at a time
-
-
-def _start_worker(turn: Lock) -> None:
+def _start_worker() -> None:
     """Use one thread, leave Ctrl-C to the parent, and exit when the parent does."""
     import torch  # here, because the workers of `vidseg run` do without it
 
-    global _turn
-    _turn = turn
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_memory()

@@ -24,7 +24,7 @@ from vidseg_utils.task import PAST_FRAMES
 BYTES_PER_PIXEL = 24_000
 MAX_BATCH_SIZE = 32  # larger batches are not faster
 CLIPS_PER_TASK = 8  # of a worker process; the segmenter's probabilities take 5 MB a clip
-MIN_VIDEOS_PER_PROCESS = 12  # starting a process takes as long as finding and moving the objects of about this many
+MIN_VIDEOS_PER_PROCESS = 12  # fewer are sooner forecast than another process is started
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _forecast_objects(
     sent = copy(system)
     sent.segmenter = None
     offset = system.constants.label_offset if true_masks else system.segmenter_offset
-    with worker_processes(n_workers) as parallel_map:
+    with worker_processes(n_workers, module=ObjectDynamics.__module__) as parallel_map:
         began = time.perf_counter()
         forecasts = parallel_map(partial(sent.forecast_pixels, offset=offset), classify())
         for (start, stop), (assigned, forecast) in zip(ranges, forecasts, strict=True):

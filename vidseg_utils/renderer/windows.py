@@ -16,7 +16,7 @@ from vidseg_utils.world.solids import CUBE_EDGE_RADIUS, visible_half_size
 NEAREST_DEPTH = 0.4  # world units; an object nearer to the camera is not drawn. No object of the world comes that near.
 LOG_AREA_STEP = np.log(30)  # windows of one batch differ in area by about this factor at most; smaller is not faster
 PIXELS_PER_BATCH = 80_000  # the arrays of one batch then fit the processor's cache
-GPU_PIXELS_PER_BATCH = 4_000_000  # the arrays of one batch then take up to 4 GB
+GPU_PIXELS_PER_BATCH = 1_000_000  # the arrays of one batch then take less than 1 GB
 _CUBE_CORNERS = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(8, 3)
 
 

@@ -44,7 +44,7 @@ def data_generate(
     store: StoreOption = "png",
     world: WorldOption = "clevrer",
     labels: LabelsOption = "course",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [default: cuda if there is a GPU].")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N. A GPU was not faster than many cores.")] = "cpu",
     executor: ExecutorOption = "local",
     jobs: TasksOption = 1,
     scheduler: SchedulerOption = None,

@@ -38,7 +38,7 @@ from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS
 
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # most videos before the first of the next split
-MIN_VIDEOS_PER_PROCESS = 12  # starting a process takes as long as making about this many videos
+MIN_VIDEOS_PER_PROCESS = 12  # fewer are sooner made than another process is started
 VIDEOS_PER_LAUNCH = 32  # whose rays a process casts at once on a GPU; starting small steps takes longer than the steps
 Item = TypeVar("Item")
 
@@ -53,7 +53,7 @@ def generate(
     seed: int,
     processes: int | None = None,
     store: str = "png",
-    device: str | None = None,
+    device: str = "cpu",
     physics: PhysicsSettings | None = None,
     labels: str = DEFAULT_LABELS,
     progress: bool = True,
@@ -65,10 +65,10 @@ def generate(
     processes: all cores when None; a script that uses more than one needs `if __name__ == "__main__":`
     store: "png" writes the course layout, "cache" fills the splits' caches directly (full size, no image files)
     physics: of the world; when None, that of the world "clevrer" (see `simulator.WORLDS`)
-    device: for ray casting; when None, a CUDA GPU if there is one (its images may differ from a CPU's by a rounding)
+    device: for ray casting; a GPU's images may differ from a CPU's by a rounding, and it was not faster than many cores
     labels: "course" for masks that are shifted and fattened as the course's are, or "exact" (`world.LABELS`)
     parallel_map: makes the videos on other machines, in place of worker processes of this one. They see `root` under
-        the same path. `device` is then one of theirs; when None, the CPU, so that all make the same images.
+        the same path, and `device` is one of theirs.
     Raises ValueError for impossible sizes and for a folder that holds other data, OSError, naming the file, when it
     cannot be written or another process generates into the same folder.
     """
@@ -83,9 +83,9 @@ def generate(
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
     recorded_labels, offset = label_record(labels), LABELS[labels]
     if parallel_map is None:
-        device = str(find_device(device))
+        device = str(find_device(device))  # refuses one that is not there
     else:
-        root, device = root.absolute(), device or "cpu"
+        root = root.absolute()
     with lock_dataset(root):
         record = physics.to_record()
         world = {"world": world_name(record)}
@@ -177,11 +177,12 @@ def _workers_and_bar(
     n_processes: int, n_todo: int, n_total: int, progress: bool, parallel_map: MapFunction | None
 ) -> Iterator[tuple[MapFunction, ProgressBar]]:
     """`parallel_map`, or the worker processes, and the progress bar."""
+    workers = worker_processes(n_processes, module=fill_rows.__module__)
     with (
         ProgressBar(
             total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating"
         ) as bar,
-        contextlib.nullcontext(parallel_map) if parallel_map else worker_processes(n_processes) as apply,
+        contextlib.nullcontext(parallel_map) if parallel_map else workers as apply,
     ):
         yield apply, bar
 

@@ -12,7 +12,6 @@ import numpy as np
 from vidseg_utils.data.cache.writer import CacheRow
 from vidseg_utils.data.layout import ANNOTATION_FILE, HIDDEN_TRUTH, LABELLED, MASK_FILE, n_frames, write_video
 from vidseg_utils.data.mask_file import write_mask_file
-from vidseg_utils.data.parallel import turn_on
 from vidseg_utils.paths import atomic_write
 from vidseg_utils.renderer import add_noise, render_videos
 from vidseg_utils.simulator import PhysicsSettings, simulate_video
@@ -71,8 +70,7 @@ def make_videos(
     trajectories = [simulate_video(seed, number, settings=settings) for number in numbers]
     noise_seeds = [int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0]) for number in numbers]
     clips = [trajectory.select_frames(CLIP_VIDEO_FRAMES) for trajectory in trajectories]
-    with turn_on(device):
-        rendered = render_videos(clips, label_offset=label_offset, device=device)
+    rendered = render_videos(clips, label_offset=label_offset, device=device)
     return [
         (add_noise(frames, noise_seed), masks, trajectory)
         for (frames, masks), noise_seed, trajectory in zip(rendered, noise_seeds, trajectories, strict=True)

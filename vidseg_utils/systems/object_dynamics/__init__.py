@@ -17,6 +17,7 @@ from vidseg_utils.systems.object_dynamics.error_sources import (
 )
 from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 from vidseg_utils.systems.object_dynamics.learned.system import DYNAMICS, LearnedObjectDynamics, TokenObjectDynamics
+from vidseg_utils.systems.object_dynamics.learned.tokens import advance_with_tokens
 from vidseg_utils.systems.object_dynamics.outlook import Outlook, forecast_ahead
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.physics.annotated_states import seconds_per_frame, worlds_from_trajectories
@@ -32,6 +33,7 @@ __all__ = [
     "PixelClasses",
     "TokenObjectDynamics",
     "advance",
+    "advance_with_tokens",
     "decide_mask",
     "decide_poses",
     "extrapolate_masks",

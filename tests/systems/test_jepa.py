@@ -7,7 +7,7 @@ from vidseg_utils.data import ClipDataset
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models import build_model
 from vidseg_utils.systems import SYSTEMS, build_system
-from vidseg_utils.systems.jepa.recipe import JEPADecoderRecipe, JEPARecipe, random_window
+from vidseg_utils.systems.jepa.recipe import JEPADecoderRecipe, JEPARecipe, random_window, training_horizon
 from vidseg_utils.systems.jepa.system import JEPASystem
 from vidseg_utils.training.run_folder import read_config
 
@@ -74,11 +74,12 @@ def test_settings_of_the_terms_against_collapse_belong_to_the_run(workspace):
         JEPARecipe(workspace(sizes={"jepa.variance_weight": 0.0})).train()
 
 
-def test_windows_stay_within_a_clip_and_many_are_those_of_the_task():
+def test_windows_stay_within_a_clip_and_the_horizon_grows_to_that_of_the_task():
     torch.manual_seed(0)
-    windows = [random_window() for _ in range(200)]
-    assert all(first >= 0 and first + 8 <= end <= min(22, first + 15) for first, end in windows)
-    assert 60 < windows.count((7, 22)) < 120
+    assert [training_horizon(epoch, 6) for epoch in range(1, 7)] == [3, 6, 9, 11, 11, 11]
+    assert training_horizon(1, 1) == 11
+    assert {random_window(11) for _ in range(100)} == {(first, first + 15) for first in range(8)}
+    assert {random_window(18) for _ in range(20)} == {(0, 22)}
 
 
 def test_the_loss_falls(workspace):

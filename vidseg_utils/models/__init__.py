@@ -9,8 +9,8 @@ from vidseg_utils.models.convlstm import ConvLSTMCell, ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
 from vidseg_utils.models.image_rollout import ImageRollout
 from vidseg_utils.models.interaction_network import InteractionNetwork
-from vidseg_utils.models.jepa import JEPA, JEPAForecaster, collapse_losses, embedding_std
-from vidseg_utils.models.layers import parameter_count
+from vidseg_utils.models.jepa import JEPA, JEPAForecaster, StepPredictor, collapse_losses, embedding_std
+from vidseg_utils.models.layers import FactoredHead, parameter_count
 from vidseg_utils.models.location_maps import (
     LocationMaps,
     location_losses,
@@ -61,6 +61,7 @@ __all__ = [
     "ConvLSTMCell",
     "ConvLSTMReconstructor",
     "DeepLabV3",
+    "FactoredHead",
     "ImageRollout",
     "InteractionNetwork",
     "JEPAForecaster",
@@ -70,6 +71,7 @@ __all__ = [
     "ObjectTokens",
     "RecurrentUNet",
     "SimVP",
+    "StepPredictor",
     "UNet",
     "build_model",
     "checkpointed",

@@ -1,5 +1,6 @@
 """Training of the JEPA without labels, and of the decoder that reads masks off its embeddings."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,7 @@ from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.weights import weights_hash
 
-TASK_SHARE = 0.4  # of the batches are those of the task: frames 7 to 10 are given, frames 11 to 21 are predicted
-LATEST = 17  # last given frame of the other batches, which then have at least four frames to predict
+LONG_FROM = 2 / 3  # of the training, from which on all eleven steps are predicted; before, the horizon grows
 BACKGROUND_WEIGHT = 0.6  # in the decoder's cross-entropy, as published for semi-supervised SimVP
 READ_SHARE = 0.3  # of the decoder's batches show the embeddings of the frame itself, not predicted ones
 
@@ -32,10 +32,10 @@ class JEPASizes(Sizes, group="jepa"):
 
     channels: int = by_profile(8, 64, 128)  # of an embedding
     hidden: int = by_profile(8, 64, 128)  # of the encoder's maps
-    predictor_hidden: int = by_profile(8, 96, 192)
+    predictor_hidden: int = by_profile(8, 64, 128)
     decoder_hidden: int = by_profile(8, 64, 128)
-    epochs: int = by_profile(1, 12, 30)
-    decoder_epochs: int = by_profile(1, 8, 15)
+    epochs: int = by_profile(1, 16, 30)
+    decoder_epochs: int = by_profile(1, 6, 15)
     batch_size: int = by_profile(2, 8, 16)  # clips
     learning_rate: float = by_profile(2e-3, 2e-3, 1e-3)
     momentum: float = by_profile(0.9, 0.99, 0.998)  # of the target encoder: the share that stays in a step
@@ -48,11 +48,15 @@ class JEPASizes(Sizes, group="jepa"):
         return {name: getattr(self, name) for name in ("channels", "hidden", "predictor_hidden")}
 
 
-def random_window() -> tuple[int, int]:
+def training_horizon(epoch: int, epochs: int) -> int:
+    """How many frames ahead an epoch learns to predict: a few at first, which is easier and costs less."""
+    return min(FUTURE_FRAMES, math.ceil(FUTURE_FRAMES * epoch / epochs / LONG_FROM))
+
+
+def random_window(n_steps: int) -> tuple[int, int]:
     """First given frame, and the frame after the last one to predict, of a batch of training clips."""
-    task = torch.rand(()) < TASK_SHARE
-    last_given = PAST_FRAMES - 1 if task else int(torch.randint(CONTEXT_FRAMES - 1, LATEST + 1, ()))
-    return last_given + 1 - CONTEXT_FRAMES, min(last_given + 1 + FUTURE_FRAMES, CLIP_FRAMES)
+    first = int(torch.randint(CLIP_FRAMES - CONTEXT_FRAMES - n_steps + 1, ()))
+    return first, first + CONTEXT_FRAMES + n_steps
 
 
 def mirror_half(*videos: Tensor) -> list[Tensor]:
@@ -71,7 +75,7 @@ class JEPARecipe(Recipe):
 
     def __post_init__(self) -> None:
         self.sizes = JEPASizes.for_profile(self.workspace.profile)
-        self.epoch = 0
+        self.epoch = self.sizes.epochs
 
     @property
     def run_name(self) -> str:
@@ -96,7 +100,7 @@ class JEPARecipe(Recipe):
         """Squared error of the predicted embeddings, and the terms against collapse."""
         assert isinstance(network, JEPA)
         network.update_target(self.sizes.momentum)
-        first, end = random_window()
+        first, end = random_window(training_horizon(self.epoch, self.sizes.epochs))
         (frames,) = mirror_half(batch["frames"][:, first:end])
         embeddings = network(to_float(frames))
         variance, covariance = collapse_losses(embeddings.context)

@@ -9,7 +9,11 @@ import argparse
 
 import torch
 
-from vidseg_utils.evaluation.slotformer_protocol import can_forecast_every_frame, score_as_slotformer
+from vidseg_utils.evaluation.slotformer_protocol import (
+    PUBLISHED_FOREGROUND_MIOU,
+    can_forecast_every_frame,
+    score_as_slotformer,
+)
 from vidseg_utils.systems import SYSTEMS, Workspace, build_system
 
 SHOWN = (1, 4, 7, 10)  # horizons in frames
@@ -46,6 +50,8 @@ def main() -> None:
             )
             given = "true masks" if true_masks else "frames"
             print(f"{name:28s} {given:11s} {scores.mean():.3f}", *(f"{scores[n - 1]:6.3f}" for n in SHOWN), flush=True)
+    for name, score in PUBLISHED_FOREGROUND_MIOU.items():
+        print(f"{name:28s} {'frames':11s} {score:.3f}  published, of other videos")
 
 
 if __name__ == "__main__":

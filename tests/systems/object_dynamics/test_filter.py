@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from vidseg_utils.systems.object_dynamics.filter import FilterSettings, run_ensemble_filter, update_ensemble
-from vidseg_utils.systems.object_dynamics.initial_state import EnsembleNoise, remaining_start_speed
+from vidseg_utils.systems.object_dynamics.initial_state import EnsembleNoise
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
+from vidseg_utils.systems.object_dynamics.physics.start_speed import remaining_start_speed
 from vidseg_utils.task import FRAME_STEP, PAST_FRAMES
 from vidseg_utils.world.solids import CYLINDER, SPHERE
 

@@ -27,7 +27,7 @@ from vidseg_utils.systems.object_dynamics.physics.constants import PAIR_NAMES, P
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.least_squares import fit_windows
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
-from vidseg_utils.systems.object_dynamics.physics.track_windows import find_collisions, find_glides
+from vidseg_utils.systems.object_dynamics.physics.track_windows import Windows, find_collisions, find_glides
 from vidseg_utils.systems.object_dynamics.physics.window_rollout import (
     start_unknowns,
     unknown_bounds,
@@ -35,7 +35,7 @@ from vidseg_utils.systems.object_dynamics.physics.window_rollout import (
     window_residuals,
 )
 from vidseg_utils.systems.object_dynamics.training import fit_to_videos, train_physics
-from vidseg_utils.task import CLIP_FRAMES
+from vidseg_utils.task import CLIP_FRAMES, FRAME_STEP
 from vidseg_utils.world import EXACT_LABELS, LABELS, Trajectory, draw_masks, read_annotation
 
 SHIPPED = PhysicsConstants()
@@ -306,3 +306,21 @@ def test_three_real_videos_move_the_constants_within_their_prior(tmp_path, real_
     assert found.label_shift_y == pytest.approx(-0.45, abs=0.15)
     for name, width in {**fitting.GLIDING, **fitting.CONTACT, **dict.fromkeys(PAIR_NAMES, 0.36)}.items():
         assert abs(np.log(getattr(found, name) / getattr(SHIPPED, name))) < 2.5 * width, name
+
+
+def test_the_start_angle_of_an_object_does_not_depend_on_when_it_comes_into_view():
+    worlds = Worlds.empty(1, 1)
+    worlds.active[:], worlds.position[:] = True, [6.0, 0.0]
+    worlds.velocity[:] = SHIPPED.start_speed * np.array([-np.cos(0.15), np.sin(0.15)])
+    seen, found = [], []
+    for frame in (4, 8):
+        advance(worlds, 4 * FRAME_STEP, SHIPPED)
+        position, velocity = worlds.position[0], worlds.velocity[0]
+        cross = position[:, 0] * velocity[:, 1] - position[:, 1] * velocity[:, 0]
+        seen.append(np.arctan2(cross, -(position * velocity).sum(-1))[0])
+        window = Windows(
+            worlds.shape, np.array([frame]), np.array([True]), np.zeros((1, 1, 1, 3)), np.zeros((1, 1, 1, 3, 3))
+        )
+        found.append(fitting._start_angles(window, position, velocity, SHIPPED)[0])
+    assert 1.3 * 0.15 < abs(seen[0]) < abs(seen[1]) / 1.3  # the nearer it comes, the further past the origin it points
+    assert np.abs(found) == pytest.approx(0.15, rel=0.05)

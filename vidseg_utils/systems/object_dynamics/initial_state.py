@@ -9,6 +9,12 @@ from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
+from vidseg_utils.systems.object_dynamics.physics.start_speed import (
+    MIN_SPEED,
+    ground_friction,
+    remaining_start_speed,
+    start_distance_ratio,
+)
 from vidseg_utils.task import FRAME_STEP
 from vidseg_utils.world.camera import MIN_DEPTH, project
 from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, SPHERE, smallest_cube_yaw
@@ -16,7 +22,6 @@ from vidseg_utils.world.solids import CUBE, OBJECT_RADIUS, SPHERE, smallest_cube
 RESTING_STEP, MAX_RESTING_STEP = 0.012, 0.15  # world units between the first two measurements: see `_is_resting`
 ENTERING_STEP = 0.1  # world units: an object that comes in at full speed moves more between its first two measurements
 IMAGE_MARGIN = 0.02  # of the image's size: an object's centre closer to the border counts as outside
-MIN_SPEED = 1e-3  # units a frame: lower bound of a speed that friction is divided by
 MAX_MISS = 0.95  # most by which an entering object may miss the origin, as a share of its distance from it
 SPIN_SHARE = 0.5  # share of a measured turn that counts, because a cube's yaw is only measured modulo 90 degrees
 
@@ -93,21 +98,6 @@ def _entering(tracks: Tracks, first: np.ndarray, second: np.ndarray, constants: 
     return entering
 
 
-def remaining_start_speed(
-    shape: Integer[np.ndarray, " P"], frames: int, constants: PhysicsConstants
-) -> Float[np.ndarray, " P"]:
-    """The mean start speed (units a frame) after that many video frames of friction and drag; at least MIN_SPEED."""
-    speed = np.full(len(shape), constants.start_speed)
-    friction = _friction(shape, constants)
-    for _ in range(frames):
-        speed = speed - friction - speed * (constants.linear_drag + constants.quadratic_drag * speed)
-    return np.maximum(speed, MIN_SPEED)
-
-
-def _friction(shape: np.ndarray, constants: PhysicsConstants) -> np.ndarray:
-    return np.where(shape == SPHERE, constants.rolling_friction, constants.sliding_friction)
-
-
 def start_objects(
     worlds: Worlds,
     tracks: Tracks,
@@ -161,7 +151,7 @@ def _velocity_at_first(
     velocity = move / duration[:, None, None]
     speed = np.linalg.norm(velocity.mean(axis=1), axis=-1)
     loss = constants.linear_drag + constants.quadratic_drag * speed
-    loss += _friction(shape, constants) / np.maximum(speed, MIN_SPEED)
+    loss += ground_friction(shape, constants) / np.maximum(speed, MIN_SPEED)
     velocity *= (1 + loss * duration / 2)[:, None, None]
     return velocity
 
@@ -182,9 +172,7 @@ def _entering_velocity(
     """
     usual = remaining_start_speed(shape, frames, constants)
     speed = usual[:, None] * (1 + constants.start_speed_spread / constants.start_speed * drawn[..., 0])
-    travelled = sum((remaining_start_speed(shape, frame, constants) for frame in range(frames)), np.zeros(len(shape)))
-    distance = np.maximum(np.linalg.norm(pose[:, :2], axis=-1), OBJECT_RADIUS)
-    nearer = ((distance + travelled) / distance)[:, None]
+    nearer = start_distance_ratio(pose[:, :2], shape, frames, constants)[:, None]
     miss = np.clip(nearer * np.sin(constants.start_angle_spread * drawn[..., 1]), -MAX_MISS, MAX_MISS)
     angle = np.arctan2(-pose[:, 1], -pose[:, 0])[:, None] + np.arcsin(miss)
     return speed[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)

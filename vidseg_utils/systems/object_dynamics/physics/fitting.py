@@ -17,6 +17,7 @@ from vidseg_utils.systems.object_dynamics.physics.bounce_law import Contacts, fi
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.least_squares import WindowFit, fit_windows
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
+from vidseg_utils.systems.object_dynamics.physics.start_speed import start_distance_ratio
 from vidseg_utils.systems.object_dynamics.physics.track_windows import (
     MIN_GLIDE,
     Windows,
@@ -173,7 +174,7 @@ def approach_speeds(windows: Windows, fit: WindowFit) -> Float[np.ndarray, " W"]
 
 
 def _start_statistics(windows: Windows, fit: WindowFit) -> dict[str, float]:
-    """The speed of the objects that move in the first frame, and the direction of those that come into view later."""
+    """The speed of the objects that move in the first frame, and the start angle of those that come into view later."""
     shipped = PhysicsConstants()
     position, velocity = fit.unknowns[:, :2], fit.unknowns[:, 3:5]
     speed = np.linalg.norm(velocity, axis=-1)
@@ -182,12 +183,24 @@ def _start_statistics(windows: Windows, fit: WindowFit) -> dict[str, float]:
     weight = at_start.sum() + SPREAD_WEIGHT
     mean = (speed[at_start].sum() + SPREAD_WEIGHT * shipped.start_speed) / weight
     square = ((speed[at_start] - mean) ** 2 - noise[at_start]).sum() + SPREAD_WEIGHT * shipped.start_speed_spread**2
-    entering = windows.first_seen & (windows.start > 0) & (fit.weight > 0.5)
-    cross = position[:, 0] * velocity[:, 1] - position[:, 1] * velocity[:, 0]
-    angle = np.arctan2(cross, -(position * velocity).sum(-1))[entering]
+    entering = np.flatnonzero(windows.first_seen & (windows.start > 0) & (fit.weight > 0.5))
+    angle = _start_angles(windows[entering], position[entering], velocity[entering], fit.constants)
     angle_square = (angle**2).sum() + SPREAD_WEIGHT * shipped.start_angle_spread**2
     return {
         "start_speed": float(mean),
         "start_speed_spread": float(np.sqrt(max(square / weight, 1e-6))),
         "start_angle_spread": float(np.sqrt(angle_square / (len(angle) + SPREAD_WEIGHT))),
     }
+
+
+def _start_angles(
+    windows: Windows, position: np.ndarray, velocity: np.ndarray, constants: PhysicsConstants
+) -> Float[np.ndarray, " W"]:
+    """The angle between each object's direction and the direction to the origin, as it was in the first video frame."""
+    cross = position[:, 0] * velocity[:, 1] - position[:, 1] * velocity[:, 0]
+    angle, shape = np.arctan2(cross, -(position * velocity).sum(-1)), windows.shape[:, 0]
+    for start in np.unique(windows.start):
+        now = windows.start == start
+        nearer = start_distance_ratio(position[now], shape[now], int(start) * FRAME_STEP, constants)
+        angle[now] = np.arcsin(np.sin(angle[now]) / nearer)
+    return angle

@@ -60,7 +60,9 @@ def check_equality(system, split, *, true_masks):
 def used(monkeypatch):
     """How many processes were started for each split; they are started for a few videos, too."""
     numbers, start = [], batches.worker_processes
-    monkeypatch.setattr(batches, "worker_processes", lambda number, **options: numbers.append(number) or start(number, **options))
+    monkeypatch.setattr(
+        batches, "worker_processes", lambda number, **options: numbers.append(number) or start(number, **options)
+    )
     monkeypatch.setattr(batches, "MIN_VIDEOS_PER_PROCESS", 1)
     monkeypatch.setattr(batches, "CLIPS_PER_TASK", 2)
     return numbers

@@ -3,10 +3,13 @@
 import numpy as np
 import torch
 
+from vidseg_utils.data import generate
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models import build_model
 from vidseg_utils.models.image_rollout import Futures
-from vidseg_utils.systems import SYSTEMS, build_system
+from vidseg_utils.paths import read_json
+from vidseg_utils.systems import SYSTEMS, SegmenterRecipe, Workspace, build_system
+from vidseg_utils.systems.image_dynamics import recipe as image_recipe
 from vidseg_utils.systems.image_dynamics.drawing import decide_boxes, draw_boxes
 from vidseg_utils.systems.image_dynamics.identities import unite_classes
 from vidseg_utils.systems.image_dynamics.recipe import (
@@ -126,6 +129,25 @@ def test_it_is_trained_loaded_and_scored_and_the_same_seed_gives_the_same_weight
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2, 40, 60))
 
 
+def test_more_videos_join_those_of_a_generated_set_and_are_not_drawn_for_a_finished_run(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(root, n_videos, *, height, width):
+        drawn.append(n_videos)
+        return [clip_of_squares()] * n_videos
+
+    monkeypatch.setattr(image_recipe, "more_masks", draw)
+    generate(tmp_path / "data", train=2, val=1, unlabeled=0, hidden=0, seed=0, progress=False)
+    sizes = {"height": 20, "width": 30, "image.more_videos": 3, "image.windows": 10}
+    here = Workspace.for_profile("smoke", sizes=sizes, root=tmp_path / "data", runs=tmp_path / "runs", device="cpu")
+    SegmenterRecipe(here).train()
+    for _ in range(2):
+        ImageDynamicsRecipe(here).train()
+        assert drawn == [3]
+    config = read_json(here.run_folder("image_rollout") / "config.json")
+    assert (config["train_samples"], config["more_videos"]) == (14, 3)  # 2 x 2 + 3 clips, each twice
+
+
 def test_it_learns_a_law_that_no_straight_line_follows(workspace):
     """Squares that stop in frame 10 whatever their speed: a trained network leaves them there."""
 
@@ -139,7 +161,7 @@ def test_it_learns_a_law_that_no_straight_line_follows(workspace):
 
     recipe = ImageDynamicsRecipe(workspace(sizes={"image.hidden": 16}))
     torch.manual_seed(0)
-    network, clips = recipe.build(), RegionClips(stopping(number) for number in range(12))
+    network, clips = recipe.build(), RegionClips(map(stopping, range(12)), n_clips=12)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     past = torch.from_numpy(np.stack([stopping(number)[:11] for number in range(3)]))
     truth = torch.from_numpy(np.stack([stopping(number)[21] for number in range(3)]))

@@ -4,7 +4,14 @@ from vidseg_utils.simulator.bounce_statistics import measure_bounces
 from vidseg_utils.simulator.physics import BrokenRuleError, simulate, simulate_video
 from vidseg_utils.simulator.placed_scene import PlacedObject, objects_at_start, place_objects, simulate_objects
 from vidseg_utils.simulator.scene import Scene, sample_scene
-from vidseg_utils.simulator.settings import FIRST_WORLD, WORLDS, PhysicsSettings, find_world, world_name
+from vidseg_utils.simulator.settings import (
+    FIRST_WORLD,
+    WORLDS,
+    PhysicsSettings,
+    find_world,
+    settings_of_record,
+    world_name,
+)
 from vidseg_utils.simulator.statistics import motion_statistics
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "objects_at_start",
     "place_objects",
     "sample_scene",
+    "settings_of_record",
     "simulate",
     "simulate_objects",
     "simulate_video",

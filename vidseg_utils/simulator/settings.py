@@ -5,7 +5,7 @@ Fitted to CLEVRER's annotations (Yi et al., ICLR 2020): a constant friction, and
 
 import functools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,11 @@ def find_world(name: str) -> PhysicsSettings:
     if name not in WORLDS:
         raise ValueError(f"unknown world {name!r}; choose from {list(WORLDS)}")
     return WORLDS[name]
+
+
+def settings_of_record(record: dict) -> PhysicsSettings:
+    """The settings that `PhysicsSettings.to_record` keeps."""
+    return replace(FIRST_WORLD, **record)
 
 
 def world_name(record: dict | None) -> str:

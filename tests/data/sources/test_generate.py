@@ -20,9 +20,10 @@ from vidseg_utils.data.check import check_root
 from vidseg_utils.data.identity import dataset_identity, has_exact_labels, has_grown
 from vidseg_utils.data.layout import list_videos, read_frames, read_masks
 from vidseg_utils.data.locks import DATASET_LOCK
+from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.data.sources import generate as generate_module
 from vidseg_utils.data.sources import generated_video
-from vidseg_utils.data.sources.generate import first_numbers, generate
+from vidseg_utils.data.sources.generate import MORE_VIDEOS_START, first_numbers, generate, more_masks
 from vidseg_utils.data.sources.generated_video import make_video
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
@@ -413,6 +414,15 @@ def test_an_interrupted_cache_goes_on_behind_its_last_video(tmp_path, cheap, mon
     cache = open_split(tmp_path, "train", progress=False)
     assert cache.numbers.tolist() == [0, 1, 2, 3, 4, 5]
     assert all(np.array_equal(cache.masks[number], cheap_mask(3, number)) for number in range(6))
+
+
+@pytest.mark.parametrize(("labels", "offset"), [("course", COURSE_LABELS), ("exact", EXACT_LABELS)])
+def test_masks_of_more_videos_are_those_that_the_set_would_have(tmp_path, labels, offset):
+    settings = PhysicsSettings(linear_drag=0.05)
+    _quiet(tmp_path, labels=labels, physics=settings, train=0)
+    (masks,) = more_masks(tmp_path, 1, height=80, width=120, progress=False)
+    _, expected, _ = make_video(3, MORE_VIDEOS_START, settings=settings, label_offset=offset)
+    np.testing.assert_array_equal(masks, nearest_scale(expected, height=80, width=120))
 
 
 def test_two_processes_fill_a_cache_with_the_videos_of_one(finished, tmp_path, monkeypatch):

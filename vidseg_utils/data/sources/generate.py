@@ -7,12 +7,14 @@ refused.
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from jaxtyping import UInt8
 
 from vidseg_utils import __version__
 from vidseg_utils.data.cache import filled_numbers, filling
@@ -23,6 +25,7 @@ from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, n_cores, worker_processes
 from vidseg_utils.data.sources.generated_video import (
     VideoJob,
+    draw_masks,
     file_names,
     fill_rows,
     make_split_videos,
@@ -33,12 +36,13 @@ from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.progress import ProgressBar
 from vidseg_utils.renderer import LOOK
-from vidseg_utils.simulator import WORLDS, PhysicsSettings, world_name
-from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS
+from vidseg_utils.simulator import WORLDS, PhysicsSettings, settings_of_record, world_name
+from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS, LabelOffset
 
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # most videos before the first of the next split
 MIN_VIDEOS_PER_PROCESS = 12  # fewer are sooner made than another process is started
+MORE_VIDEOS_START = 1_000_000  # first number of videos that are in no split
 VIDEOS_PER_LAUNCH = 32  # whose rays a process casts at once on a GPU; starting small steps takes longer than the steps
 Item = TypeVar("Item")
 
@@ -110,6 +114,25 @@ def generate(
             _fill_caches(root, jobs, key=key, **settings)
 
 
+def more_masks(
+    root: Path, n_videos: int, *, height: int, width: int, progress: bool = True
+) -> Iterator[UInt8[np.ndarray, "22 height width"]]:
+    """The masks of so many more videos of a generated set: of its world and with its labels, but in none of its splits.
+
+    Only masks are drawn, on all cores. A script that uses more than one needs `if __name__ == "__main__":`
+    Raises FileNotFoundError for a set that was not generated.
+    """
+    made = read_json(root / GENERATED_FILE)
+    settings = settings_of_record(made["physics"])
+    offset = LabelOffset(**made.get("label_offset", asdict(EXACT_LABELS)))
+    draw = partial(draw_masks, seed=made["seed"], settings=settings, offset=offset, height=height, width=width)
+    n_processes = _n_processes(None, n_videos)
+    with _workers_and_bar(n_processes, n_videos, n_videos, progress, title="drawing masks") as (apply, bar):
+        for masks in apply(draw, range(MORE_VIDEOS_START, MORE_VIDEOS_START + n_videos)):
+            yield masks
+            bar.update()
+
+
 def _fill_caches(
     root: Path,
     jobs: dict[str, list[VideoJob]],
@@ -174,14 +197,18 @@ def _batches(items: list[Item], *, n_processes: int, device: str) -> list[list[I
 
 @contextlib.contextmanager
 def _workers_and_bar(
-    n_processes: int, n_todo: int, n_total: int, progress: bool, parallel_map: MapFunction | None
+    n_processes: int,
+    n_todo: int,
+    n_total: int,
+    progress: bool,
+    parallel_map: MapFunction | None = None,
+    *,
+    title: str = "generating",
 ) -> Iterator[tuple[MapFunction, ProgressBar]]:
     """`parallel_map`, or the worker processes, and the progress bar."""
     workers = worker_processes(n_processes, module=fill_rows.__module__)
     with (
-        ProgressBar(
-            total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating"
-        ) as bar,
+        ProgressBar(total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc=title) as bar,
         contextlib.nullcontext(parallel_map) if parallel_map else workers as apply,
     ):
         yield apply, bar

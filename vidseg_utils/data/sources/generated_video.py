@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from vidseg_utils.data.cache.writer import CacheRow
-from vidseg_utils.data.layout import ANNOTATION_FILE, HIDDEN_TRUTH, LABELLED, MASK_FILE, n_frames, write_video
+from vidseg_utils.data.layout import (
+    ANNOTATION_FILE,
+    HIDDEN_TRUTH,
+    LABELLED,
+    MASK_FILE,
+    n_frames,
+    write_video,
+)
 from vidseg_utils.data.mask_file import write_mask_file
+from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.paths import atomic_write
-from vidseg_utils.renderer import add_noise, render_videos
+from vidseg_utils.renderer import add_noise, render_masks, render_videos
 from vidseg_utils.simulator import PhysicsSettings, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.world import COURSE_LABELS, LabelOffset, Trajectory, write_annotation
@@ -87,6 +96,14 @@ def make_video(
 ) -> GeneratedVideo:
     """Video `number` of the set `seed`: see GeneratedVideo."""
     return make_videos(seed, [number], settings=settings, label_offset=label_offset, device=device)[0]
+
+
+def draw_masks(
+    number: int, *, seed: int, settings: PhysicsSettings, offset: LabelOffset, height: int, width: int
+) -> UInt8[np.ndarray, "22 height width"]:
+    """The masks of video `number` of the set `seed`, without its frames."""
+    clip = simulate_video(seed, number, settings=settings).select_frames(CLIP_VIDEO_FRAMES)
+    return nearest_scale(render_masks(clip, offset=offset), height=height, width=width)
 
 
 def make_split_videos(

@@ -1,7 +1,9 @@
 """Training of the rollout in the image plane, on the regions of true masks and of predicted ones."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidseg_utils.data import check_labels
 from vidseg_utils.data.datasets import labelled_masks
+from vidseg_utils.data.layout import GENERATED_FILE
+from vidseg_utils.data.sources.generate import more_masks
 from vidseg_utils.models.image_rollout import Regions, energy_score
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.image_dynamics.identities import unite_classes
@@ -26,7 +30,6 @@ LAST_PAST_FRAME = PAST_FRAMES - 1
 EARLIEST, LATEST = 3, 17  # first and last frame at which the past of a training window may end
 TASK_SHARE = 0.4  # of the windows are those of the task: past frames 0 to 10, and eleven frames after them
 SHORT_FUTURE = 7  # frames after the past of other windows, which cost less
-WINDOWS = 5  # of a clip in an epoch
 VISIBILITY_WEIGHT = 0.2  # of the cross-entropy of being visible, beside the energy score
 VALIDATION_FUTURES, VALIDATION_SEED = 4, 0
 
@@ -40,22 +43,29 @@ class ImageDynamicsSizes(Sizes, group="image"):
     epochs: int = by_profile(1, 80, 80)
     batch_size: int = by_profile(2, 64, 64)  # clips
     learning_rate: float = by_profile(2e-3, 2e-3, 2e-3)
+    more_videos: int = by_profile(2, 3000, 3000)  # of a generated set's world, whose masks alone are drawn
+    windows: int = by_profile(20, 3500, 3500)  # cut from the clips in an epoch, at least
 
 
 class RegionClips(Dataset):
     """The regions of clips of 22 frames; an item is a dict with the fields of `Regions`.
 
-    clips: (22, H, W) class ids, others unknown; all of one size
-    repeats: how many items each clip is, to be cut at different times
+    clips: n_clips times (22, H, W) class ids, others unknown; all of one size. Read and measured at the first item.
+    n_items: at least so many items; each clip is equally often one, to be cut at different times
     """
 
-    def __init__(self, clips: Iterable[np.ndarray], *, repeats: int = 1):
-        self.repeats = repeats
-        measured = [measure_regions(clip[None]) for clip in clips]
-        self.regions = Regions(*map(torch.cat, zip(*measured, strict=True)))
+    def __init__(self, clips: Iterable[np.ndarray], *, n_clips: int, n_items: int = 1):
+        self.clips, self.n_clips = clips, n_clips
+        self.repeats = math.ceil(n_items / n_clips) if n_clips else 0
+
+    @cached_property
+    def regions(self) -> Regions:
+        """The regions of all clips."""
+        measured = [measure_regions(clip[None]) for clip in self.clips]
+        return Regions(*map(torch.cat, zip(*measured, strict=True)))
 
     def __len__(self) -> int:
-        return self.repeats * len(self.regions.class_id)
+        return self.repeats * self.n_clips
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: values[index // self.repeats] for name, values in self.regions._asdict().items()}
@@ -99,6 +109,7 @@ def rollout_loss(network: nn.Module, past: Regions, future: Regions, *, n_future
 class ImageDynamicsRecipe(Recipe):
     """The rollout, trained on true masks and, with true futures, on U-Net's masks; also on the unlabelled videos.
 
+    A generated set's training videos are joined by more of their world, since only their masks are needed.
     The energy score of the validation videos, given U-Net's masks of frames 0..10, chooses the best epoch.
     """
 
@@ -116,6 +127,15 @@ class ImageDynamicsRecipe(Recipe):
         """The network at the size of the profile."""
         return "image_rollout", {"hidden": self.sizes.hidden}
 
+    @property
+    def n_more_videos(self) -> int:
+        """How many videos join those of the data set."""
+        return self.sizes.more_videos if (self.workspace.root / GENERATED_FILE).is_file() else 0
+
+    def settings(self) -> dict[str, Any]:
+        """How many videos joined those of the data set."""
+        return {"more_videos": self.n_more_videos}
+
     def data(self) -> tuple[Dataset, Dataset]:
         """The regions of the clips."""
         train, val = self.workspace.split("train"), self.workspace.split("val")
@@ -131,11 +151,22 @@ class ImageDynamicsRecipe(Recipe):
             for past, truth in zip(predicted(split, PAST_FRAMES), masks, strict=True):
                 yield np.concatenate([past, truth[PAST_FRAMES:]])
 
-        true_train = labelled_masks(train)
-        clips = [*true_train, *joined("train", true_train)]
-        if self.workspace.has_videos("unlabeled"):
-            clips += predicted("unlabeled", CLIP_FRAMES)
-        return RegionClips(clips, repeats=WINDOWS), RegionClips(joined("val", labelled_masks(val)))
+        def train_clips() -> Iterator[np.ndarray]:
+            masks = labelled_masks(train)
+            yield from masks
+            yield from joined("train", masks)
+            if n_unlabelled:
+                yield from predicted("unlabeled", CLIP_FRAMES)
+            if n_more := self.n_more_videos:
+                size = {"height": train.frames.shape[-2], "width": train.frames.shape[-1]}
+                yield from more_masks(self.workspace.root, n_more, **size)
+
+        n_unlabelled = len(self.workspace.split("unlabeled")) if self.workspace.has_videos("unlabeled") else 0
+        n_clips = 2 * len(train) + n_unlabelled + self.n_more_videos
+        return (
+            RegionClips(train_clips(), n_clips=n_clips, n_items=self.sizes.windows),
+            RegionClips(joined("val", labelled_masks(val)), n_clips=len(val)),
+        )
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The loss of a batch, at a random time; half of the batches are mirrored."""

@@ -119,18 +119,15 @@ def more_masks(
 ) -> Iterator[UInt8[np.ndarray, "22 height width"]]:
     """The masks of so many more videos of a generated set: of its world and with its labels, but in none of its splits.
 
-    Only masks are drawn, on all cores. A script that uses more than one needs `if __name__ == "__main__":`
+    Only masks are drawn, by this process, so that a training needs no `if __name__ == "__main__":`
     Raises FileNotFoundError for a set that was not generated.
     """
     made = read_json(root / GENERATED_FILE)
     settings = settings_of_record(made["physics"])
     offset = LabelOffset(**made.get("label_offset", asdict(EXACT_LABELS)))
     draw = partial(draw_masks, seed=made["seed"], settings=settings, offset=offset, height=height, width=width)
-    n_processes = _n_processes(None, n_videos)
-    with _workers_and_bar(n_processes, n_videos, n_videos, progress, title="drawing masks") as (apply, bar):
-        for masks in apply(draw, range(MORE_VIDEOS_START, MORE_VIDEOS_START + n_videos)):
-            yield masks
-            bar.update()
+    numbers = range(MORE_VIDEOS_START, MORE_VIDEOS_START + n_videos)
+    yield from map(draw, ProgressBar(numbers, desc="drawing masks", unit="video", disable=not progress))
 
 
 def _fill_caches(
@@ -197,18 +194,14 @@ def _batches(items: list[Item], *, n_processes: int, device: str) -> list[list[I
 
 @contextlib.contextmanager
 def _workers_and_bar(
-    n_processes: int,
-    n_todo: int,
-    n_total: int,
-    progress: bool,
-    parallel_map: MapFunction | None = None,
-    *,
-    title: str = "generating",
+    n_processes: int, n_todo: int, n_total: int, progress: bool, parallel_map: MapFunction | None
 ) -> Iterator[tuple[MapFunction, ProgressBar]]:
     """`parallel_map`, or the worker processes, and the progress bar."""
     workers = worker_processes(n_processes, module=fill_rows.__module__)
     with (
-        ProgressBar(total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc=title) as bar,
+        ProgressBar(
+            total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating"
+        ) as bar,
         contextlib.nullcontext(parallel_map) if parallel_map else workers as apply,
     ):
         yield apply, bar

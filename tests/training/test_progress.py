@@ -10,6 +10,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.helpers import toy_fit
 from vidseg_utils.progress import PROGRESS_FILE
+from vidseg_utils.training.fit_config import FitConfig
+from vidseg_utils.training.progress import TrainingBar
 
 CELLS = """
 from pathlib import Path
@@ -26,6 +28,16 @@ def test_the_line_holds_epoch_loss_metric_and_time_left(tmp_path, capsys):
     text = capsys.readouterr().err
     assert "run, epoch 2/3: " in text and " left, loss " in text and ", accuracy " in text and "validating" in text
     assert "run: trained in " in text and " of 3" in text.splitlines()[-1]
+
+
+def test_time_left_does_not_count_the_wait_for_the_first_batch():
+    with TrainingBar("run", FitConfig(epochs=2), [], n_batches=4, show=True) as bar:
+        bar.start_t -= 1000
+        bar.update()
+        assert bar.format_dict["elapsed"] < 500 and bar.format_dict["initial"] == 1
+        bar.start_t -= 1000
+        bar.update()
+        assert bar.format_dict["elapsed"] > 500 and bar.format_dict["initial"] == 1
 
 
 def test_the_summary_of_a_training_is_printed_where_the_line_goes_to_a_file(tmp_path, monkeypatch, capsys):

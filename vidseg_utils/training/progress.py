@@ -21,18 +21,21 @@ def draw_curves_with(draw: DrawCurves | None) -> None:
 
 
 class TrainingBar(ProgressBar):
-    """A bar over the batches of all epochs. Time left counts the validations, too, from the second epoch on."""
+    """A bar over the batches of all epochs. Time left counts the validations, too, from the second epoch on; but not the
+    first batch, which waits for data and compilation.
+    """
 
     def __init__(self, run_name: str, config: FitConfig, history: list[dict[str, Any]], *, n_batches: int, show: bool):
         """history: the epochs that are trained already; `fit` appends to it"""
         self.run_name, self.config, self.history = run_name, config, history
         self.metric, self.summary = "", ""  # of the last epoch, and of the whole training, as text
         self.picture_time, self.picture_epochs = 0.0, 0  # when the last picture was drawn, and its number of epochs
+        self.has_begun = False
         super().__init__(
             total=config.epochs * n_batches,
             initial=len(history) * n_batches,
             disable=not show,
-            smoothing=0,  # the mean speed since the start
+            smoothing=0,  # the mean speed
             bar_format="{desc}: {percentage:3.0f}%|{bar:10}| {remaining} left{postfix}",
             desc=run_name,
         )
@@ -40,6 +43,13 @@ class TrainingBar(ProgressBar):
     def start_epoch(self, epoch: int) -> None:
         """Show the number of the epoch, from 1."""
         self.set_description_str(f"{self.run_name}, epoch {epoch}/{self.config.epochs}")
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count a batch."""
+        shown = super().update(n)
+        if not self.has_begun:
+            self.has_begun, self.initial, self.start_t = True, self.n, time.time()
+        return shown
 
     def show_loss(self, loss: float) -> None:
         """Show the mean loss of the epoch so far, and the metric of the epoch before."""

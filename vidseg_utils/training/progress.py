@@ -21,8 +21,9 @@ def draw_curves_with(draw: DrawCurves | None) -> None:
 
 
 class TrainingBar(ProgressBar):
-    """A bar over the batches of all epochs. Time left counts the validations, too, from the second epoch on; but not the
-    first batch, which waits for data and compilation.
+    """A bar over the batches of all epochs.
+
+    Time left counts the validations, too, from the second epoch on, but not the first batch, which waits for data.
     """
 
     def __init__(self, run_name: str, config: FitConfig, history: list[dict[str, Any]], *, n_batches: int, show: bool):
@@ -48,7 +49,8 @@ class TrainingBar(ProgressBar):
         """Count a batch."""
         shown = super().update(n)
         if not self.has_begun:
-            self.has_begun, self.initial, self.start_t = True, self.n, time.time()
+            self.has_begun, self.initial = True, self.n
+            self.start_t = self.last_print_t = time.time()  # a bar that was last shown before its start shows no end
         return shown
 
     def show_loss(self, loss: float) -> None:

@@ -2,12 +2,19 @@
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from vidseg_utils.data import ClipDataset
+from vidseg_utils.data import ClipDataset, to_float
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.models import build_model
 from vidseg_utils.systems import SYSTEMS, build_system
-from vidseg_utils.systems.jepa.recipe import JEPADecoderRecipe, JEPARecipe, random_window, training_horizon
+from vidseg_utils.systems.jepa.recipe import (
+    JEPADecoderRecipe,
+    JEPARecipe,
+    random_window,
+    score_embeddings,
+    training_horizon,
+)
 from vidseg_utils.systems.jepa.system import JEPASystem
 from vidseg_utils.training.run_folder import read_config
 
@@ -97,3 +104,15 @@ def test_the_loss_falls(workspace):
         optimiser.step()
         losses.append(loss.item())
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_the_scores_of_embeddings_see_each_frame_beside_the_one_before_it(workspace):
+    here = workspace()
+    network = JEPARecipe(here).build().eval()
+    clips = ClipDataset(here.split("val"), masks=False)
+    scores = score_embeddings(network, DataLoader(clips, batch_size=1), here.device)
+    with torch.inference_mode():
+        encoded = network.encode(to_float(clips[0]["frames"][None]))
+    copy_error = (encoded[:, 10] - encoded[:, 21]).square().mean().item()
+    assert scores["error"] == pytest.approx(copy_error, rel=1e-4)  # an untrained predictor copies
+    assert scores["copy_error"] == pytest.approx(copy_error, rel=1e-4)

@@ -10,7 +10,7 @@ from vidseg_utils.systems.convlstm_unet import ConvLSTMRecipe, ConvLSTMUnet, wit
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.image_dynamics.recipe import ImageDynamicsRecipe
 from vidseg_utils.systems.image_dynamics.system import ImageDynamics
-from vidseg_utils.systems.jepa.recipe import JEPADecoderRecipe, JEPARecipe
+from vidseg_utils.systems.jepa.recipe import JEPADecoderRecipe, JEPARecipe, score_embeddings
 from vidseg_utils.systems.jepa.system import JEPASystem
 from vidseg_utils.systems.mask_simvp.forecast import forecast_scores
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
@@ -90,6 +90,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     # predicting and scoring frames, masks and sequences
     "CopyLastFrame",
     "Rollout",
+    "score_embeddings",
     "score_frames",
     "segmentation_confusion",
     "score_sequences",

@@ -35,7 +35,7 @@ class JEPASizes(Sizes, group="jepa"):
     predictor_hidden: int = by_profile(8, 64, 128)
     decoder_hidden: int = by_profile(8, 64, 128)
     epochs: int = by_profile(1, 16, 30)
-    decoder_epochs: int = by_profile(1, 6, 15)
+    decoder_epochs: int = by_profile(1, 12, 15)
     batch_size: int = by_profile(2, 8, 16)  # clips
     learning_rate: float = by_profile(2e-3, 2e-3, 1e-3)
     momentum: float = by_profile(0.9, 0.99, 0.998)  # of the target encoder: the share that stays in a step
@@ -93,6 +93,8 @@ class JEPARecipe(Recipe):
 
     def data(self) -> tuple[Dataset, Dataset]:
         """Clips without masks."""
+        if "unlabeled" not in self.splits:
+            self.log_missing_unlabelled()
         clips = [ClipDataset(self.workspace.split(split), masks=False) for split in self.splits]
         return ConcatDataset(clips), ClipDataset(self.workspace.split("val"), masks=False)
 
@@ -145,7 +147,7 @@ def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.devic
     sums, n_clips = torch.zeros(3, dtype=torch.float64), 0
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
-        given, last = network.encode(frames[:, [PAST_FRAMES - 1, CLIP_FRAMES - 1]]).unbind(dim=1)
+        given, last = (network.encode(frames[:, end - 2 : end])[:, -1] for end in (PAST_FRAMES, CLIP_FRAMES))
         predicted = network.predict(frames[:, :PAST_FRAMES])[:, -1]
         std = embedding_std(torch.stack([given, last], dim=1)).mean()
         values = torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last), std])

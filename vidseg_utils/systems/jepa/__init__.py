@@ -1,1 +1,0 @@
-"""JEPA: forecast embeddings, then read the mask off them."""

@@ -23,8 +23,8 @@ from vidseg_utils.data.locks import DATASET_LOCK
 from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.data.sources import generate as generate_module
 from vidseg_utils.data.sources import generated_video
-from vidseg_utils.data.sources.generate import MORE_VIDEOS_START, first_numbers, generate, more_masks
-from vidseg_utils.data.sources.generated_video import make_video
+from vidseg_utils.data.sources.generate import first_numbers, generate
+from vidseg_utils.data.sources.generated_video import MORE_VIDEOS_START, make_video, more_masks
 from vidseg_utils.file_lock import lock_file
 from vidseg_utils.paths import read_json
 from vidseg_utils.renderer import LOOK

@@ -7,14 +7,12 @@ refused.
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
 
 from vidseg_utils import __version__
 from vidseg_utils.data.cache import filled_numbers, filling
@@ -25,7 +23,6 @@ from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, n_cores, worker_processes
 from vidseg_utils.data.sources.generated_video import (
     VideoJob,
-    draw_masks,
     file_names,
     fill_rows,
     make_split_videos,
@@ -36,13 +33,12 @@ from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.progress import ProgressBar
 from vidseg_utils.renderer import LOOK
-from vidseg_utils.simulator import WORLDS, PhysicsSettings, settings_of_record, world_name
-from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS, LabelOffset
+from vidseg_utils.simulator import WORLDS, PhysicsSettings, world_name
+from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS
 
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # most videos before the first of the next split
 MIN_VIDEOS_PER_PROCESS = 12  # fewer are sooner made than another process is started
-MORE_VIDEOS_START = 1_000_000  # first number of videos that are in no split
 VIDEOS_PER_LAUNCH = 32  # whose rays a process casts at once on a GPU; starting small steps takes longer than the steps
 Item = TypeVar("Item")
 
@@ -112,22 +108,6 @@ def generate(
             key += f", {offset}" if offset != EXACT_LABELS else ""
             settings = {"device": device, "processes": processes, "progress": progress, "parallel_map": parallel_map}
             _fill_caches(root, jobs, key=key, **settings)
-
-
-def more_masks(
-    root: Path, n_videos: int, *, height: int, width: int, progress: bool = True
-) -> Iterator[UInt8[np.ndarray, "22 height width"]]:
-    """The masks of so many more videos of a generated set: of its world and with its labels, but in none of its splits.
-
-    Only masks are drawn, by this process, so that a training needs no `if __name__ == "__main__":`
-    Raises FileNotFoundError for a set that was not generated.
-    """
-    made = read_json(root / GENERATED_FILE)
-    settings = settings_of_record(made["physics"])
-    offset = LabelOffset(**made.get("label_offset", asdict(EXACT_LABELS)))
-    draw = partial(draw_masks, seed=made["seed"], settings=settings, offset=offset, height=height, width=width)
-    numbers = range(MORE_VIDEOS_START, MORE_VIDEOS_START + n_videos)
-    yield from map(draw, ProgressBar(numbers, desc="drawing masks", unit="video", disable=not progress))
 
 
 def _fill_caches(

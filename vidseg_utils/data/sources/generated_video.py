@@ -4,7 +4,7 @@ A video depends only on the seed of its set and its own number, so it does not m
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from vidseg_utils.data.cache.writer import CacheRow
 from vidseg_utils.data.layout import (
     ANNOTATION_FILE,
+    GENERATED_FILE,
     HIDDEN_TRUTH,
     LABELLED,
     MASK_FILE,
@@ -21,12 +22,14 @@ from vidseg_utils.data.layout import (
 )
 from vidseg_utils.data.mask_file import write_mask_file
 from vidseg_utils.data.resize import nearest_scale
-from vidseg_utils.paths import atomic_write
+from vidseg_utils.paths import atomic_write, read_json
+from vidseg_utils.progress import ProgressBar
 from vidseg_utils.renderer import add_noise, render_masks, render_videos
-from vidseg_utils.simulator import PhysicsSettings, simulate_video
+from vidseg_utils.simulator import PhysicsSettings, settings_of_record, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
-from vidseg_utils.world import COURSE_LABELS, LabelOffset, Trajectory, write_annotation
+from vidseg_utils.world import COURSE_LABELS, EXACT_LABELS, LabelOffset, Trajectory, write_annotation
 
+MORE_VIDEOS_START = 1_000_000  # first number of videos that are in no split
 # frames (22, 3, 160, 240) and masks (22, 160, 240), both uint8, and the true poses
 GeneratedVideo = tuple[np.ndarray, np.ndarray, Trajectory]
 
@@ -98,12 +101,21 @@ def make_video(
     return make_videos(seed, [number], settings=settings, label_offset=label_offset, device=device)[0]
 
 
-def draw_masks(
-    number: int, *, seed: int, settings: PhysicsSettings, offset: LabelOffset, height: int, width: int
-) -> UInt8[np.ndarray, "22 height width"]:
-    """The masks of video `number` of the set `seed`, without its frames."""
-    clip = simulate_video(seed, number, settings=settings).select_frames(CLIP_VIDEO_FRAMES)
-    return nearest_scale(render_masks(clip, offset=offset), height=height, width=width)
+def more_masks(
+    root: Path, n_videos: int, *, height: int, width: int, progress: bool = True
+) -> Iterator[UInt8[np.ndarray, "22 height width"]]:
+    """The masks of so many more videos of a generated set: of its world and with its labels, but in none of its splits.
+
+    Only masks are drawn, by this process, so that a training needs no `if __name__ == "__main__":`
+    Raises FileNotFoundError for a set that was not generated.
+    """
+    made = read_json(root / GENERATED_FILE)
+    settings = settings_of_record(made["physics"])
+    offset = LabelOffset(**made.get("label_offset", asdict(EXACT_LABELS)))
+    numbers = range(MORE_VIDEOS_START, MORE_VIDEOS_START + n_videos)
+    for number in ProgressBar(numbers, desc="drawing masks", unit="video", disable=not progress):
+        clip = simulate_video(made["seed"], number, settings=settings).select_frames(CLIP_VIDEO_FRAMES)
+        yield nearest_scale(render_masks(clip, offset=offset), height=height, width=width)
 
 
 def make_split_videos(

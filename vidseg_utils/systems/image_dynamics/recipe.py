@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from vidseg_utils.data import check_labels
 from vidseg_utils.data.datasets import labelled_masks
 from vidseg_utils.data.layout import GENERATED_FILE
-from vidseg_utils.data.sources.generate import more_masks
+from vidseg_utils.data.sources.generated_video import more_masks
 from vidseg_utils.models.image_rollout import Regions, energy_score
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.image_dynamics.identities import unite_classes

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import nbformat
@@ -177,3 +178,14 @@ def toy_fit(run, *, step=toy_step, validate=toy_validate, device=None, **setting
         device=device,
     )
     return model, history
+
+
+def each(record, **changes):
+    """A dataclass with a function applied to each of the named fields."""
+    return replace(record, **{name: change(getattr(record, name)) for name, change in changes.items()})
+
+
+def assert_fields_close(one, other, *, atol):
+    """Two dataclasses of tensors are the same but for rounding."""
+    for field in fields(one):
+        torch.testing.assert_close(getattr(one, field.name), getattr(other, field.name), rtol=1e-4, atol=atol)

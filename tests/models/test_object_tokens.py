@@ -1,10 +1,11 @@
 """Proves that the transformer over objects obeys the symmetries of motion, has many futures, and learns."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import pytest
 import torch
 
+from tests.helpers import assert_fields_close, each
 from vidseg_utils.models import build_model
 from vidseg_utils.models.interaction_network import Objects
 from vidseg_utils.models.object_tokens import NOISE, REACH, find_near_pairs
@@ -34,16 +35,6 @@ def scene():
 
 def noise(seed=2):
     return torch.randn(2, 3, NOISE, generator=torch.Generator().manual_seed(seed))
-
-
-def each(objects, **changes):
-    """The objects with a function applied to each of the named fields."""
-    return replace(objects, **{name: change(getattr(objects, name)) for name, change in changes.items()})
-
-
-def assert_same(one, other):
-    for field in fields(one):
-        torch.testing.assert_close(getattr(one, field.name), getattr(other, field.name), rtol=1e-4, atol=1e-5)
 
 
 def test_a_step_keeps_shapes_and_does_not_change_empty_slots():
@@ -82,7 +73,7 @@ def test_an_object_at_rest_and_alone_stays_there_and_has_finite_gradients():
     objects = each(scene(), velocity=torch.zeros_like, spin=torch.zeros_like, position=lambda p: 10 * p)
     model = network()
     after = model(objects, noise())
-    assert_same(after, objects)
+    assert_fields_close(after, objects, atol=1e-5)
     (after.velocity.sum() + after.position.sum()).backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
@@ -109,7 +100,7 @@ def test_reordering_the_objects_reorders_the_result():
     expected = each(
         model(objects, noise()), **{field.name: lambda values: values[:, order] for field in fields(objects)}
     )
-    assert_same(model(permuted, noise()[:, order]), expected)
+    assert_fields_close(model(permuted, noise()[:, order]), expected, atol=1e-5)
 
 
 def test_rotating_and_shifting_the_scene_does_the_same_to_the_result():

@@ -31,10 +31,10 @@ from vidseg_utils.training.loaders import seed_everything
 # hid_t and n_t: within 3 % of the parameters of the first
 SIZES = {
     "inception": (128, 4),
-    "gsta": (136, 4),
+    "gsta": (140, 4),
     "tau": (144, 4),
-    "transformer": (136, 4),
-    "convlstm": (128, 2),
+    "transformer": (160, 3),
+    "convlstm": (120, 2),
 }
 HID_S, N_S = 16, 4
 

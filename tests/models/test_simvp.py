@@ -1,14 +1,20 @@
 """SimVP has the published parameter counts, keeps its sizes, and refuses wrong settings and input."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from torch import nn
 
+from benchmarks import translators as translators_benchmark
 from vidseg_utils.models import build_model, parameter_count
-from vidseg_utils.models.sequence_translators import grid_positions
-from vidseg_utils.models.simvp import TRANSLATORS
+from vidseg_utils.models.layers import pad_to_multiple
+from vidseg_utils.models.sequence_translators import PATCH, PatchTranslator, attention, grid_positions
+from vidseg_utils.models.simvp import TRANSLATORS, build_translator
 from vidseg_utils.models.translators import LargeKernelAttention, dilated_depthwise
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"hid_s": 8, "hid_t": 16, "n_t": 2}
 
 
@@ -110,10 +116,64 @@ def test_the_transformer_tells_frames_rows_and_columns_apart():
     assert torch.cdist(positions, positions).fill_diagonal_(1).min() > 0.1
 
 
-@pytest.mark.parametrize(("translator", "hid_t", "n_t"), [("gsta", 136, 4), ("tau", 136, 4), ("transformer", 136, 4)])
-def test_the_translators_of_the_sweep_have_the_same_number_of_parameters(translator, hid_t, n_t):
-    shape = {"in_shape": (11, 3, 80, 120), "hid_s": 16, "n_s": 4}
+@pytest.mark.parametrize("translator", ["transformer", "convlstm"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 6), (5, 4)])
+def test_patches_fit_any_latent_size_and_the_padding_is_cropped(translator, size):
+    module = build_translator(translator, 3 * 4, 8, 2, 1, 3).eval()
+    x = torch.rand(2, 12, *size)
+    future = module(x)
+    assert future.shape == x.shape and future.isfinite().all()
+    padded = pad_to_multiple(x, multiple=PATCH)
+    torch.testing.assert_close(future, module(padded)[..., : size[0], : size[1]])
+
+
+def test_a_patch_holds_neighbouring_pixels_of_one_frame():
+    class Same(PatchTranslator):
+        def translate(self, past):
+            self.seen = past
+            return past
+
+    module = Same(6, n_frames=2)
+    x = torch.rand(1, 6, 4, 6)
+    assert torch.equal(module(x), x)
+    assert module.seen.shape == (1, 2, module.patch_channels, 2, 3)
+    assert set(module.seen[0, 1, :, 0, 2].tolist()) == set(x[0, 3:, :2, 4:].flatten().tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_as_products_equals_that_of_pytorch(dtype):
+    torch.manual_seed(0)
+    queries, keys, values = torch.randn(3, 2, 4, 11, 32, dtype=dtype)
+    expected = nn.functional.scaled_dot_product_attention(queries, keys, values)
+    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    torch.testing.assert_close(attention(queries, keys, values), expected, atol=tolerance, rtol=tolerance)
+
+
+def test_the_transformer_forecasts_every_clip_by_itself():
+    module = build_translator("transformer", 3 * 4, 8, 2, 1, 3)
+    x = torch.rand(3, 12, 4, 6)
+    torch.testing.assert_close(module(x)[1:2], module(x[1:2]))
+
+
+def sizes_of_the_sweep():
+    sweep = yaml.safe_load((ROOT / "notebooks" / "sweeps" / "simvp_translators.yaml").read_text())
+    for run in sweep["runs"]:
+        yield {"translator": run["TRANSLATOR"]} | {
+            name.removeprefix("simvp."): value for name, value in run.get("SIZES", {}).items()
+        }
+
+
+def test_all_translators_of_the_sweep_have_the_same_number_of_parameters():
+    counts = {}
+    for sizes in sizes_of_the_sweep():
+        with torch.device("meta"):
+            model = build_model("simvp", **{"in_shape": (11, 3, 80, 120), "hid_s": 16, "hid_t": 128, "n_t": 4} | sizes)
+        counts[sizes["translator"]] = parameter_count(model)
+    assert set(counts) == set(TRANSLATORS)
+    assert max(counts.values()) < 1.05 * min(counts.values())
+
+
+def test_all_translators_of_the_benchmark_have_the_same_number_of_parameters():
     with torch.device("meta"):
-        count = parameter_count(build_model("simvp", **shape, translator=translator, hid_t=hid_t, n_t=n_t))
-        reference = parameter_count(build_model("simvp", **shape, hid_t=128, n_t=4))
-    assert abs(count / reference - 1) < 0.05
+        counts = [parameter_count(translators_benchmark.build(name)) for name in TRANSLATORS]
+    assert max(counts) < 1.05 * min(counts)

@@ -6,6 +6,7 @@ import torch
 from vidseg_utils.models import build_model, location_losses, parameter_count
 from vidseg_utils.models.class_filter import IMPOSSIBLE_LOGIT
 from vidseg_utils.models.mask_simvp import REPRESENTATIONS, scores_to_masks
+from vidseg_utils.models.simvp import TRANSLATORS
 from vidseg_utils.training.losses import build_loss
 
 SMALL = {"n_frames": 3, "hid_s": 8, "hid_t": 16, "n_s": 2, "n_t": 2, "groups": 2, "shrink": 2}
@@ -124,6 +125,19 @@ def test_straight_motion_learns_its_speed_and_its_spread():
     loss_of(network, clip[:, :3], clip[:, 3:]).backward()
     assert network.speed_factor.grad.abs().min() > 0
     assert network.log_spread.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("translator", TRANSLATORS)
+def test_with_every_translator_the_loss_of_one_batch_falls(translator):
+    network, clip = model("objects", translator=translator, residual=True), moving()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(15):
+        losses.append(loss_of(network, clip[:, :3], clip[:, 3:]))
+        optimiser.zero_grad()
+        losses[-1].backward()
+        optimiser.step()
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_parameter_counts():

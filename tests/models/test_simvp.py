@@ -10,9 +10,16 @@ from torch import nn
 from benchmarks import translators as translators_benchmark
 from vidseg_utils.models import build_model, parameter_count
 from vidseg_utils.models.layers import pad_to_multiple
-from vidseg_utils.models.sequence_translators import PATCH, PatchTranslator, attention, grid_positions
+from vidseg_utils.models.sequence_translators import (
+    PATCH,
+    GatedTransformerBlock,
+    PatchTranslator,
+    attention,
+    grid_positions,
+)
 from vidseg_utils.models.simvp import TRANSLATORS, build_translator
 from vidseg_utils.models.translators import LargeKernelAttention, dilated_depthwise
+from vidseg_utils.systems.mask_simvp.recipe import parse_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"hid_s": 8, "hid_t": 16, "n_t": 2}
@@ -60,7 +67,10 @@ def test_decoding_only_the_last_frames_gives_those_of_all():
 
 @pytest.mark.parametrize("translator", TRANSLATORS)
 def test_every_future_frame_depends_on_every_past_frame(translator):
+    torch.manual_seed(0)
     model = build_model("simvp", in_shape=(3, 1, 8, 8), translator=translator, **SMALL)
+    for parameter in model.parameters():  # as if trained: some start at 0
+        parameter.data += 0.1 * torch.randn_like(parameter)
     frames = torch.rand(1, 3, 1, 8, 8, requires_grad=True)
     for t in range(3):
         (gradient,) = torch.autograd.grad(model(frames)[:, t].square().sum(), frames)
@@ -131,11 +141,11 @@ def test_a_patch_holds_neighbouring_pixels_of_one_frame():
     class Same(PatchTranslator):
         def translate(self, past):
             self.seen = past
-            return past
+            return past - past[:, -1:]
 
     module = Same(6, n_frames=2)
     x = torch.rand(1, 6, 4, 6)
-    assert torch.equal(module(x), x)
+    torch.testing.assert_close(module(x), x)
     assert module.seen.shape == (1, 2, module.patch_channels, 2, 3)
     assert set(module.seen[0, 1, :, 0, 2].tolist()) == set(x[0, 3:, :2, 4:].flatten().tolist())
 
@@ -149,26 +159,44 @@ def test_attention_as_products_equals_that_of_pytorch(dtype):
     torch.testing.assert_close(attention(queries, keys, values), expected, atol=tolerance, rtol=tolerance)
 
 
-def test_the_transformer_forecasts_every_clip_by_itself():
-    module = build_translator("transformer", 3 * 4, 8, 2, 1, 3)
+def test_a_transformer_block_adds_little_at_first():
+    tokens = torch.randn(2, 5, 8)
+    torch.testing.assert_close(
+        GatedTransformerBlock(8)(tokens), nn.functional.layer_norm(tokens, (8,)), atol=0.1, rtol=0.1
+    )
+
+
+@pytest.mark.parametrize("translator", ["transformer", "convlstm"])
+def test_the_sequence_translators_forecast_every_clip_by_itself(translator):
+    module = build_translator(translator, 3 * 4, 8, 2, 1, 3)
+    for parameter in module.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
     x = torch.rand(3, 12, 4, 6)
     torch.testing.assert_close(module(x)[1:2], module(x[1:2]))
 
 
-def sizes_of_the_sweep():
-    sweep = yaml.safe_load((ROOT / "notebooks" / "sweeps" / "simvp_translators.yaml").read_text())
-    for run in sweep["runs"]:
-        yield {"translator": run["TRANSLATOR"]} | {
-            name.removeprefix("simvp."): value for name, value in run.get("SIZES", {}).items()
-        }
+def runs_of_the_sweep(name):
+    return yaml.safe_load((ROOT / "notebooks" / "sweeps" / f"{name}.yaml").read_text())["runs"]
 
 
-def test_all_translators_of_the_sweep_have_the_same_number_of_parameters():
+def test_all_translators_of_the_sweep_of_frames_have_the_same_number_of_parameters():
     counts = {}
-    for sizes in sizes_of_the_sweep():
+    for run in runs_of_the_sweep("simvp_translators"):
+        sizes = {name.removeprefix("simvp."): value for name, value in run.get("SIZES", {}).items()}
+        sizes = {"in_shape": (11, 3, 80, 120), "hid_s": 16, "hid_t": 128, "n_t": 4} | sizes
         with torch.device("meta"):
-            model = build_model("simvp", **{"in_shape": (11, 3, 80, 120), "hid_s": 16, "hid_t": 128, "n_t": 4} | sizes)
-        counts[sizes["translator"]] = parameter_count(model)
+            counts[run["TRANSLATOR"]] = parameter_count(build_model("simvp", translator=run["TRANSLATOR"], **sizes))
+    assert set(counts) == set(TRANSLATORS)
+    assert max(counts.values()) < 1.05 * min(counts.values())
+
+
+def test_all_translators_of_the_sweep_of_masks_have_the_same_number_of_parameters():
+    counts = {}
+    for run in runs_of_the_sweep("mask_translators"):
+        sizes = parse_configuration(run["CONFIGURATION"])
+        with torch.device("meta"):
+            model = build_model("mask_simvp", translator=run["TRANSLATOR"], residual=True, **sizes)
+        counts[run["TRANSLATOR"]] = parameter_count(model)
     assert set(counts) == set(TRANSLATORS)
     assert max(counts.values()) < 1.05 * min(counts.values())
 

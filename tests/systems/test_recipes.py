@@ -4,12 +4,22 @@ import pytest
 import torch
 
 from vidseg_utils.evaluation.evaluate import evaluate_system
-from vidseg_utils.models.translators import GatedAttention, Inception
+from vidseg_utils.models.sequence_translators import FactoredTransformer, RecurrentTranslator
+from vidseg_utils.models.translators import GatedAttention, Inception, TemporalAttention
 from vidseg_utils.systems import SYSTEMS, build_system
+from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
 from vidseg_utils.systems.simvp_unet import SimVPRecipe
 from vidseg_utils.systems.unet_segmenter import SegmenterRecipe
 from vidseg_utils.training.fit_config import truth_probability
 from vidseg_utils.training.weights import load_model
+
+TRANSLATORS = {
+    "inception": Inception,
+    "gsta": GatedAttention,
+    "tau": TemporalAttention,
+    "transformer": FactoredTransformer,
+    "convlstm": RecurrentTranslator,
+}
 
 
 def trained(workspace, runs):
@@ -57,12 +67,15 @@ def test_a_rollout_is_trained_loaded_and_scored(workspace):
     torch.testing.assert_close(frames[:, 1], system.predictor.model(window)[:, -1])  # its own output was the input
 
 
-def test_either_translator_is_trained_and_loaded(workspace):
+@pytest.mark.parametrize(("translator", "part"), TRANSLATORS.items())
+def test_every_translator_is_trained_and_loaded_for_frames_and_for_masks(workspace, translator, part):
     here = workspace()
-    for translator, part in (("inception", Inception), ("gsta", GatedAttention)):
-        run = here.run_folder(translator)
-        SimVPRecipe(here, translator=translator).train(run)
-        assert isinstance(load_model(run).translator, part)
+    for name, recipe in (("frames", SimVPRecipe), ("masks", MaskSimVPRecipe)):
+        run = here.run_folder(f"{name}_{translator}")
+        more = {"train_on": "true"} if name == "masks" else {}
+        recipe(here, translator=translator, **more).train(run)
+        network = load_model(run)
+        assert isinstance((network.simvp if name == "masks" else network).translator, part)
 
 
 def test_the_loss_compares_all_future_frames_or_only_the_last(workspace):

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from vidseg_utils.models.convlstm import ConvLSTMCell
 from vidseg_utils.models.layers import pad_to_multiple
+from vidseg_utils.models.translators import LAYER_SCALE
 
 PATCH = 2  # latent pixels, the side; with an encoder that divides by 4 it is PredFormer's patch of 8 on Moving MNIST
 HEAD_CHANNELS = 32  # of an attention head
@@ -23,7 +24,11 @@ PRODUCT_DEVICES = ("cpu",)  # where PyTorch's own attention trains slower than t
 
 
 class PatchTranslator(nn.Module):
-    """Past maps as patches, to future patches by `translate`, to future maps; any height and width."""
+    """Past maps as patches, by `translate` to their changes since the last one, to future maps; any height and width.
+
+    Without the last patch as the start, short trainings of the transformer stay near copying: it would have to learn
+    first that every future frame needs the last past one, which has another position in its sequence.
+    """
 
     def __init__(self, channels: int, *, n_frames: int):
         super().__init__()
@@ -40,17 +45,20 @@ class PatchTranslator(nn.Module):
             p=PATCH,
             q=PATCH,
         )
-        future = self.translate(patches)
+        future = patches[:, -1:] + self.translate(patches)
         future = rearrange(future, "b t (c p q) h w -> b (t c) (h p) (w q)", p=PATCH, q=PATCH)
         return future[..., :height, :width]
 
     def translate(self, past: Float[Tensor, "B T C h w"]) -> Float[Tensor, "B T C h w"]:
-        """Future patches from past patches."""
+        """Past patches to the changes of future patches since the last past one."""
         raise NotImplementedError
 
 
 class GatedTransformerBlock(nn.Module):
-    """Attention among tokens, then SwiGLU, both residual and after LayerNorm; at the end LayerNorm again."""
+    """Attention among tokens, then SwiGLU, both residual and after LayerNorm; at the end LayerNorm again.
+
+    What a branch adds starts small, as in the attention blocks of `translators`; PredFormer starts from small weights.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -61,6 +69,8 @@ class GatedTransformerBlock(nn.Module):
         self.project_out = nn.Linear(channels, channels)
         self.gate = nn.Linear(channels, 2 * hidden)
         self.gate_out = nn.Linear(hidden, channels)
+        self.attention_scale = nn.Parameter(torch.full((channels,), LAYER_SCALE))
+        self.gate_scale = nn.Parameter(torch.full((channels,), LAYER_SCALE))
 
     def forward(self, tokens: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
         """N sets of L tokens, each set by itself."""
@@ -71,9 +81,9 @@ class GatedTransformerBlock(nn.Module):
             heads=self.n_heads,
         )
         attended = rearrange(attention(*heads), "n heads l c -> n l (heads c)")
-        tokens = tokens + self.project_out(attended)
+        tokens = tokens + self.attention_scale * self.project_out(attended)
         gate, values = self.gate(self.norm_gate(tokens)).chunk(2, dim=-1)
-        return self.norm_out(tokens + self.gate_out(F.silu(gate) * values))
+        return self.norm_out(tokens + self.gate_scale * self.gate_out(F.silu(gate) * values))
 
 
 def attention(
@@ -102,7 +112,7 @@ class FactoredTransformer(PatchTranslator):
         self.readout = nn.Linear(hidden, self.patch_channels)
 
     def translate(self, past: Float[Tensor, "B T C h w"]) -> Float[Tensor, "B T C h w"]:
-        """Future patches from past patches."""
+        """Past patches to the changes of future patches since the last past one."""
         n_clips, n_frames, _, height, width = past.shape
         tokens = self.embed(rearrange(past, "b t c h w -> b t h w c"))
         tokens = tokens + grid_positions((n_frames, height, width), tokens)
@@ -146,14 +156,14 @@ class RecurrentTranslator(PatchTranslator):
         self.readout = nn.Conv2d(hidden, self.patch_channels, kernel_size=1)
 
     def translate(self, past: Float[Tensor, "B T C h w"]) -> Float[Tensor, "B T C h w"]:
-        """Future patches from past patches."""
+        """Past patches to the changes of future patches since the last past one."""
         zeros = past.new_zeros(len(past), self.readout.in_channels, *past.shape[-2:])
-        states, future = [(zeros, zeros)] * len(self.cells), []
+        states, changes = [(zeros, zeros)] * len(self.cells), []
         for step in range(2 * self.n_frames - 1):
-            maps = past[:, step] if step < self.n_frames else future[-1]
+            maps = past[:, step] if step < self.n_frames else past[:, -1] + changes[-1]
             for layer, cell in enumerate(self.cells):
                 states[layer] = cell(maps, *states[layer])
                 maps = states[layer][0]
             if step >= self.n_frames - 1:
-                future.append(self.readout(maps))
-        return torch.stack(future, dim=1)
+                changes.append(self.readout(maps))
+        return torch.stack(changes, dim=1)

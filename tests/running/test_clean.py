@@ -39,3 +39,22 @@ def test_a_run_in_use_is_kept(tmp_path, home):
     with lock_file(home / "runs" / "begun" / ".lock", purpose="it"):
         (item,) = find_deletable()
         assert "is in use by process" in delete(item) and item.path.is_dir()
+
+
+def test_parts_that_an_ended_command_left_are_listed_unless_they_are_new_or_in_use(tmp_path, home):
+    parts, shards = home / "runs" / "scored" / ".parts", home / "data" / "set" / ".cache" / "train_160x240.shards"
+    new = home / "runs" / "running" / ".parts"
+    for folder in (parts, shards, new):
+        folder.mkdir(parents=True)
+        (folder / "00000.npy").write_bytes(bytes(100))
+    for folder in (parts, shards):
+        os.utime(folder, (time.time() - 7200,) * 2)
+    for folder in (parts.parent, new.parent):
+        write_json(folder / "config.json", {"finished": True})
+    found = {item.path: item for item in find_deletable()}
+    assert found.keys() == {parts, shards}
+    assert {(item.kind, item.n_bytes) for item in found.values()} == {("parts", 100)}
+    with lock_file(parts.with_name(".parts.lock"), purpose="it"):
+        in_use = next(item for item in find_deletable() if item.path == parts)
+        assert "is in use by process" in delete(in_use) and parts.is_dir()
+    assert delete(found[shards]) == "" and not shards.exists()

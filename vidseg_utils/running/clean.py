@@ -13,12 +13,13 @@ from vidseg_utils.run_folders import CONFIG, read_run_folders
 
 LITTER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\..*)?")  # the names that `atomic_write` gives
 LITTER_SECONDS = 3600.0  # a younger file may still be written
+PARTS, SHARDS = ".parts", "*.shards"  # where several processes leave what they made: of a forecast, of a data set
 
 
 class Deletable(NamedTuple):
     """A file or folder that can be deleted, and the lock files of those who may use it."""
 
-    kind: str  # cache, unfinished run or litter
+    kind: str  # cache, unfinished run, parts or litter
     path: Path
     n_bytes: int
     locks: tuple[Path, ...] = ()
@@ -26,7 +27,7 @@ class Deletable(NamedTuple):
 
 def find_deletable() -> list[Deletable]:
     """All that can be deleted in the folders of data and runs, by kind."""
-    return [*_caches(), *_unfinished_runs(), *_litter()]
+    return [*_caches(), *_unfinished_runs(), *_parts(), *_litter()]
 
 
 def delete(item: Deletable) -> str:
@@ -65,6 +66,18 @@ def _unfinished_runs() -> Iterator[Deletable]:
             yield Deletable("unfinished run", folder, _size(folder), tuple(locks))
 
 
+def _parts() -> Iterator[Deletable]:
+    """What an ended evaluation or generation of several processes left, and would take up again."""
+    from vidseg_utils.data.cache.split_cache import CACHES
+    from vidseg_utils.data.locks import DATASET_LOCK, lock_path
+
+    parts = [(folder, lock_path(folder)) for folder in sorted(runs_dir().glob(f"*/{PARTS}"))]
+    parts += [(folder, folder.parents[1] / DATASET_LOCK) for folder in sorted(data_dir().glob(f"*/{CACHES}/{SHARDS}"))]
+    for folder, lock in parts:
+        if _is_old(folder):
+            yield Deletable("parts", folder, _size(folder), (lock,) if lock.exists() else ())
+
+
 def _is_finished(config: Path) -> bool:
     try:
         return read_json(config).get("finished") is not False
@@ -76,8 +89,13 @@ def _litter() -> Iterator[Deletable]:
     for parent in (runs_dir(), data_dir()):
         for pattern in (".*", "*/.*", "*/*/.*"):
             for path in sorted(parent.glob(pattern)):
-                if LITTER.fullmatch(path.name) and time.time() - path.stat().st_mtime > LITTER_SECONDS:
+                if LITTER.fullmatch(path.name) and _is_old(path):
                     yield Deletable("litter", path, _size(path))
+
+
+def _is_old(path: Path) -> bool:
+    """Whether nobody has written it for LITTER_SECONDS."""
+    return time.time() - path.stat().st_mtime > LITTER_SECONDS
 
 
 def _size(path: Path) -> int:

@@ -62,6 +62,7 @@ def evaluate_on_split(
         evaluate_system,
         forecast_workers,
     )
+    from vidseg_utils.running.clean import PARTS
     from vidseg_utils.running.task_map import task_map
     from vidseg_utils.systems import Workspace
 
@@ -78,7 +79,7 @@ def evaluate_on_split(
     check_evaluation_folder(folder, describe_evaluation(forecaster.name, workspace, split=split, true_masks=true_masks))
     with (
         task_map(executor, jobs=jobs, scheduler=scheduler, slurm=slurm or ()) as parallel_map,
-        forecast_workers(parallel_map, trained, folder=folder / ".parts", device=device) as workers,
+        forecast_workers(parallel_map, trained, folder=folder / PARTS, device=device) as workers,
     ):
         given = {"device": workspace.device, "true_masks": true_masks, "workers": workers, "processes": n_cores()}
         result = evaluate_system(forecaster, workspace.split(split), **given)

@@ -1,5 +1,7 @@
 """Proves that all systems are scored the same way, with baseline and upper bound, and are found on the leaderboard."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from vidseg_utils.data import open_split
 from vidseg_utils.evaluation.evaluate import evaluate_system
 from vidseg_utils.evaluation.leaderboard import leaderboard_table, read_leaderboard, read_runs
 from vidseg_utils.metrics import jaccard
-from vidseg_utils.paths import write_json
+from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.profiles import get_profile
 from vidseg_utils.systems import Workspace
 from vidseg_utils.systems.base import Forecaster
@@ -80,6 +82,19 @@ def test_an_evaluation_is_found_on_the_leaderboard(root, tmp_path):
     table = leaderboard_table([row])
     assert "upper bound" in table
     assert f"{row['jaccard']:.3f}" in table
+
+
+def test_the_leaderboard_adds_up_the_minutes_of_the_trainings_that_a_system_loads(root, tmp_path):
+    runs, workspace = tmp_path / "runs", Workspace.for_profile(get_profile("smoke"), root=root)
+    result = evaluate_system(FromFrames(), open_split(root, "val"), progress=False)
+    for name in ("trained", "alone"):
+        result.save(runs / name, system=name, workspace=workspace, split="val", true_masks=False)
+    config = read_json(runs / "trained" / "config.json")
+    write_json(runs / "trained" / "config.json", {**config, "trained_on": {"unet-smoke": {}, "gone": {}}})
+    write_json(runs / "unet-smoke" / "config.json", {"finished": True})
+    epochs = [{"epoch": 1, "train_loss": 1.0, "seconds": 100.0}, {"epoch": 2, "train_loss": 0.5, "seconds": 80.0}]
+    (runs / "unet-smoke" / "history.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    assert {row["system"]: row["training_minutes"] for row in read_leaderboard(runs)} == {"trained": 3, "alone": None}
 
 
 def test_damaged_run_folders_are_left_out_of_the_leaderboard_and_named_in_the_log(tmp_path, caplog):

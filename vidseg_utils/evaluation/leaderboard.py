@@ -21,7 +21,7 @@ PUBLISHED_JACCARD = {
 }
 BEST_PUBLISHED_JACCARD = 0.456
 COLUMNS = ("profile", "system", "input", "Jaccard", "objects", "moving", "still", "late", "s/video", "parameters")
-COLUMNS += ("published",)
+COLUMNS += ("training, min", "published")
 
 
 class Published(NamedTuple):
@@ -64,14 +64,22 @@ def read_runs(runs: Path | str) -> list[dict]:
 
 
 def read_leaderboard(runs: Path | str) -> list[dict]:
-    """The rows of `read_runs` that evaluate a system, best Jaccard first; `published`: the published score or None."""
+    """The rows of `read_runs` that evaluate a system, best Jaccard first.
+
+    `published` is the published score or None; `training_minutes` adds up the trainings that the system loads, None if
+    no epoch is on record. Trainings before them, such as self-supervision, and fits of constants are not counted.
+    """
     return leaderboard_rows(without_damaged(read_run_folders(runs)))
 
 
 def leaderboard_rows(runs: Iterable[RunFolder]) -> list[dict]:
     """The rows of `read_leaderboard` for run folders that are read already; damaged ones are left out."""
+    runs = list(runs)
+    minutes = {run.name: sum(epoch.get("seconds", 0.0) for epoch in run.history) / 60 for run in runs if run.history}
     rows = _rows(run for run in runs if run.kind == "evaluation" and not run.fault)
-    rows = [{**row, "published": PUBLISHED_JACCARD.get(row["system"])} for row in rows]
+    for row in rows:
+        known = [minutes[run] for run in row.get("trained_on", {}) if run in minutes]
+        row |= {"published": PUBLISHED_JACCARD.get(row["system"]), "training_minutes": sum(known) if known else None}
     return sorted(rows, key=lambda row: -row["jaccard"])
 
 
@@ -157,6 +165,7 @@ def _table_line(row: dict) -> tuple[str, ...]:
         number("recall_late"),
         number("seconds_per_video"),
         number("parameters", ",d"),
+        number("training_minutes", ".0f"),
         number("published"),
     )
 

@@ -17,6 +17,7 @@ from vidseg_utils.evaluation.slotformer_protocol import (
 from vidseg_utils.models import build_model
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.image_dynamics.system import ImageDynamics
+from vidseg_utils.systems.jepa.system import JEPASystem
 from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.simvp_unet import SimVPUnet
@@ -68,6 +69,17 @@ def test_eleven_frames_ahead_of_eleven_frames_it_is_the_forecast_of_the_system()
         answer = forecast_every_frame(system, past, horizon=11)
         assert answer.shape == (11, 80, 120)
         np.testing.assert_array_equal(answer[-1], system.predict(past[None])[0].numpy())
+
+
+def test_the_jepa_predicts_frame_after_frame():
+    torch.manual_seed(0)
+    system = JEPASystem(
+        build_model("jepa_forecaster", channels=8, hidden=8, predictor_hidden=8, decoder_hidden=8).eval()
+    )
+    frames = torch.rand(11, 3, 16, 24)
+    answer = forecast_every_frame(system, frames, horizon=11)
+    assert answer.shape == (11, 16, 24)
+    np.testing.assert_array_equal(answer[-1], system.predict(frames[None])[0].numpy())
 
 
 def test_a_system_that_reads_eleven_frames_is_refused():

@@ -25,6 +25,7 @@ def two_splits(root):
         ("simvp_unet", "simvp", {"train_on": ["train"]}),
         ("mask_simvp", "mask_objects", {"unlabeled": False}),
         ("convlstm_unet", "convlstm", {"train_on": ["train"]}),
+        ("jepa", "jepa_embeddings", {"train_on": ["train"]}),
     ],
 )
 def test_without_unlabelled_videos_the_training_videos_are_used(two_splits, workspace, caplog, system, run, recorded):

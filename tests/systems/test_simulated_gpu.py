@@ -149,7 +149,7 @@ def test_systems_train_and_forecast_on_a_gpu(workspace, monkeypatch):
         for name in sorted(SYSTEMS.keys() - SKIPPED):
             SYSTEMS[name].train(here)
             system = build_system(name, workspace=here)
-            mask = system.predict(masks if system.segmenter is None else to_float(frames))
+            mask = system.predict(masks if system.needs_masks else to_float(frames))
             assert (mask.device.type, mask.shape) == (GPU, (1, 16, 24)), name
         system = build_system("mask_simvp_mse", workspace=here)
         for true_masks in (False, True):

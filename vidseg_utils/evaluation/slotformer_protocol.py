@@ -15,6 +15,7 @@ from vidseg_utils.progress import ProgressBar
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.systems.copy_last import CopyLast
 from vidseg_utils.systems.image_dynamics.system import ImageDynamics
+from vidseg_utils.systems.jepa.system import JEPASystem
 from vidseg_utils.systems.object_dynamics import ObjectDynamics, forecast_ahead
 
 GIVEN_FRAMES, FORECAST_FRAMES = 6, 10
@@ -42,7 +43,7 @@ def can_forecast_every_frame(system: Forecaster) -> bool:
 
     The others read exactly 11 frames: their networks have a channel for each, or forecast frame 21 only.
     """
-    return isinstance(system, CopyLast | ImageDynamics | ObjectDynamics)
+    return isinstance(system, CopyLast | ImageDynamics | JEPASystem | ObjectDynamics)
 
 
 @torch.inference_mode()
@@ -57,7 +58,12 @@ def forecast_every_frame(
     Raises ValueError for a system that cannot: see `can_forecast_every_frame`.
     """
     if not can_forecast_every_frame(system):
-        raise ValueError(f"{system.name} reads exactly 11 frames; choose a system that forecasts objects, or a copy")
+        raise ValueError(
+            f"{system.name} reads exactly 11 frames; choose a system that forecasts objects, a copy, or jepa"
+        )
+    if isinstance(system, JEPASystem):
+        masks = [system.forecaster(past[None], n_steps=ahead)[0].argmax(dim=0) for ahead in range(1, horizon + 1)]
+        return torch.stack(masks).to("cpu", torch.uint8).numpy()
     segmented = past.ndim == 4
     masks = system.segment(past[None])[0] if segmented else past
     given = masks.to("cpu", torch.uint8).numpy()

@@ -9,7 +9,8 @@ from vidseg_utils.models.convlstm import ConvLSTMCell, ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
 from vidseg_utils.models.image_rollout import ImageRollout
 from vidseg_utils.models.interaction_network import InteractionNetwork
-from vidseg_utils.models.layers import parameter_count
+from vidseg_utils.models.jepa import JEPA, JEPAForecaster, StepPredictor, collapse_losses, embedding_std
+from vidseg_utils.models.layers import FactoredHead, parameter_count
 from vidseg_utils.models.location_maps import (
     LocationMaps,
     location_losses,
@@ -30,6 +31,8 @@ MODELS: dict[str, type[nn.Module]] = {
     "deeplabv3": DeepLabV3,
     "image_rollout": ImageRollout,
     "interaction_network": InteractionNetwork,
+    "jepa": JEPA,
+    "jepa_forecaster": JEPAForecaster,
     "mask_simvp": MaskSimVP,
     "object_tokens": ObjectTokens,
     "recurrent_unet": RecurrentUNet,
@@ -50,6 +53,7 @@ def build_model(name: str, **config) -> nn.Module:
 
 
 __all__ = [
+    "JEPA",
     "MODELS",
     "RECURRENT_BLOCKS",
     "RECURRENT_CELLS",
@@ -57,17 +61,22 @@ __all__ = [
     "ConvLSTMCell",
     "ConvLSTMReconstructor",
     "DeepLabV3",
+    "FactoredHead",
     "ImageRollout",
     "InteractionNetwork",
+    "JEPAForecaster",
     "LiveSegmenter",
     "LocationMaps",
     "MaskSimVP",
     "ObjectTokens",
     "RecurrentUNet",
     "SimVP",
+    "StepPredictor",
     "UNet",
     "build_model",
     "checkpointed",
+    "collapse_losses",
+    "embedding_std",
     "location_losses",
     "maps_to_logits",
     "move_masks",

@@ -13,7 +13,7 @@ READS_FROM: dict[str, tuple[str, ...]] = {  # number of a notebook -> notebooks 
     "01": (),
     "02": (),
     "03": ("02",),
-    "04": ("02", "03", "11", "12", "13", "15"),
+    "04": ("02", "03", "11", "12", "13", "15", "17"),
     "05": ("03", "04", "sweeps"),
     "11": ("02", "mask_configurations"),
     "12": ("02",),
@@ -21,6 +21,7 @@ READS_FROM: dict[str, tuple[str, ...]] = {  # number of a notebook -> notebooks 
     "14": ("02", "15"),
     "15": ("02",),
     "16": ("02", "15", "unet_real_videos"),
+    "17": ("13",),
 }
 
 

@@ -10,6 +10,8 @@ from vidseg_utils.systems.convlstm_unet import ConvLSTMRecipe, ConvLSTMUnet, wit
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.image_dynamics.recipe import ImageDynamicsRecipe
 from vidseg_utils.systems.image_dynamics.system import ImageDynamics
+from vidseg_utils.systems.jepa.recipe import JEPADecoderRecipe, JEPARecipe, score_embeddings
+from vidseg_utils.systems.jepa.system import JEPASystem
 from vidseg_utils.systems.mask_simvp.forecast import forecast_scores
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
 from vidseg_utils.systems.mask_simvp.system import (
@@ -70,6 +72,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "ImageDynamics",
     "ConvLSTMUnet",
     "SemiSupervisedSimVP",
+    "JEPASystem",
     "ObjectDynamics",
     "LearnedObjectDynamics",
     "RecurrentCopyLast",
@@ -81,10 +84,13 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "MaskSimVPRecipe",
     "ImageDynamicsRecipe",
     "ConvLSTMRecipe",
+    "JEPARecipe",
+    "JEPADecoderRecipe",
     "RecurrentUNetRecipe",
     # predicting and scoring frames, masks and sequences
     "CopyLastFrame",
     "Rollout",
+    "score_embeddings",
     "score_frames",
     "segmentation_confusion",
     "score_sequences",

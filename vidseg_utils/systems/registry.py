@@ -4,6 +4,7 @@ from vidseg_utils.systems.base import Forecaster
 from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.image_dynamics.system import ImageDynamics
+from vidseg_utils.systems.jepa.system import JEPASystem
 from vidseg_utils.systems.mask_simvp.system import (
     UnetMaskSimVP,
     UnetMaskSimVPCrossEntropy,
@@ -31,6 +32,7 @@ SYSTEMS: dict[str, type[Forecaster]] = {
         ImageDynamics,
         ConvLSTMUnet,
         SemiSupervisedSimVP,
+        JEPASystem,
         ObjectDynamics,
         LearnedObjectDynamics,
         TokenObjectDynamics,

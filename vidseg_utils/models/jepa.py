@@ -1,0 +1,243 @@
+"""JEPA: predict the embeddings of future frames, not their pixels; a small decoder reads masks off them.
+
+LeCun, "A Path Towards Autonomous Machine Intelligence" (2022); the target encoder follows the encoder by a moving
+average, as in I-JEPA (Assran et al., 2023) and V-JEPA (Bardes et al., 2024); the variance and covariance terms are
+those of VICReg (Bardes, Ponce, LeCun, 2022).
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidseg_utils.checks import check_positive
+from vidseg_utils.models.layers import (
+    FactoredHead,
+    check_images,
+    fold_frames,
+    pad_to_multiple,
+    unfold_frames,
+    zero_init,
+)
+from vidseg_utils.models.simvp import SpatialConv
+from vidseg_utils.task import FUTURE_FRAMES
+
+CELL = 4  # pixels, side of the cells that have one embedding each
+CONTEXT_FRAMES = 4  # given frames that the predictor reads; their changes show velocity and acceleration
+FIRST_SCALE = 6.0  # of the encoder's last weights: the embeddings then begin near the standard deviation that they need
+MIN_STD = 1.0  # standard deviation of every channel, below which the variance term acts; as published
+TINY_VARIANCE = 1e-4  # keeps the gradient of the standard deviation finite; as published
+
+
+class Embeddings(NamedTuple):
+    """What the losses of a batch of videos need."""
+
+    context: Float[Tensor, "B K D h w"]  # of the given frames but the first, by the encoder
+    predicted: Float[Tensor, "B F D h w"]  # of the frames after them, by the predictor
+    target: Float[Tensor, "B F D h w"]  # of the same frames, by the target encoder
+
+
+class CellEncoder(nn.Sequential):
+    """A frame and its change since the frame before to one embedding for each cell of 4x4 pixels.
+
+    So an embedding can hold a velocity, as those of V-JEPA, which see two frames at once. A cell sees the 20x20 pixels
+    around it. It averages over 2x2 positions, so that an object that moves by a part of a cell changes it smoothly.
+    """
+
+    def __init__(self, channels: int, hidden: int):
+        last = nn.Conv2d(hidden, channels, kernel_size=1)
+        with torch.no_grad():
+            last.weight.mul_(FIRST_SCALE)
+        super().__init__(
+            SpatialConv(6, hidden // 2, stride=2),
+            SpatialConv(hidden // 2, hidden, stride=1),
+            nn.AvgPool2d(2),
+            SpatialConv(hidden, hidden, stride=1),
+            last,
+        )
+
+
+class ResidualBlock(nn.Module):
+    """The input plus two convolutions of it."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = SpatialConv(channels, channels, stride=1)
+        self.second = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+
+    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+        """The same shape."""
+        return x + self.second(self.first(x))
+
+
+class StepPredictor(nn.Module):
+    """Embeddings of the frames that follow, one frame a step: the horizon is the number of steps.
+
+    A hidden map is read from the last CONTEXT_FRAMES - 1 embeddings; each step changes it by the same convolutions. A
+    readout says from where the embeddings of each cell come (a flow), and what is added to them. It starts at 0, so
+    that training starts from copying.
+    """
+
+    def __init__(self, channels: int, hidden: int):
+        super().__init__()
+        self.read = nn.Sequential(
+            SpatialConv((CONTEXT_FRAMES - 1) * channels, hidden, stride=1), SpatialConv(hidden, hidden, stride=1)
+        )
+        self.step = nn.Sequential(ResidualBlock(hidden), ResidualBlock(hidden), nn.GroupNorm(2, hidden))
+        self.readout = nn.Conv2d(hidden, 2 + channels, kernel_size=1)
+        zero_init(self.readout)
+
+    def forward(self, embeddings: Float[Tensor, "B K D h w"], n_steps: int) -> Float[Tensor, "B F D h w"]:
+        """The embeddings of the next `n_steps` frames."""
+        hidden = self.read(embeddings[:, 1 - CONTEXT_FRAMES :].flatten(1, 2))
+        last = embeddings[:, -1].float()
+        moved, future = last.new_zeros(len(last), self.readout.out_channels, *last.shape[2:]), []
+        for _ in range(n_steps):
+            hidden = self.step(hidden)
+            change = self.readout(hidden).float()
+            flow = change[:, :2]
+            moved = change + warp(moved, flow)  # flow since the last given frame, and what was added since
+            hidden = warp(hidden.float(), flow)  # what is known of an object travels with it
+            future.append(warp(last, moved[:, :2]) + moved[:, 2:])
+        return torch.stack(future, dim=1)
+
+
+def warp(maps: Float[Tensor, "B C h w"], flow: Float[Tensor, "B 2 h w"]) -> Float[Tensor, "B C h w"]:
+    """The maps read at other positions, bilinearly: the value of a cell is that of the position `flow` away from it.
+
+    flow: to the right and down, in cells; positions outside of the map are moved to its edge
+    """
+    height, width = maps.shape[2:]
+    rows, columns = (torch.arange(n, device=maps.device, dtype=maps.dtype) for n in (height, width))
+    x, y = columns + flow[:, 0], rows[:, None] + flow[:, 1]  # (B, h, w)
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+
+
+class JEPA(nn.Module):
+    """Encoder, target encoder and predictor. Any height and width: frames are padded to a multiple of 4.
+
+    channels: of an embedding; hidden: of the encoder's maps; predictor_hidden: of the predictor's
+    """
+
+    def __init__(self, channels: int = 64, hidden: int = 64, predictor_hidden: int = 64) -> None:
+        super().__init__()
+        check_positive(channels=channels, hidden=hidden, predictor_hidden=predictor_hidden)
+        if hidden % 4 or predictor_hidden % 2:
+            raise ValueError(
+                f"hidden must be divisible by 4 and predictor_hidden by 2, got {hidden} and {predictor_hidden}"
+            )
+        self.encoder = CellEncoder(channels, hidden)
+        self.target_encoder = CellEncoder(channels, hidden).requires_grad_(False)
+        self.target_encoder.load_state_dict(self.encoder.state_dict())
+        self.predictor = StepPredictor(channels, predictor_hidden)
+
+    def forward(self, frames: Float[Tensor, "B T C H W"]) -> Embeddings:
+        """What the losses need: the first CONTEXT_FRAMES frames are given, the others are to be predicted.
+
+        frames: in [0, 1]
+        Raises ValueError for other axes, too few frames, or frames that are not float.
+        """
+        self._check(frames, n_frames=CONTEXT_FRAMES + 1)
+        context = _embed(self.encoder, frames[:, :CONTEXT_FRAMES])[:, 1:]
+        with torch.no_grad():
+            target = _embed(self.target_encoder, frames[:, CONTEXT_FRAMES - 1 :])[:, 1:]
+        return Embeddings(context, self.predictor(context, target.shape[1]), target)
+
+    def encode(self, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T D h w"]:
+        """Embeddings by the target encoder, which is the one to use after training; the first is that of a still scene.
+
+        frames: in [0, 1]
+        """
+        self._check(frames, n_frames=1)
+        return _embed(self.target_encoder, frames)
+
+    def predict(self, frames: Float[Tensor, "B T C H W"], n_steps: int = FUTURE_FRAMES) -> Float[Tensor, "B F D h w"]:
+        """Embeddings of the `n_steps` frames that follow the given ones, of which the last CONTEXT_FRAMES are read."""
+        self._check(frames, n_frames=CONTEXT_FRAMES)
+        return self.predictor(_embed(self.target_encoder, frames[:, -CONTEXT_FRAMES:])[:, 1:], n_steps)
+
+    @torch.no_grad()
+    def update_target(self, momentum: float) -> None:
+        """Move the target encoder's weights to the encoder's. momentum: share that stays, in [0, 1]; 0 copies them."""
+        for target, weight in zip(self.target_encoder.parameters(), self.encoder.parameters(), strict=True):
+            target.lerp_(weight, 1 - momentum)
+
+    def _check(self, frames: Tensor, *, n_frames: int) -> None:
+        check_images(frames, channels=3, video=True)
+        if frames.shape[1] < n_frames:
+            raise ValueError(f"at least {n_frames} frames are needed, got {frames.shape[1]}")
+
+
+class JEPAForecaster(nn.Module):
+    """A JEPA whose weights stay as they are, and a decoder that learns to read masks off its embeddings.
+
+    decoder_hidden: channels of the decoder; the other settings are those of `JEPA`
+    """
+
+    def __init__(
+        self, channels: int = 64, hidden: int = 64, predictor_hidden: int = 64, decoder_hidden: int = 64
+    ) -> None:
+        super().__init__()
+        check_positive(decoder_hidden=decoder_hidden)
+        if decoder_hidden % 4:
+            raise ValueError(f"decoder_hidden must be divisible by 4, got {decoder_hidden}")
+        self.jepa = JEPA(channels, hidden, predictor_hidden).requires_grad_(False)
+        self.decoder = nn.Sequential(
+            SpatialConv(channels, decoder_hidden, stride=1),
+            SpatialConv(decoder_hidden, decoder_hidden, stride=1),
+            SpatialConv(decoder_hidden, decoder_hidden // 2, stride=2, up=True),
+            SpatialConv(decoder_hidden // 2, decoder_hidden // 2, stride=2, up=True),
+            FactoredHead(decoder_hidden // 2),
+        )
+
+    def forward(self, frames: Float[Tensor, "B T C H W"], n_steps: int = FUTURE_FRAMES) -> Float[Tensor, "B 49 H W"]:
+        """Logits of the classes at every pixel of the frame `n_steps` after the last given one; 0: of the last itself.
+
+        frames: in [0, 1]
+        """
+        with torch.no_grad():
+            embeddings = self.jepa.predict(frames, n_steps) if n_steps else self.jepa.encode(frames[:, -2:])
+        return self.decode(embeddings[:, -1])[..., : frames.shape[-2], : frames.shape[-1]]
+
+    def decode(self, embeddings: Float[Tensor, "B D h w"]) -> Float[Tensor, "B 49 4*h 4*w"]:
+        """Logits of the classes at every pixel, from the embeddings of a frame."""
+        return self.decoder(embeddings)
+
+
+def _embed(encoder: nn.Module, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T D h w"]:
+    """Embeddings of all frames; the first is taken as unchanged."""
+    frames = pad_to_multiple(frames, multiple=CELL)
+    change = torch.cat([torch.zeros_like(frames[:, :1]), frames.diff(dim=1)], dim=1)
+    return unfold_frames(encoder(fold_frames(torch.cat([frames, change], dim=2))), n_frames=frames.shape[1])
+
+
+def content(embeddings: Float[Tensor, "B T D h w"]) -> Float[Tensor, "N D"]:
+    """Embeddings of all cells, less the mean of each cell over clips and frames: what changes, in float32.
+
+    The mean holds what is always in the same cell, such as the ground. It would be varied and easy to predict, and so
+    satisfy the variance term with nothing learned.
+    """
+    embeddings = embeddings.float()
+    return (embeddings - embeddings.mean(dim=(0, 1))).movedim(2, -1).flatten(0, -2)
+
+
+def embedding_std(embeddings: Float[Tensor, "B T D h w"]) -> Float[Tensor, " D"]:
+    """Standard deviation of each channel of the content; 0 where the encoder has collapsed."""
+    return content(embeddings).square().mean(dim=0).sqrt()
+
+
+def collapse_losses(embeddings: Float[Tensor, "B T D h w"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The variance and the covariance term of VICReg, of the content of the embeddings.
+
+    The first is the mean of what the channels' standard deviations lack to MIN_STD; the second is the sum of the
+    squared covariances of different channels, divided by the number of channels.
+    """
+    values = content(embeddings)
+    covariance = values.T @ values / len(values)  # (D, D)
+    variance = covariance.diagonal()
+    lacking = F.relu(MIN_STD - (variance + TINY_VARIANCE).sqrt()).mean()
+    between = covariance - torch.diag(variance)
+    return lacking, between.square().sum() / len(variance)

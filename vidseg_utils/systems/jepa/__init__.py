@@ -1,0 +1,1 @@
+"""JEPA: forecast embeddings, then read the mask off them."""

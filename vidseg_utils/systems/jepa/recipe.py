@@ -1,0 +1,230 @@
+"""Training of the JEPA without labels, and of the decoder that reads masks off its embeddings."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from vidseg_utils.classes import N_CLASSES
+from vidseg_utils.data import ClipDataset, check_labels, to_float
+from vidseg_utils.metrics import MaskScore
+from vidseg_utils.models import JEPA, JEPAForecaster, collapse_losses, embedding_std
+from vidseg_utils.models.jepa import CONTEXT_FRAMES
+from vidseg_utils.profiles import Sizes, by_profile
+from vidseg_utils.systems.recipe import Recipe
+from vidseg_utils.task import CLIP_FRAMES, FUTURE_FRAMES, PAST_FRAMES
+from vidseg_utils.training.fit_config import FitConfig
+from vidseg_utils.training.losses import build_loss
+from vidseg_utils.training.weights import weights_hash
+
+LONG_FROM = 2 / 3  # of the training, from which on all eleven steps are predicted; before, the horizon grows
+BACKGROUND_WEIGHT = 0.6  # in the decoder's cross-entropy, as published for semi-supervised SimVP
+READ_SHARE = 0.3  # of the decoder's batches show the embeddings of the frame itself, not predicted ones
+
+
+@dataclass(frozen=True)
+class JEPASizes(Sizes, group="jepa"):
+    """Sizes of the JEPA, of its decoder and of their trainings."""
+
+    channels: int = by_profile(8, 64, 128)  # of an embedding
+    hidden: int = by_profile(8, 64, 128)  # of the encoder's maps
+    predictor_hidden: int = by_profile(8, 64, 128)
+    decoder_hidden: int = by_profile(8, 64, 128)
+    epochs: int = by_profile(1, 16, 30)
+    decoder_epochs: int = by_profile(1, 12, 15)
+    batch_size: int = by_profile(2, 8, 16)  # clips
+    learning_rate: float = by_profile(2e-3, 2e-3, 1e-3)
+    momentum: float = by_profile(0.9, 0.99, 0.998)  # of the target encoder: the share that stays in a step
+    variance_weight: float = by_profile(1.0, 1.0, 1.0)  # of the terms against collapse, beside the prediction error
+    covariance_weight: float = by_profile(0.04, 0.04, 0.04)  # in the published proportion to the variance term
+
+    @property
+    def network(self) -> dict[str, int]:
+        """The settings of the model "jepa"."""
+        return {name: getattr(self, name) for name in ("channels", "hidden", "predictor_hidden")}
+
+
+def training_horizon(epoch: int, epochs: int) -> int:
+    """How many frames ahead an epoch learns to predict: a few at first, which is easier and costs less."""
+    return min(FUTURE_FRAMES, math.ceil(FUTURE_FRAMES * epoch / epochs / LONG_FROM))
+
+
+def random_window(n_steps: int) -> tuple[int, int]:
+    """First given frame, and the frame after the last one to predict, of a batch of training clips."""
+    first = int(torch.randint(CLIP_FRAMES - CONTEXT_FRAMES - n_steps + 1, ()))
+    return first, first + CONTEXT_FRAMES + n_steps
+
+
+def mirror_half(*videos: Tensor) -> list[Tensor]:
+    """The videos, in half of the batches mirrored: such videos are as likely."""
+    return [video.flip(-1) for video in videos] if torch.rand(()) < 0.5 else list(videos)
+
+
+@dataclass
+class JEPARecipe(Recipe):
+    """Encoder and predictor, trained on all videos without labels. The last epoch is kept.
+
+    The prediction errors of two epochs cannot be compared: their embeddings differ.
+    """
+
+    task = "prediction of embeddings"
+
+    def __post_init__(self) -> None:
+        self.sizes = JEPASizes.for_profile(self.workspace.profile)
+        self.epoch = self.sizes.epochs
+
+    @property
+    def run_name(self) -> str:
+        """The run of encoder and predictor."""
+        return "jepa_embeddings"
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits of the training data: without "unlabeled" where the data have no such videos."""
+        return ["train", "unlabeled"] if self.workspace.has_videos("unlabeled") else ["train"]
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """The JEPA at the size of the profile."""
+        return "jepa", self.sizes.network
+
+    def data(self) -> tuple[Dataset, Dataset]:
+        """Clips without masks."""
+        if "unlabeled" not in self.splits:
+            self.log_missing_unlabelled()
+        clips = [ClipDataset(self.workspace.split(split), masks=False) for split in self.splits]
+        return ConcatDataset(clips), ClipDataset(self.workspace.split("val"), masks=False)
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Squared error of the predicted embeddings, and the terms against collapse."""
+        assert isinstance(network, JEPA)
+        network.update_target(self.sizes.momentum)
+        first, end = random_window(training_horizon(self.epoch, self.sizes.epochs))
+        (frames,) = mirror_half(batch["frames"][:, first:end])
+        embeddings = network(to_float(frames))
+        variance, covariance = collapse_losses(embeddings.context)
+        error = F.mse_loss(embeddings.predicted, embeddings.target)
+        return error + self.sizes.variance_weight * variance + self.sizes.covariance_weight * covariance
+
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """See `score_embeddings`; and the number of the epoch, which chooses the last one."""
+        return {**score_embeddings(network, loader, device), "trained_epochs": self.epoch}
+
+    def fit_config(self) -> FitConfig:
+        """AdamW with a one-cycle schedule and clipped gradients."""
+        return FitConfig(
+            epochs=self.sizes.epochs,
+            batch_size=self.sizes.batch_size,
+            learning_rate=self.sizes.learning_rate,
+            weight_decay=1e-4,
+            optimiser="adamw",
+            scheduler="onecycle",
+            clip_norm=1.0,
+            monitor="trained_epochs",
+            mode="max",
+            **self.shared_fit_settings(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Splits, momentum and the weights of the terms against collapse."""
+        names = ("momentum", "variance_weight", "covariance_weight")
+        return {"train_on": self.splits, **{name: getattr(self.sizes, name) for name in names}}
+
+    def on_epoch(self, epoch: int) -> None:
+        """Note the epoch."""
+        self.epoch = epoch
+
+
+@torch.inference_mode()
+def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+    """Of frame 21: `error` of the predicted embeddings, `copy_error` of those of frame 10 in their place (means of
+    squares), and `embedding_std`, the mean standard deviation of the embeddings' content.
+    """
+    assert isinstance(network, JEPA)
+    sums, n_clips = torch.zeros(3, dtype=torch.float64), 0
+    for batch in loader:
+        frames = to_float(batch["frames"].to(device))
+        given, last = (network.encode(frames[:, end - 2 : end])[:, -1] for end in (PAST_FRAMES, CLIP_FRAMES))
+        predicted = network.predict(frames[:, :PAST_FRAMES])[:, -1]
+        std = embedding_std(torch.stack([given, last], dim=1)).mean()
+        values = torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last), std])
+        sums += len(frames) * values.double().cpu()
+        n_clips += len(frames)
+    return dict(zip(("error", "copy_error", "embedding_std"), (sums / n_clips).tolist(), strict=True))
+
+
+@dataclass
+class JEPADecoderRecipe(Recipe):
+    """The decoder, trained on the embeddings of labelled frames, most of them predicted; the JEPA stays as it is.
+
+    The validation Jaccard index of frame 21 chooses the best epoch.
+    """
+
+    task = "masks from embeddings"
+
+    def __post_init__(self) -> None:
+        self.sizes = JEPASizes.for_profile(self.workspace.profile)
+        self.criterion = build_loss("cross_entropy", class_weights=[BACKGROUND_WEIGHT] + [1.0] * (N_CLASSES - 1))
+
+    @property
+    def run_name(self) -> str:
+        """The run of the decoder, which holds the JEPA too."""
+        return "jepa_decoder"
+
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """JEPA and decoder at the size of the profile."""
+        return "jepa_forecaster", {**self.sizes.network, "decoder_hidden": self.sizes.decoder_hidden}
+
+    def load_jepa(self) -> nn.Module:
+        """The trained JEPA."""
+        return self.workspace.load_network("jepa_embeddings")
+
+    def build(self) -> nn.Module:
+        """The trained JEPA, and a new decoder."""
+        network = super().build()
+        assert isinstance(network, JEPAForecaster)
+        network.jepa.load_state_dict(self.load_jepa().state_dict())
+        return network
+
+    def data(self) -> tuple[Dataset, Dataset]:
+        """Clips with masks."""
+        train, val = self.workspace.split("train"), self.workspace.split("val")
+        for split in (train, val):
+            check_labels(split, frames=[CLIP_FRAMES - 1])
+        return ClipDataset(train), ClipDataset(val)
+
+    def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy of the frame eleven steps after a random one, or of that frame itself."""
+        last_given = int(torch.randint(CONTEXT_FRAMES - 1, PAST_FRAMES, ()))
+        n_steps = 0 if torch.rand(()) < READ_SHARE else FUTURE_FRAMES
+        frames, masks = mirror_half(batch["frames"], batch["masks"][:, last_given + n_steps])
+        given = to_float(frames[:, last_given + 1 - CONTEXT_FRAMES : last_given + 1])
+        return self.criterion(network(given, n_steps=n_steps), masks.long())
+
+    def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
+        """The metrics of `MaskScore`."""
+        score = MaskScore()
+        for batch in loader:
+            logits = network(to_float(batch["frames"][:, :PAST_FRAMES].to(device)))
+            score.update(logits.argmax(dim=1), batch["masks"])
+        return score.result()
+
+    def fit_config(self) -> FitConfig:
+        """AdamW with a one-cycle schedule."""
+        return FitConfig(
+            epochs=self.sizes.decoder_epochs,
+            batch_size=self.sizes.batch_size,
+            learning_rate=self.sizes.learning_rate,
+            optimiser="adamw",
+            scheduler="onecycle",
+            monitor="jaccard",
+            mode="max",
+            **self.shared_fit_settings(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """The weights of the JEPA."""
+        return {"jepa": weights_hash(self.load_jepa())}

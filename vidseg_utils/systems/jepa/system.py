@@ -1,0 +1,43 @@
+"""The system of the JEPA: embeddings of four past frames, eleven steps ahead, then a mask."""
+
+from typing import Self
+
+from torch import Tensor, nn
+
+from vidseg_utils.systems.base import Forecaster
+from vidseg_utils.systems.jepa.recipe import JEPADecoderRecipe, JEPARecipe
+from vidseg_utils.systems.workspace import Workspace
+
+
+class JEPASystem(Forecaster):
+    """A JEPA predicts the embeddings of frame 21; a small decoder reads the mask off them.
+
+    At profile `cpu` it does not beat copying: the predictor erases objects that move, and does not move them.
+    """
+
+    name = "jepa"
+    run_names = ("jepa_embeddings", "jepa_decoder")
+    gives_probabilities = True
+
+    def __init__(self, forecaster: nn.Module):
+        super().__init__()
+        self.forecaster = forecaster
+
+    @classmethod
+    def train(cls, workspace: Workspace) -> None:
+        """Train encoder and predictor without labels, then the decoder on labelled videos."""
+        JEPARecipe(workspace).train()
+        JEPADecoderRecipe(workspace).train()
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> Self:
+        """Load the decoder's run, which holds the JEPA too."""
+        return cls(workspace.load_network(cls.run_names[-1]))
+
+    def forecast_frames(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, H, W)."""
+        return self.forecaster(frames).argmax(dim=1)
+
+    def class_probabilities(self, frames: Tensor) -> Tensor:
+        """frames: (B, 11, 3, H, W) -> (B, 49, H, W)."""
+        return self.forecaster(frames).softmax(dim=1)

@@ -1,5 +1,5 @@
-"""Proves that the JEPA predicts embeddings step by step, that only its own terms keep it from collapsing, and that its
-decoder learns masks while the JEPA stays as it is."""
+"""Proves that the JEPA predicts embeddings of several horizons, that only its own terms keep it from collapsing, and that
+its decoder learns masks while the JEPA stays as it is."""
 
 import pytest
 import torch
@@ -27,32 +27,36 @@ def train(network, frames, *, steps, variance_weight, momentum=0.9):
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(steps):
         network.update_target(momentum)
-        embeddings = network(frames)
+        embeddings = network(frames, [1, 2, 4])
         error = functional.mse_loss(embeddings.predicted, embeddings.target)
         variance, covariance = collapse_losses(embeddings.context)
         loss = error + variance_weight * (variance + 0.04 * covariance)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return embedding_std(network(frames).context).mean().item()
+    return embedding_std(network(frames, [1]).context).mean().item()
 
 
-def test_four_given_frames_and_the_embeddings_of_all_that_follow():
-    embeddings = tiny()(torch.rand(2, 9, 3, 18, 24))  # padded to 20x24
-    assert embeddings.context.shape == (2, 3, 6, 5, 6)
-    assert embeddings.predicted.shape == embeddings.target.shape == (2, 5, 6, 5, 6)
+def test_four_given_frames_and_the_embeddings_of_those_that_are_asked_for():
+    embeddings = tiny()(torch.rand(2, 9, 3, 18, 24), [1, 5])  # padded to 20x24
+    assert embeddings.context.shape == (2, 4, 6, 5, 6)
+    assert embeddings.predicted.shape == embeddings.target.shape == (2, 2, 6, 5, 6)
 
 
-def test_an_untrained_predictor_copies_the_last_embedding():
-    network, frames = tiny(), torch.rand(1, 5, 3, 16, 24)
-    predicted = network.predict(frames, 3)
-    torch.testing.assert_close(predicted, network.encode(frames)[:, -1:].expand_as(predicted))
+def test_the_targets_are_the_frames_of_the_horizons():
+    network, frames = tiny(), torch.rand(1, 9, 3, 16, 24)
+    torch.testing.assert_close(network(frames, [5, 2]).target, network.encode(frames[:, [8, 5]]))
 
 
-def test_the_prediction_of_a_step_does_not_depend_on_the_steps_after_it():
+def test_a_horizon_is_predicted_alike_alone_and_beside_others():
     network, frames = tiny(), moving_squares()
     train(network, frames, steps=3, variance_weight=1)
-    torch.testing.assert_close(network.predict(frames, 5)[:, :2], network.predict(frames, 2))
+    torch.testing.assert_close(network.predict(frames, [2, 7])[:, 1:], network.predict(frames, [7]))
+
+
+def test_only_the_last_four_given_frames_are_read():
+    network, frames = tiny(), torch.rand(1, 6, 3, 16, 24)
+    assert torch.equal(network.predict(frames), network.predict(frames[:, 2:]))
 
 
 def test_without_safeguards_the_encoder_collapses_and_with_the_variance_term_it_does_not():
@@ -67,7 +71,7 @@ def test_the_target_encoder_gets_no_gradient_and_follows_by_the_given_share():
     network.encoder[0][0].weight.data += 1
     network.update_target(0.75)
     torch.testing.assert_close(network.target_encoder[0][0].weight, before + 0.25)
-    network(frames).predicted.sum().backward()
+    network(frames, [1, 3]).predicted.sum().backward()
     assert all(weight.grad is None for weight in network.target_encoder.parameters())
     assert any(weight.grad is not None for weight in network.encoder.parameters())
     network.update_target(0.0)
@@ -100,7 +104,7 @@ def test_the_decoder_overfits_one_batch_and_leaves_the_jepa_alone():
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-2)
     losses = []
     for _ in range(40):
-        loss = functional.cross_entropy(network(frames[:, :4], n_steps=0), target)
+        loss = functional.cross_entropy(network(frames[:, :4], horizon=0), target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -128,20 +132,23 @@ def test_settings_that_cannot_be_built_are_refused(name, settings, message):
         build_model(name, **settings)
 
 
-def test_wrong_frames_are_refused_with_the_cure(unchecked_shapes):
+def test_wrong_frames_and_horizons_are_refused_with_the_cure(unchecked_shapes):
     network = tiny()
-    with pytest.raises(ValueError, match="at least 5 frames are needed, got 4"):
-        network(torch.rand(1, 4, 3, 16, 24))
+    with pytest.raises(ValueError, match="at least 9 frames are needed, got 4"):
+        network(torch.rand(1, 4, 3, 16, 24), [2, 5])
     with pytest.raises(ValueError, match="at least 4 frames are needed, got 2"):
         network.predict(torch.rand(1, 2, 3, 16, 24))
     with pytest.raises(ValueError, match="divide uint8 frames by 255"):
         network.encode(torch.zeros(1, 4, 3, 16, 24, dtype=torch.uint8))
+    for horizons in ([], [0], [12]):
+        with pytest.raises(ValueError, match="horizons must be between 1 and 11 frames, got"):
+            network.predict(torch.rand(1, 4, 3, 16, 24), horizons)
 
 
 def test_it_learns_under_autocast_too():
     network = tiny()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        embeddings = network(moving_squares())
+        embeddings = network(moving_squares(), [1, 4])
     losses = collapse_losses(embeddings.context)
     (functional.mse_loss(embeddings.predicted.float(), embeddings.target.float()) + sum(losses)).backward()
     assert isinstance(network, JEPA)

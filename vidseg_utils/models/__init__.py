@@ -9,7 +9,7 @@ from vidseg_utils.models.convlstm import ConvLSTMCell, ConvLSTMReconstructor
 from vidseg_utils.models.deeplab import DeepLabV3
 from vidseg_utils.models.image_rollout import ImageRollout
 from vidseg_utils.models.interaction_network import InteractionNetwork
-from vidseg_utils.models.jepa import JEPA, JEPAForecaster, StepPredictor, collapse_losses, embedding_std
+from vidseg_utils.models.jepa import JEPA, JEPAForecaster, collapse_losses, embedding_std
 from vidseg_utils.models.layers import FactoredHead, parameter_count
 from vidseg_utils.models.location_maps import (
     LocationMaps,
@@ -24,6 +24,7 @@ from vidseg_utils.models.object_tokens import ObjectTokens
 from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS, RECURRENT_CELLS, RECURRENT_SIZES, RecurrentUNet
 from vidseg_utils.models.simvp import SimVP
 from vidseg_utils.models.streaming import LiveSegmenter, prepare_for_streaming
+from vidseg_utils.models.transport import TransportPredictor
 from vidseg_utils.models.unet import UNet
 
 MODELS: dict[str, type[nn.Module]] = {
@@ -71,7 +72,7 @@ __all__ = [
     "ObjectTokens",
     "RecurrentUNet",
     "SimVP",
-    "StepPredictor",
+    "TransportPredictor",
     "UNet",
     "build_model",
     "checkpointed",

@@ -5,6 +5,7 @@ average, as in I-JEPA (Assran et al., 2023) and V-JEPA (Bardes et al., 2024); th
 those of VICReg (Bardes, Ponce, LeCun, 2022).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,19 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidseg_utils.checks import check_positive
-from vidseg_utils.models.layers import (
-    FactoredHead,
-    check_images,
-    fold_frames,
-    pad_to_multiple,
-    unfold_frames,
-    zero_init,
-)
+from vidseg_utils.models.layers import FactoredHead, check_images, fold_frames, pad_to_multiple, unfold_frames
 from vidseg_utils.models.simvp import SpatialConv
+from vidseg_utils.models.transport import CONTEXT_FRAMES, TransportPredictor
 from vidseg_utils.task import FUTURE_FRAMES
 
 CELL = 4  # pixels, side of the cells that have one embedding each
-CONTEXT_FRAMES = 4  # given frames that the predictor reads; their changes show velocity and acceleration
 FIRST_SCALE = 6.0  # of the encoder's last weights: the embeddings then begin near the standard deviation that they need
 MIN_STD = 1.0  # standard deviation of every channel, below which the variance term acts; as published
 TINY_VARIANCE = 1e-4  # keeps the gradient of the standard deviation finite; as published
@@ -34,16 +28,16 @@ TINY_VARIANCE = 1e-4  # keeps the gradient of the standard deviation finite; as 
 class Embeddings(NamedTuple):
     """What the losses of a batch of videos need."""
 
-    context: Float[Tensor, "B K D h w"]  # of the given frames but the first, by the encoder
-    predicted: Float[Tensor, "B F D h w"]  # of the frames after them, by the predictor
+    context: Float[Tensor, "B K D h w"]  # of the given frames, by the encoder
+    predicted: Float[Tensor, "B F D h w"]  # of some of the frames after them, by the predictor
     target: Float[Tensor, "B F D h w"]  # of the same frames, by the target encoder
 
 
 class CellEncoder(nn.Sequential):
-    """A frame and its change since the frame before to one embedding for each cell of 4x4 pixels.
+    """A frame to one embedding for each cell of 4x4 pixels, which sees the 20x20 pixels around it.
 
-    So an embedding can hold a velocity, as those of V-JEPA, which see two frames at once. A cell sees the 20x20 pixels
-    around it. It averages over 2x2 positions, so that an object that moves by a part of a cell changes it smoothly.
+    It sees one frame alone: given the change since the frame before, it could learn to hide what moves.
+    It averages over 2x2 positions, so that an object that moves by a part of a cell changes its embedding smoothly.
     """
 
     def __init__(self, channels: int, hidden: int):
@@ -51,69 +45,12 @@ class CellEncoder(nn.Sequential):
         with torch.no_grad():
             last.weight.mul_(FIRST_SCALE)
         super().__init__(
-            SpatialConv(6, hidden // 2, stride=2),
+            SpatialConv(3, hidden // 2, stride=2),
             SpatialConv(hidden // 2, hidden, stride=1),
             nn.AvgPool2d(2),
             SpatialConv(hidden, hidden, stride=1),
             last,
         )
-
-
-class ResidualBlock(nn.Module):
-    """The input plus two convolutions of it."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.first = SpatialConv(channels, channels, stride=1)
-        self.second = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-
-    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        """The same shape."""
-        return x + self.second(self.first(x))
-
-
-class StepPredictor(nn.Module):
-    """Embeddings of the frames that follow, one frame a step: the horizon is the number of steps.
-
-    A hidden map is read from the last CONTEXT_FRAMES - 1 embeddings; each step changes it by the same convolutions. A
-    readout says from where the embeddings of each cell come (a flow), and what is added to them. It starts at 0, so
-    that training starts from copying.
-    """
-
-    def __init__(self, channels: int, hidden: int):
-        super().__init__()
-        self.read = nn.Sequential(
-            SpatialConv((CONTEXT_FRAMES - 1) * channels, hidden, stride=1), SpatialConv(hidden, hidden, stride=1)
-        )
-        self.step = nn.Sequential(ResidualBlock(hidden), ResidualBlock(hidden), nn.GroupNorm(2, hidden))
-        self.readout = nn.Conv2d(hidden, 2 + channels, kernel_size=1)
-        zero_init(self.readout)
-
-    def forward(self, embeddings: Float[Tensor, "B K D h w"], n_steps: int) -> Float[Tensor, "B F D h w"]:
-        """The embeddings of the next `n_steps` frames."""
-        hidden = self.read(embeddings[:, 1 - CONTEXT_FRAMES :].flatten(1, 2))
-        last = embeddings[:, -1].float()
-        moved, future = last.new_zeros(len(last), self.readout.out_channels, *last.shape[2:]), []
-        for _ in range(n_steps):
-            hidden = self.step(hidden)
-            change = self.readout(hidden).float()
-            flow = change[:, :2]
-            moved = change + warp(moved, flow)  # flow since the last given frame, and what was added since
-            hidden = warp(hidden.float(), flow)  # what is known of an object travels with it
-            future.append(warp(last, moved[:, :2]) + moved[:, 2:])
-        return torch.stack(future, dim=1)
-
-
-def warp(maps: Float[Tensor, "B C h w"], flow: Float[Tensor, "B 2 h w"]) -> Float[Tensor, "B C h w"]:
-    """The maps read at other positions, bilinearly: the value of a cell is that of the position `flow` away from it.
-
-    flow: to the right and down, in cells; positions outside of the map are moved to its edge
-    """
-    height, width = maps.shape[2:]
-    rows, columns = (torch.arange(n, device=maps.device, dtype=maps.dtype) for n in (height, width))
-    x, y = columns + flow[:, 0], rows[:, None] + flow[:, 1]  # (B, h, w)
-    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
 
 
 class JEPA(nn.Module):
@@ -132,32 +69,31 @@ class JEPA(nn.Module):
         self.encoder = CellEncoder(channels, hidden)
         self.target_encoder = CellEncoder(channels, hidden).requires_grad_(False)
         self.target_encoder.load_state_dict(self.encoder.state_dict())
-        self.predictor = StepPredictor(channels, predictor_hidden)
+        self.predictor = TransportPredictor(channels, predictor_hidden)
 
-    def forward(self, frames: Float[Tensor, "B T C H W"]) -> Embeddings:
-        """What the losses need: the first CONTEXT_FRAMES frames are given, the others are to be predicted.
+    def forward(self, frames: Float[Tensor, "B T C H W"], horizons: Sequence[int]) -> Embeddings:
+        """What the losses need: the first CONTEXT_FRAMES frames are given, those `horizons` after them are predicted.
 
-        frames: in [0, 1]
-        Raises ValueError for other axes, too few frames, or frames that are not float.
+        frames: in [0, 1]; horizons: each between 1 and FUTURE_FRAMES
+        Raises ValueError for other axes, too few frames, another horizon, or frames that are not float.
         """
-        self._check(frames, n_frames=CONTEXT_FRAMES + 1)
-        context = _embed(self.encoder, frames[:, :CONTEXT_FRAMES])[:, 1:]
+        self._check(frames, horizons, n_frames=CONTEXT_FRAMES + max(horizons, default=1))
+        context = _embed(self.encoder, frames[:, :CONTEXT_FRAMES])
         with torch.no_grad():
-            target = _embed(self.target_encoder, frames[:, CONTEXT_FRAMES - 1 :])[:, 1:]
-        return Embeddings(context, self.predictor(context, target.shape[1]), target)
+            target = _embed(self.target_encoder, frames[:, [CONTEXT_FRAMES - 1 + step for step in horizons]])
+        return Embeddings(context, self.predictor(context, horizons), target)
 
     def encode(self, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T D h w"]:
-        """Embeddings by the target encoder, which is the one to use after training; the first is that of a still scene.
-
-        frames: in [0, 1]
-        """
-        self._check(frames, n_frames=1)
+        """Embeddings by the target encoder, which is the one to use after training. frames: in [0, 1]"""
+        check_images(frames, channels=3, video=True)
         return _embed(self.target_encoder, frames)
 
-    def predict(self, frames: Float[Tensor, "B T C H W"], n_steps: int = FUTURE_FRAMES) -> Float[Tensor, "B F D h w"]:
-        """Embeddings of the `n_steps` frames that follow the given ones, of which the last CONTEXT_FRAMES are read."""
-        self._check(frames, n_frames=CONTEXT_FRAMES)
-        return self.predictor(_embed(self.target_encoder, frames[:, -CONTEXT_FRAMES:])[:, 1:], n_steps)
+    def predict(
+        self, frames: Float[Tensor, "B T C H W"], horizons: Sequence[int] = (FUTURE_FRAMES,)
+    ) -> Float[Tensor, "B F D h w"]:
+        """Embeddings of the frames `horizons` after the given ones, of which the last CONTEXT_FRAMES are read."""
+        self._check(frames, horizons, n_frames=CONTEXT_FRAMES)
+        return self.predictor(self.encode(frames[:, -CONTEXT_FRAMES:]), horizons)
 
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:
@@ -165,8 +101,10 @@ class JEPA(nn.Module):
         for target, weight in zip(self.target_encoder.parameters(), self.encoder.parameters(), strict=True):
             target.lerp_(weight, 1 - momentum)
 
-    def _check(self, frames: Tensor, *, n_frames: int) -> None:
+    def _check(self, frames: Tensor, horizons: Sequence[int], *, n_frames: int) -> None:
         check_images(frames, channels=3, video=True)
+        if not horizons or not all(1 <= step <= FUTURE_FRAMES for step in horizons):
+            raise ValueError(f"horizons must be between 1 and {FUTURE_FRAMES} frames, got {list(horizons)}")
         if frames.shape[1] < n_frames:
             raise ValueError(f"at least {n_frames} frames are needed, got {frames.shape[1]}")
 
@@ -193,13 +131,13 @@ class JEPAForecaster(nn.Module):
             FactoredHead(decoder_hidden // 2),
         )
 
-    def forward(self, frames: Float[Tensor, "B T C H W"], n_steps: int = FUTURE_FRAMES) -> Float[Tensor, "B 49 H W"]:
-        """Logits of the classes at every pixel of the frame `n_steps` after the last given one; 0: of the last itself.
+    def forward(self, frames: Float[Tensor, "B T C H W"], horizon: int = FUTURE_FRAMES) -> Float[Tensor, "B 49 H W"]:
+        """Logits of the classes at every pixel of the frame `horizon` after the last given one; 0: of the last itself.
 
         frames: in [0, 1]
         """
         with torch.no_grad():
-            embeddings = self.jepa.predict(frames, n_steps) if n_steps else self.jepa.encode(frames[:, -2:])
+            embeddings = self.jepa.predict(frames, [horizon]) if horizon else self.jepa.encode(frames[:, -1:])
         return self.decode(embeddings[:, -1])[..., : frames.shape[-2], : frames.shape[-1]]
 
     def decode(self, embeddings: Float[Tensor, "B D h w"]) -> Float[Tensor, "B 49 4*h 4*w"]:
@@ -208,10 +146,9 @@ class JEPAForecaster(nn.Module):
 
 
 def _embed(encoder: nn.Module, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T D h w"]:
-    """Embeddings of all frames; the first is taken as unchanged."""
+    """Embeddings of all frames, each by itself."""
     frames = pad_to_multiple(frames, multiple=CELL)
-    change = torch.cat([torch.zeros_like(frames[:, :1]), frames.diff(dim=1)], dim=1)
-    return unfold_frames(encoder(fold_frames(torch.cat([frames, change], dim=2))), n_frames=frames.shape[1])
+    return unfold_frames(encoder(fold_frames(frames)), n_frames=frames.shape[1])
 
 
 def content(embeddings: Float[Tensor, "B T D h w"]) -> Float[Tensor, "N D"]:

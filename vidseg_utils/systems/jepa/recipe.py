@@ -13,7 +13,7 @@ from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import ClipDataset, check_labels, to_float
 from vidseg_utils.metrics import MaskScore
 from vidseg_utils.models import JEPA, JEPAForecaster, collapse_losses, embedding_std
-from vidseg_utils.models.jepa import CONTEXT_FRAMES
+from vidseg_utils.models.transport import CONTEXT_FRAMES
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.task import CLIP_FRAMES, FUTURE_FRAMES, PAST_FRAMES
@@ -21,7 +21,8 @@ from vidseg_utils.training.fit_config import FitConfig
 from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.weights import weights_hash
 
-LONG_FROM = 2 / 3  # of the training, from which on all eleven steps are predicted; before, the horizon grows
+LONG_FROM = 0.6  # of the training, from which on all horizons are learned; before, the longest one grows
+HORIZONS_A_STEP = 4  # how many of them a training step predicts
 BACKGROUND_WEIGHT = 0.6  # in the decoder's cross-entropy, as published for semi-supervised SimVP
 READ_SHARE = 0.3  # of the decoder's batches show the embeddings of the frame itself, not predicted ones
 
@@ -36,11 +37,13 @@ class JEPASizes(Sizes, group="jepa"):
     decoder_hidden: int = by_profile(8, 64, 128)
     epochs: int = by_profile(1, 16, 30)
     decoder_epochs: int = by_profile(1, 12, 15)
-    batch_size: int = by_profile(2, 8, 16)  # clips
+    batch_size: int = by_profile(2, 4, 16)  # clips
+    decoder_batch_size: int = by_profile(2, 8, 16)  # clips
     learning_rate: float = by_profile(2e-3, 2e-3, 1e-3)
     momentum: float = by_profile(0.9, 0.99, 0.998)  # of the target encoder: the share that stays in a step
-    variance_weight: float = by_profile(1.0, 1.0, 1.0)  # of the terms against collapse, beside the prediction error
-    covariance_weight: float = by_profile(0.04, 0.04, 0.04)  # in the published proportion to the variance term
+    # of the terms against collapse, beside the prediction error: as published, but the variance term counts four times
+    variance_weight: float = by_profile(4.0, 4.0, 4.0)
+    covariance_weight: float = by_profile(0.04, 0.04, 0.04)
 
     @property
     def network(self) -> dict[str, int]:
@@ -48,15 +51,18 @@ class JEPASizes(Sizes, group="jepa"):
         return {name: getattr(self, name) for name in ("channels", "hidden", "predictor_hidden")}
 
 
-def training_horizon(epoch: int, epochs: int) -> int:
-    """How many frames ahead an epoch learns to predict: a few at first, which is easier and costs less."""
+def longest_horizon(epoch: int, epochs: int) -> int:
+    """How many frames ahead an epoch learns to predict at most.
+
+    At first few: content then arrives near its true place, so the error tells in which direction to correct it.
+    """
     return min(FUTURE_FRAMES, math.ceil(FUTURE_FRAMES * epoch / epochs / LONG_FROM))
 
 
-def random_window(n_steps: int) -> tuple[int, int]:
+def random_window(horizon: int) -> tuple[int, int]:
     """First given frame, and the frame after the last one to predict, of a batch of training clips."""
-    first = int(torch.randint(CLIP_FRAMES - CONTEXT_FRAMES - n_steps + 1, ()))
-    return first, first + CONTEXT_FRAMES + n_steps
+    first = int(torch.randint(CLIP_FRAMES - CONTEXT_FRAMES - horizon + 1, ()))
+    return first, first + CONTEXT_FRAMES + horizon
 
 
 def mirror_half(*videos: Tensor) -> list[Tensor]:
@@ -102,11 +108,13 @@ class JEPARecipe(Recipe):
         """Squared error of the predicted embeddings, and the terms against collapse."""
         assert isinstance(network, JEPA)
         network.update_target(self.sizes.momentum)
-        first, end = random_window(training_horizon(self.epoch, self.sizes.epochs))
+        longest = longest_horizon(self.epoch, self.sizes.epochs)
+        first, end = random_window(longest)
+        horizons = (1 + torch.randperm(longest)[:HORIZONS_A_STEP]).tolist()
         (frames,) = mirror_half(batch["frames"][:, first:end])
-        embeddings = network(to_float(frames))
+        embeddings = network(to_float(frames), horizons)
         variance, covariance = collapse_losses(embeddings.context)
-        error = F.mse_loss(embeddings.predicted, embeddings.target)
+        error = F.mse_loss(embeddings.predicted, embeddings.target.float())
         return error + self.sizes.variance_weight * variance + self.sizes.covariance_weight * covariance
 
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
@@ -147,7 +155,7 @@ def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.devic
     sums, n_clips = torch.zeros(3, dtype=torch.float64), 0
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
-        given, last = (network.encode(frames[:, end - 2 : end])[:, -1] for end in (PAST_FRAMES, CLIP_FRAMES))
+        given, last = network.encode(frames[:, [PAST_FRAMES - 1, CLIP_FRAMES - 1]]).unbind(dim=1)
         predicted = network.predict(frames[:, :PAST_FRAMES])[:, -1]
         std = embedding_std(torch.stack([given, last], dim=1)).mean()
         values = torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last), std])
@@ -199,10 +207,10 @@ class JEPADecoderRecipe(Recipe):
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of the frame eleven steps after a random one, or of that frame itself."""
         last_given = int(torch.randint(CONTEXT_FRAMES - 1, PAST_FRAMES, ()))
-        n_steps = 0 if torch.rand(()) < READ_SHARE else FUTURE_FRAMES
-        frames, masks = mirror_half(batch["frames"], batch["masks"][:, last_given + n_steps])
+        horizon = 0 if torch.rand(()) < READ_SHARE else FUTURE_FRAMES
+        frames, masks = mirror_half(batch["frames"], batch["masks"][:, last_given + horizon])
         given = to_float(frames[:, last_given + 1 - CONTEXT_FRAMES : last_given + 1])
-        return self.criterion(network(given, n_steps=n_steps), masks.long())
+        return self.criterion(network(given, horizon=horizon), masks.long())
 
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
         """The metrics of `MaskScore`."""
@@ -216,7 +224,7 @@ class JEPADecoderRecipe(Recipe):
         """AdamW with a one-cycle schedule."""
         return FitConfig(
             epochs=self.sizes.decoder_epochs,
-            batch_size=self.sizes.batch_size,
+            batch_size=self.sizes.decoder_batch_size,
             learning_rate=self.sizes.learning_rate,
             optimiser="adamw",
             scheduler="onecycle",

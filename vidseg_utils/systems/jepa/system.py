@@ -1,4 +1,4 @@
-"""The system of the JEPA: embeddings of four past frames, eleven steps ahead, then a mask."""
+"""The system of the JEPA: embeddings of four past frames, those of frame 21, then a mask."""
 
 from typing import Self
 

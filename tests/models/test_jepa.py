@@ -1,5 +1,5 @@
-"""Proves that the JEPA predicts embeddings of several horizons, that only its own terms keep it from collapsing, and that
-its decoder learns masks while the JEPA stays as it is."""
+"""Proves that the JEPA predicts embeddings of several horizons, that only its own terms keep it from collapsing, and
+that its decoder learns masks while the JEPA stays as it is."""
 
 import pytest
 import torch
@@ -54,6 +54,14 @@ def test_a_horizon_is_predicted_alike_alone_and_beside_others():
     torch.testing.assert_close(network.predict(frames, [2, 7])[:, 1:], network.predict(frames, [7]))
 
 
+def test_horizon_0_is_the_last_given_frame():
+    network, frames = tiny(), torch.rand(1, 4, 3, 16, 24)
+    predicted = network.predict(frames, [0, 3, 0])
+    assert torch.equal(predicted[:, 0], network.encode(frames)[:, -1])
+    assert torch.equal(predicted[:, 2], predicted[:, 0])
+    assert torch.equal(predicted[:, 1:2], network.predict(frames, [3]))
+
+
 def test_only_the_last_four_given_frames_are_read():
     network, frames = tiny(), torch.rand(1, 6, 3, 16, 24)
     assert torch.equal(network.predict(frames), network.predict(frames[:, 2:]))
@@ -104,19 +112,19 @@ def test_the_decoder_overfits_one_batch_and_leaves_the_jepa_alone():
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-2)
     losses = []
     for _ in range(40):
-        loss = functional.cross_entropy(network(frames[:, :4], horizon=0), target)
+        loss = functional.cross_entropy(network(frames[:, :4], [0])[:, 0], target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.1 * losses[0]
     assert all(torch.equal(weight, before[name]) for name, weight in network.jepa.state_dict().items())
-    assert network(frames[:, :4]).shape == (2, 49, 16, 24)
+    assert network(frames[:, :4]).shape == (2, 1, 49, 16, 24)
 
 
 def test_logits_have_the_size_of_the_frames():
     network = build_model("jepa_forecaster", channels=6, hidden=8, predictor_hidden=8, decoder_hidden=8)
-    assert network(torch.rand(1, 4, 3, 18, 26)).shape == (1, 49, 18, 26)
+    assert network(torch.rand(1, 4, 3, 18, 26), [0, 11]).shape == (1, 2, 49, 18, 26)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +132,7 @@ def test_logits_have_the_size_of_the_frames():
     [
         ("jepa", {"hidden": 6}, "hidden must be divisible by 4"),
         ("jepa", {"channels": 0}, "channels"),
-        ("jepa_forecaster", {"decoder_hidden": 6}, "decoder_hidden must be divisible by 4"),
+        ("jepa_forecaster", {"decoder_hidden": 12}, "decoder_hidden must be divisible by 8"),
     ],
 )
 def test_settings_that_cannot_be_built_are_refused(name, settings, message):
@@ -140,7 +148,7 @@ def test_wrong_frames_and_horizons_are_refused_with_the_cure(unchecked_shapes):
         network.predict(torch.rand(1, 2, 3, 16, 24))
     with pytest.raises(ValueError, match="divide uint8 frames by 255"):
         network.encode(torch.zeros(1, 4, 3, 16, 24, dtype=torch.uint8))
-    for horizons in ([], [0], [12]):
+    for horizons in ([-1], [0, 12]):
         with pytest.raises(ValueError, match="horizons must be between 1 and 11 frames, got"):
             network.predict(torch.rand(1, 4, 3, 16, 24), horizons)
 

@@ -62,8 +62,8 @@ def forecast_every_frame(
             f"{system.name} reads exactly 11 frames; choose a system that forecasts objects, a copy, or jepa"
         )
     if isinstance(system, JEPASystem):
-        masks = [system.forecaster(past[None], horizon=ahead)[0].argmax(dim=0) for ahead in range(1, horizon + 1)]
-        return torch.stack(masks).to("cpu", torch.uint8).numpy()
+        logits = system.forecaster(past[None], range(1, horizon + 1))[0]
+        return logits.argmax(dim=1).to("cpu", torch.uint8).numpy()
     segmented = past.ndim == 4
     masks = system.segment(past[None])[0] if segmented else past
     given = masks.to("cpu", torch.uint8).numpy()

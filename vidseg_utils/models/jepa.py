@@ -91,9 +91,15 @@ class JEPA(nn.Module):
     def predict(
         self, frames: Float[Tensor, "B T C H W"], horizons: Sequence[int] = (FUTURE_FRAMES,)
     ) -> Float[Tensor, "B F D h w"]:
-        """Embeddings of the frames `horizons` after the given ones, of which the last CONTEXT_FRAMES are read."""
-        self._check(frames, horizons, n_frames=CONTEXT_FRAMES)
-        return self.predictor(self.encode(frames[:, -CONTEXT_FRAMES:]), horizons)
+        """Embeddings of the frames `horizons` after the given ones, of which the last CONTEXT_FRAMES are read.
+
+        frames: in [0, 1]; horizons: each between 0, the last given frame itself, and FUTURE_FRAMES
+        """
+        ahead = [step for step in horizons if step != 0]
+        self._check(frames, ahead or [1], n_frames=CONTEXT_FRAMES)
+        given = self.encode(frames[:, -CONTEXT_FRAMES:])
+        predicted = dict(zip(ahead, self.predictor(given, ahead).unbind(dim=1), strict=True)) if ahead else {}
+        return torch.stack([predicted.get(step, given[:, -1]) for step in horizons], dim=1)
 
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:
@@ -116,33 +122,34 @@ class JEPAForecaster(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 64, hidden: int = 64, predictor_hidden: int = 64, decoder_hidden: int = 64
+        self, channels: int = 64, hidden: int = 64, predictor_hidden: int = 64, decoder_hidden: int = 96
     ) -> None:
         super().__init__()
         check_positive(decoder_hidden=decoder_hidden)
-        if decoder_hidden % 4:
-            raise ValueError(f"decoder_hidden must be divisible by 4, got {decoder_hidden}")
+        if decoder_hidden % 8:
+            raise ValueError(f"decoder_hidden must be divisible by 8, got {decoder_hidden}")
         self.jepa = JEPA(channels, hidden, predictor_hidden).requires_grad_(False)
         self.decoder = nn.Sequential(
+            nn.BatchNorm2d(channels),
             SpatialConv(channels, decoder_hidden, stride=1),
             SpatialConv(decoder_hidden, decoder_hidden, stride=1),
+            SpatialConv(decoder_hidden, decoder_hidden, stride=1),
             SpatialConv(decoder_hidden, decoder_hidden // 2, stride=2, up=True),
-            SpatialConv(decoder_hidden // 2, decoder_hidden // 2, stride=2, up=True),
-            FactoredHead(decoder_hidden // 2),
+            SpatialConv(decoder_hidden // 2, decoder_hidden // 4, stride=2, up=True),
+            FactoredHead(decoder_hidden // 4),
         )
 
-    def forward(self, frames: Float[Tensor, "B T C H W"], horizon: int = FUTURE_FRAMES) -> Float[Tensor, "B 49 H W"]:
-        """Logits of the classes at every pixel of the frame `horizon` after the last given one; 0: of the last itself.
+    def forward(
+        self, frames: Float[Tensor, "B T C H W"], horizons: Sequence[int] = (FUTURE_FRAMES,)
+    ) -> Float[Tensor, "B F 49 H W"]:
+        """Logits of the classes at every pixel of the frames `horizons` after the last given one; 0 is the last.
 
         frames: in [0, 1]
         """
         with torch.no_grad():
-            embeddings = self.jepa.predict(frames, [horizon]) if horizon else self.jepa.encode(frames[:, -1:])
-        return self.decode(embeddings[:, -1])[..., : frames.shape[-2], : frames.shape[-1]]
-
-    def decode(self, embeddings: Float[Tensor, "B D h w"]) -> Float[Tensor, "B 49 4*h 4*w"]:
-        """Logits of the classes at every pixel, from the embeddings of a frame."""
-        return self.decoder(embeddings)
+            embeddings = self.jepa.predict(frames, horizons)
+        logits = self.decoder(fold_frames(embeddings))[..., : frames.shape[-2], : frames.shape[-1]]
+        return unfold_frames(logits, n_frames=len(horizons))
 
 
 def _embed(encoder: nn.Module, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T D h w"]:

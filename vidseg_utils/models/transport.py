@@ -96,7 +96,7 @@ class TransportPredictor(nn.Module):
         """Where content is after `horizons` frames: a velocity that all horizons share, and what each adds to it."""
         motion = self.motion(hidden).float()
         own = motion[:, 3:].unflatten(1, (FUTURE_FRAMES, 3))[:, [step - 1 for step in horizons]]
-        steps = torch.tensor(horizons, device=motion.device, dtype=motion.dtype)[:, None, None]
+        steps = torch.tensor(list(horizons), device=motion.device, dtype=motion.dtype)[:, None, None]
         shift = SHIFT_SCALE * steps[:, None] * (motion[:, None, :2] + own[:, :, :2])
         spread = MIN_SPREAD + SPREAD_A_FRAME * steps * own[:, :, 2].tanh().exp()
         return Transport(shift, spread, torch.sigmoid(motion[:, 2] + 1))

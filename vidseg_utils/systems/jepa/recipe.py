@@ -24,7 +24,7 @@ from vidseg_utils.training.weights import weights_hash
 LONG_FROM = 0.6  # of the training, from which on all horizons are learned; before, the longest one grows
 HORIZONS_A_STEP = 4  # how many of them a training step predicts
 BACKGROUND_WEIGHT = 0.6  # in the decoder's cross-entropy, as published for semi-supervised SimVP
-READ_SHARE = 0.3  # of the decoder's batches show the embeddings of the frame itself, not predicted ones
+BETWEEN = 2  # horizons between 0 and 11 that a step of the decoder's training shows too
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class JEPASizes(Sizes, group="jepa"):
     channels: int = by_profile(8, 64, 128)  # of an embedding
     hidden: int = by_profile(8, 64, 128)  # of the encoder's maps
     predictor_hidden: int = by_profile(8, 64, 128)
-    decoder_hidden: int = by_profile(8, 64, 128)
-    epochs: int = by_profile(1, 16, 30)
-    decoder_epochs: int = by_profile(1, 12, 15)
+    decoder_hidden: int = by_profile(8, 96, 128)
+    epochs: int = by_profile(1, 24, 30)
+    decoder_epochs: int = by_profile(1, 30, 20)
     batch_size: int = by_profile(2, 4, 16)  # clips
-    decoder_batch_size: int = by_profile(2, 8, 16)  # clips
+    decoder_batch_size: int = by_profile(2, 2, 8)  # clips; each shows four frames
     learning_rate: float = by_profile(2e-3, 2e-3, 1e-3)
     momentum: float = by_profile(0.9, 0.99, 0.998)  # of the target encoder: the share that stays in a step
     # of the terms against collapse, beside the prediction error: as published, but the variance term counts four times
@@ -205,18 +205,19 @@ class JEPADecoderRecipe(Recipe):
         return ClipDataset(train), ClipDataset(val)
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """Cross-entropy of the frame eleven steps after a random one, or of that frame itself."""
+        """Cross-entropy of a random frame itself, of the frame eleven steps after it and of some between them."""
         last_given = int(torch.randint(CONTEXT_FRAMES - 1, PAST_FRAMES, ()))
-        horizon = 0 if torch.rand(()) < READ_SHARE else FUTURE_FRAMES
-        frames, masks = mirror_half(batch["frames"], batch["masks"][:, last_given + horizon])
+        between = (1 + torch.randperm(FUTURE_FRAMES - 1)[:BETWEEN]).tolist()
+        horizons = [0, *between, FUTURE_FRAMES]
+        frames, masks = mirror_half(batch["frames"], batch["masks"][:, [last_given + step for step in horizons]])
         given = to_float(frames[:, last_given + 1 - CONTEXT_FRAMES : last_given + 1])
-        return self.criterion(network(given, horizon=horizon), masks.long())
+        return self.criterion(network(given, horizons).flatten(0, 1), masks.flatten(0, 1).long())
 
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
         """The metrics of `MaskScore`."""
         score = MaskScore()
         for batch in loader:
-            logits = network(to_float(batch["frames"][:, :PAST_FRAMES].to(device)))
+            logits = network(to_float(batch["frames"][:, :PAST_FRAMES].to(device)))[:, 0]
             score.update(logits.argmax(dim=1), batch["masks"])
         return score.result()
 

@@ -36,8 +36,8 @@ class JEPASystem(Forecaster):
 
     def forecast_frames(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, H, W)."""
-        return self.forecaster(frames).argmax(dim=1)
+        return self.forecaster(frames)[:, 0].argmax(dim=1)
 
     def class_probabilities(self, frames: Tensor) -> Tensor:
         """frames: (B, 11, 3, H, W) -> (B, 49, H, W)."""
-        return self.forecaster(frames).softmax(dim=1)
+        return self.forecaster(frames)[:, 0].softmax(dim=1)

@@ -10,9 +10,10 @@ from vidseg_utils.systems.workspace import Workspace
 
 
 class JEPASystem(Forecaster):
-    """A JEPA predicts the embeddings of frame 21; a small decoder reads the mask off them.
+    """At profile `cpu` its masks do not beat copying: a JEPA predicts embeddings, and a decoder reads the mask off them.
 
-    At profile `cpu` it does not beat copying: the predictor erases objects that move, and does not move them.
+    Where objects move, a linear probe of the predicted embeddings is nearer to their place than copying; the decoder
+    draws only what is fairly certain.
     """
 
     name = "jepa"

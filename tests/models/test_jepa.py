@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from vidseg_utils.models import JEPA, build_model, collapse_losses, embedding_std
-from vidseg_utils.models.jepa import MIN_STD, content
+from vidseg_utils.models.jepa import MIN_STD, varying_part
 
 
 def tiny(**settings):
@@ -91,7 +91,7 @@ def test_the_variance_term_ignores_what_is_always_in_the_same_cell():
     variance, covariance = collapse_losses(ground.expand(2, 3, -1, -1, -1))
     assert variance.item() == pytest.approx(MIN_STD, abs=0.02)
     assert covariance < 1e-6
-    assert content(ground.expand(2, 3, -1, -1, -1)).abs().max() < 1e-4
+    assert varying_part(ground.expand(2, 3, -1, -1, -1)).abs().max() < 1e-4
 
 
 def test_the_covariance_term_is_small_for_independent_channels_and_large_for_equal_ones():
@@ -148,6 +148,8 @@ def test_wrong_frames_and_horizons_are_refused_with_the_cure(unchecked_shapes):
         network.predict(torch.rand(1, 2, 3, 16, 24))
     with pytest.raises(ValueError, match="divide uint8 frames by 255"):
         network.encode(torch.zeros(1, 4, 3, 16, 24, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="horizons must name at least one frame"):
+        network.predict(torch.rand(1, 4, 3, 16, 24), [])
     for horizons in ([-1], [0, 12]):
         with pytest.raises(ValueError, match="horizons must be between 1 and 11 frames, got"):
             network.predict(torch.rand(1, 4, 3, 16, 24), horizons)

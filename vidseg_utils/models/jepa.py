@@ -95,6 +95,8 @@ class JEPA(nn.Module):
 
         frames: in [0, 1]; horizons: each between 0, the last given frame itself, and FUTURE_FRAMES
         """
+        if not horizons:
+            raise ValueError("horizons must name at least one frame, got none")
         ahead = [step for step in horizons if step != 0]
         self._check(frames, ahead or [1], n_frames=CONTEXT_FRAMES)
         given = self.encode(frames[:, -CONTEXT_FRAMES:])
@@ -158,7 +160,7 @@ def _embed(encoder: nn.Module, frames: Float[Tensor, "B T C H W"]) -> Float[Tens
     return unfold_frames(encoder(fold_frames(frames)), n_frames=frames.shape[1])
 
 
-def content(embeddings: Float[Tensor, "B T D h w"]) -> Float[Tensor, "N D"]:
+def varying_part(embeddings: Float[Tensor, "B T D h w"]) -> Float[Tensor, "N D"]:
     """Embeddings of all cells, less the mean of each cell over clips and frames: what changes, in float32.
 
     The mean holds what is always in the same cell, such as the ground. It would be varied and easy to predict, and so
@@ -169,17 +171,17 @@ def content(embeddings: Float[Tensor, "B T D h w"]) -> Float[Tensor, "N D"]:
 
 
 def embedding_std(embeddings: Float[Tensor, "B T D h w"]) -> Float[Tensor, " D"]:
-    """Standard deviation of each channel of the content; 0 where the encoder has collapsed."""
-    return content(embeddings).square().mean(dim=0).sqrt()
+    """Standard deviation of each channel of the varying part; 0 where the encoder has collapsed."""
+    return varying_part(embeddings).square().mean(dim=0).sqrt()
 
 
 def collapse_losses(embeddings: Float[Tensor, "B T D h w"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The variance and the covariance term of VICReg, of the content of the embeddings.
+    """The variance and the covariance term of VICReg, of the varying part of the embeddings.
 
     The first is the mean of what the channels' standard deviations lack to MIN_STD; the second is the sum of the
     squared covariances of different channels, divided by the number of channels.
     """
-    values = content(embeddings)
+    values = varying_part(embeddings)
     covariance = values.T @ values / len(values)  # (D, D)
     variance = covariance.diagonal()
     lacking = F.relu(MIN_STD - (variance + TINY_VARIANCE).sqrt()).mean()

@@ -1,7 +1,7 @@
 """Translators of SimVP that read the frames as a sequence: a factored transformer, and ConvLSTM as the reference.
 
 Their weights apply to each frame, those of the convolutional translators once to all frames. So both work on patches of
-latent pixels: the operations then are 2 to 4 times those of a convolutional translator with as many parameters.
+latent pixels: the operations then are 2 to 4.5 times those of a convolutional translator with as many parameters.
 """
 
 import math

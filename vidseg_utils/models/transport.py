@@ -31,7 +31,7 @@ class Transport(NamedTuple):
 
     shift: Float[Tensor, "B F 2 h w"]  # to the right and down, in cells
     spread: Float[Tensor, "B F h w"]  # standard deviation of the place, in cells
-    share: Float[Tensor, "B h w"]  # of the cell's embedding that goes, in [0, 1]
+    share: Float[Tensor, "B h w"]  # of the cell's content that goes, in [0, 1]
 
 
 class MultiScale(nn.Module):
@@ -65,7 +65,8 @@ class TransportPredictor(nn.Module):
     """Embeddings of later frames, each directly from those of the CONTEXT_FRAMES given frames.
 
     The content of a cell is what its embedding differs by from the mean of its frame. A share of it leaves the cell and
-    arrives where `transport` says; another readout is added. All readouts start at 0, so training starts near copying.
+    arrives where `transport` says; another readout is added. All readouts start at 0: content then stays where it is,
+    blurred more the further ahead.
     """
 
     def __init__(self, channels: int, hidden: int):

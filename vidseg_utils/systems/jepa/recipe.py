@@ -12,7 +12,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import ClipDataset, check_labels, to_float
 from vidseg_utils.metrics import MaskScore
-from vidseg_utils.models import JEPA, JEPAForecaster, collapse_losses, embedding_std
+from vidseg_utils.models import JEPA, JEPAForecaster, collapse_losses
 from vidseg_utils.models.transport import CONTEXT_FRAMES
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
@@ -149,19 +149,23 @@ class JEPARecipe(Recipe):
 @torch.inference_mode()
 def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
     """Of frame 21: `error` of the predicted embeddings, `copy_error` of those of frame 10 in their place (means of
-    squares), and `embedding_std`, the mean standard deviation of the embeddings' content.
+    squares); of both frames `embedding_std`: the standard deviation of the embeddings over all videos, less the mean of
+    each cell, averaged over channels.
     """
     assert isinstance(network, JEPA)
-    sums, n_clips = torch.zeros(3, dtype=torch.float64), 0
+    errors, n_clips, cell_sums, squares = torch.zeros(2, dtype=torch.float64), 0, 0.0, 0.0
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
-        given, last = network.encode(frames[:, [PAST_FRAMES - 1, CLIP_FRAMES - 1]]).unbind(dim=1)
+        encoded = network.encode(frames[:, [PAST_FRAMES - 1, CLIP_FRAMES - 1]])
+        given, last = encoded.unbind(dim=1)
         predicted = network.predict(frames[:, :PAST_FRAMES])[:, -1]
-        std = embedding_std(torch.stack([given, last], dim=1)).mean()
-        values = torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last), std])
-        sums += len(frames) * values.double().cpu()
+        errors += len(frames) * torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last)]).double().cpu()
+        cell_sums += encoded.double().sum(dim=(0, 1)).cpu()  # (D, h, w)
+        squares += encoded.double().square().sum(dim=(0, 1)).mean(dim=(1, 2)).cpu()  # (D,)
         n_clips += len(frames)
-    return dict(zip(("error", "copy_error", "embedding_std"), (sums / n_clips).tolist(), strict=True))
+    variances = squares / (2 * n_clips) - (cell_sums / (2 * n_clips)).square().mean(dim=(1, 2))
+    std = variances.clamp_min(0).sqrt().mean()
+    return dict(zip(("error", "copy_error", "embedding_std"), (*(errors / n_clips).tolist(), std.item()), strict=True))
 
 
 @dataclass

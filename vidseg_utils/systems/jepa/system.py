@@ -10,7 +10,7 @@ from vidseg_utils.systems.workspace import Workspace
 
 
 class JEPASystem(Forecaster):
-    """Its masks do not beat copying at profile `cpu`: a JEPA predicts embeddings, and a decoder reads masks off them.
+    """Its masks do not beat copying at profile `cpu`. A JEPA predicts embeddings, and a decoder reads masks off them.
 
     Where objects move, a linear probe of the predicted embeddings is nearer to their place than copying; the decoder
     draws only what is fairly certain.

@@ -80,7 +80,7 @@ class JEPA(nn.Module):
         self._check(frames, horizons, n_frames=CONTEXT_FRAMES + max(horizons, default=1))
         context = _embed(self.encoder, frames[:, :CONTEXT_FRAMES])
         with torch.no_grad():
-            target = _embed(self.target_encoder, frames[:, [CONTEXT_FRAMES - 1 + step for step in horizons]])
+            target = _embed(self.target_encoder, frames[:, CONTEXT_FRAMES - 1 + torch.tensor(horizons)])
         return Embeddings(context, self.predictor(context, horizons), target)
 
     def encode(self, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T D h w"]:

@@ -83,7 +83,7 @@ class TransportPredictor(nn.Module):
         hidden = self.hidden(embeddings)
         transport = self.transport(hidden, horizons)
         moved = transport.share[:, None] * (last - last.mean(dim=(2, 3), keepdim=True))
-        added = self.added(hidden).float().unflatten(1, (FUTURE_FRAMES, -1))[:, [step - 1 for step in horizons]]
+        added = self.added(hidden).float().unflatten(1, (FUTURE_FRAMES, -1))[:, torch.tensor(horizons) - 1]
         return (last - moved)[:, None] + splat(moved, transport) + added
 
     def hidden(self, embeddings: Float[Tensor, "B K D h w"]) -> Float[Tensor, "B C h w"]:
@@ -96,8 +96,8 @@ class TransportPredictor(nn.Module):
     def transport(self, hidden: Float[Tensor, "B C h w"], horizons: Sequence[int]) -> Transport:
         """Where content is after `horizons` frames: a velocity that all horizons share, and what each adds to it."""
         motion = self.motion(hidden).float()
-        own = motion[:, 3:].unflatten(1, (FUTURE_FRAMES, 3))[:, [step - 1 for step in horizons]]
-        steps = torch.tensor(list(horizons), device=motion.device, dtype=motion.dtype)[:, None, None]
+        own = motion[:, 3:].unflatten(1, (FUTURE_FRAMES, 3))[:, torch.tensor(horizons) - 1]
+        steps = torch.tensor(horizons, device=motion.device, dtype=motion.dtype)[:, None, None]
         shift = SHIFT_SCALE * steps[:, None] * (motion[:, None, :2] + own[:, :, :2])
         spread = MIN_SPREAD + SPREAD_A_FRAME * steps * own[:, :, 2].tanh().exp()
         return Transport(shift, spread, torch.sigmoid(motion[:, 2] + 1))

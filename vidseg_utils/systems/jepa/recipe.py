@@ -156,7 +156,7 @@ def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.devic
     errors, n_clips, cell_sums, squares = torch.zeros(2, dtype=torch.float64), 0, 0.0, 0.0
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
-        encoded = network.encode(frames[:, [PAST_FRAMES - 1, CLIP_FRAMES - 1]])
+        encoded = network.encode(frames[:, torch.tensor([PAST_FRAMES - 1, CLIP_FRAMES - 1])])
         given, last = encoded.unbind(dim=1)
         predicted = network.predict(frames[:, :PAST_FRAMES])[:, -1]
         errors += len(frames) * torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last)]).double().cpu()
@@ -213,7 +213,7 @@ class JEPADecoderRecipe(Recipe):
         last_given = int(torch.randint(CONTEXT_FRAMES - 1, PAST_FRAMES, ()))
         between = (1 + torch.randperm(FUTURE_FRAMES - 1)[:BETWEEN]).tolist()
         horizons = [0, *between, FUTURE_FRAMES]
-        frames, masks = mirror_half(batch["frames"], batch["masks"][:, [last_given + step for step in horizons]])
+        frames, masks = mirror_half(batch["frames"], batch["masks"][:, last_given + torch.tensor(horizons)])
         given = to_float(frames[:, last_given + 1 - CONTEXT_FRAMES : last_given + 1])
         return self.criterion(network(given, horizons).flatten(0, 1), masks.flatten(0, 1).long())
 

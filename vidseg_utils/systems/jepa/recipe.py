@@ -153,15 +153,18 @@ def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.devic
     each cell, averaged over channels.
     """
     assert isinstance(network, JEPA)
-    errors, n_clips, cell_sums, squares = torch.zeros(2, dtype=torch.float64), 0, 0.0, 0.0
+    errors, cell_sums, squares = (torch.zeros((), dtype=torch.float64) for _ in range(3))
+    n_clips = 0
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
         encoded = network.encode(frames[:, torch.tensor([PAST_FRAMES - 1, CLIP_FRAMES - 1])])
         given, last = encoded.unbind(dim=1)
         predicted = network.predict(frames[:, :PAST_FRAMES])[:, -1]
-        errors += len(frames) * torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last)]).double().cpu()
-        cell_sums += encoded.double().sum(dim=(0, 1)).cpu()  # (D, h, w)
-        squares += encoded.double().square().sum(dim=(0, 1)).mean(dim=(1, 2)).cpu()  # (D,)
+        errors = (
+            errors + len(frames) * torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last)]).double().cpu()
+        )
+        cell_sums = cell_sums + encoded.double().sum(dim=(0, 1)).cpu()  # (D, h, w)
+        squares = squares + encoded.double().square().sum(dim=(0, 1)).mean(dim=(1, 2)).cpu()  # (D,)
         n_clips += len(frames)
     variances = squares / (2 * n_clips) - (cell_sums / (2 * n_clips)).square().mean(dim=(1, 2))
     std = variances.clamp_min(0).sqrt().mean()

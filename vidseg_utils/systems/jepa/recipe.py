@@ -153,8 +153,8 @@ def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.devic
     each cell, averaged over channels.
     """
     assert isinstance(network, JEPA)
-    errors, cell_sums, squares = (torch.zeros((), dtype=torch.float64) for _ in range(3))
-    n_clips = 0
+    errors, n_clips = torch.zeros(2, dtype=torch.float64), 0
+    cell_sums, squares = (torch.zeros((), dtype=torch.float64) for _ in range(2))
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
         encoded = network.encode(frames[:, torch.tensor([PAST_FRAMES - 1, CLIP_FRAMES - 1])])

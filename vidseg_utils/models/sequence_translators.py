@@ -5,6 +5,7 @@ latent pixels: the operations then are 2 to 4.5 times those of a convolutional t
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from einops import rearrange
@@ -23,7 +24,7 @@ MAX_WAVELENGTH = 10_000.0  # positions, of the slowest sinusoid
 PRODUCT_DEVICES = ("cpu",)  # where PyTorch's own attention trains slower than two matrix products; not tried on GPUs
 
 
-class PatchTranslator(nn.Module):
+class PatchTranslator(nn.Module, ABC):
     """Past maps as patches, by `translate` to their changes since the last one, to future maps; any height and width.
 
     Without the last patch as the start, short trainings of the transformer stay near copying: it would have to learn
@@ -49,9 +50,9 @@ class PatchTranslator(nn.Module):
         future = rearrange(future, "b t (c p q) h w -> b (t c) (h p) (w q)", p=PATCH, q=PATCH)
         return future[..., :height, :width]
 
+    @abstractmethod
     def translate(self, past: Float[Tensor, "B T C h w"]) -> Float[Tensor, "B T C h w"]:
         """Past patches to the changes of future patches since the last past one."""
-        raise NotImplementedError
 
 
 class GatedTransformerBlock(nn.Module):

@@ -160,9 +160,7 @@ def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.devic
         encoded = network.encode(frames[:, torch.tensor([PAST_FRAMES - 1, CLIP_FRAMES - 1])])
         given, last = encoded.unbind(dim=1)
         predicted = network.predict(frames[:, :PAST_FRAMES])[:, -1]
-        errors = (
-            errors + len(frames) * torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last)]).double().cpu()
-        )
+        errors += len(frames) * torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last)]).double().cpu()
         cell_sums = cell_sums + encoded.double().sum(dim=(0, 1)).cpu()  # (D, h, w)
         squares = squares + encoded.double().square().sum(dim=(0, 1)).mean(dim=(1, 2)).cpu()  # (D,)
         n_clips += len(frames)

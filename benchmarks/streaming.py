@@ -9,10 +9,10 @@ measured in processor time divided by the number of threads. The header of each 
 speed in multiplying large matrices, divided by the operations of one frame. The first variant is the network as it was
 trained, on a CPU without `reusing_memory`. What bounds it there is memory: clearing it, maps in two layouts, and passes
 over maps that no cache holds.
-Published code of this model made 21.1 frames of 160x240 and 1.3 of 512x1024 a second on two cores, when ours made 21.0
-and 1.1 (prepared, float32). Since then ours takes about 0.7 and 0.5 of the time, measured on a loaded machine. On two
-quiet cores of another one, with bf16 units, it made 35.0 and 2.7 frames a second, in bf16 77.9 and 6.4.
-On a GPU, `LiveSegmenter` replays a CUDA graph, which has not been tried yet. --bf16 tries bf16 too, --compile also
+The published code of this model took 1.65 times as long as ours in float32 and 3.1 times as long as ours in bf16 at
+160x240, 1.7 and 3.0 times at 512x1024: one run, one thread of a processor with bf16 units, frames of both in turn. On
+two quiet cores of such a processor ours made 35.0 and 2.7 frames a second, in bf16 77.9 and 6.4.
+On a GPU, `LiveSegmenter` replays a CUDA graph. --bf16 tries bf16 too, --compile also
 torch.compile, which takes a minute and needs a C++ compiler.
 """
 

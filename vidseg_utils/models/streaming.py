@@ -35,7 +35,7 @@ class LiveSegmenter:
     """Segments a stream frame by frame and keeps the state: `logits = live(frame)`.
 
     On a GPU the work of a frame is recorded once as a CUDA graph and then replayed, because starting the kernels one by
-    one takes longer than they do. The recording has not been tried on a GPU yet.
+    one takes longer than they do.
     """
 
     @torch.inference_mode()

@@ -75,7 +75,7 @@ def _is_free(call: Future) -> bool:
 def _start_worker(threads: int) -> None:
     exit_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent ends its workers
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernels inherit it
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # the kernels inherit it; what the user has set holds
 
 
 class DaskTasks:

@@ -77,6 +77,7 @@ def test_an_evaluation_is_found_on_the_leaderboard(root, tmp_path):
     assert row["run"] == "a-smoke"
     assert row["jaccard"] == result.metrics["jaccard"]
     assert "cores" in row["machine"] and "torch" in row["machine"]
+    assert read_json(runs / "a-smoke" / "config.json")["segmenter_precision"] == "no"
     kept = np.load(runs / "a-smoke" / "predictions.npz", allow_pickle=False)
     np.testing.assert_array_equal(kept["masks"], result.predictions)
     table = leaderboard_table([row])

@@ -5,6 +5,7 @@ import torch
 
 from vidseg_utils.classes import class_id
 from vidseg_utils.models import build_model, parameter_count
+from vidseg_utils.models.layers import PictureConv2d
 
 
 @pytest.mark.parametrize(("bilinear", "count"), [(False, 31_040_753), (True, 17_266_097)])
@@ -52,3 +53,13 @@ def test_a_factored_score_is_the_sum_of_shape_material_and_colour():
 def test_a_factored_head_refuses_another_set_of_classes():
     with pytest.raises(ValueError, match="head 'factored' knows the 49 classes"):
         build_model("unet", n_classes=20, head="factored")
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_pictures_are_not_rounded_to_bf16_in_evaluation_mode(training):
+    conv = PictureConv2d(3, 4, kernel_size=3).train(training)
+    pictures = torch.rand(1, 3, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = conv(pictures)
+    assert answer.dtype == (torch.bfloat16 if training else torch.float32)
+    assert torch.equal(answer, conv(pictures)) != training

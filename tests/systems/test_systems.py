@@ -9,7 +9,7 @@ import torch
 from tests.helpers import fill_cache, moving_square
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import get_profile
-from vidseg_utils.systems import SYSTEMS, Forecaster, Workspace, build_system
+from vidseg_utils.systems import SYSTEMS, Forecaster, Workspace, base, build_system
 from vidseg_utils.systems.convlstm_unet import ConvLSTMUnet
 from vidseg_utils.systems.copy_last import CopyLast, UnetCopyLast
 from vidseg_utils.systems.simvp_unet import CopyLastFrame, SimVPUnet
@@ -72,6 +72,19 @@ def test_unet_copy_last_is_the_segmentation_of_frame_10():
     system = UnetCopyLast(segmenter=tiny_unet())
     expected = system.segmenter(past_frames()[:, -1]).argmax(dim=1).to(torch.uint8)
     torch.testing.assert_close(system.predict(past_frames()), expected)
+
+
+@pytest.mark.parametrize("units", ["bf16", "fp16", "no"])
+def test_unet_segments_in_bf16_where_the_device_has_units_for_it(units, monkeypatch):
+    monkeypatch.setattr(base, "fastest_precision", lambda device: units)
+    network, frames = tiny_unet(), past_frames()[0]
+    system, exact = UnetCopyLast(segmenter=network), network(frames)
+    assert system.segmenter_precision(frames.device) == ("bf16" if units == "bf16" else "no")
+    logits = system.segmenter_logits(frames)
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, exact) != (units == "bf16")
+    torch.testing.assert_close(logits, exact, atol=0.02, rtol=0.02)
+    assert UnetCopyLast(segmenter=torch.nn.Identity()).segmenter_precision(frames.device) == "no"
 
 
 def test_a_system_uses_only_masks_if_it_segments_all_frames_and_forecasts_from_the_masks():

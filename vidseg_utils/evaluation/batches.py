@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import SplitCache, to_float
 from vidseg_utils.data.parallel import worker_processes
+from vidseg_utils.device import reusing_memory
 from vidseg_utils.metrics import confusion_matrix
 from vidseg_utils.systems import Forecaster
 from vidseg_utils.systems.object_dynamics import ObjectDynamics, PixelClasses
@@ -73,27 +74,28 @@ def forecast_batches(
             n_workers=n_workers,
         )
         return
-    while start < stop:
-        end = min(start + batch_size, stop)
-        try:
-            with torch.inference_mode():
-                past = past_clips(split, start, end, device=device, true_masks=true_masks)
-                began = time.perf_counter()
-                segmented = system.segment(past) if scores_segmentation and system.uses_only_masks else None
-                given = past if segmented is None else segmented
-                masks = system.predict(given, size, segmented=segmented is not None).cpu().numpy()
-                seconds = time.perf_counter() - began
-                confusion = np.zeros((N_CLASSES, N_CLASSES), dtype=np.int64)
-                if scores_segmentation:
-                    segmented = system.segment(past) if segmented is None else segmented
-                    confusion = _segmentation_confusion(segmented, split, start, end)
-        except RuntimeError as error:
-            if batch_size == 1 or not _is_out_of_memory(error):
-                raise
-            batch_size //= 2
-            continue
-        yield ForecastBatch(masks, confusion, seconds)
-        start = end
+    with reusing_memory(torch.device(device)):
+        while start < stop:
+            end = min(start + batch_size, stop)
+            try:
+                with torch.inference_mode():
+                    past = past_clips(split, start, end, device=device, true_masks=true_masks)
+                    began = time.perf_counter()
+                    segmented = system.segment(past) if scores_segmentation and system.uses_only_masks else None
+                    given = past if segmented is None else segmented
+                    masks = system.predict(given, size, segmented=segmented is not None).cpu().numpy()
+                    seconds = time.perf_counter() - began
+                    confusion = np.zeros((N_CLASSES, N_CLASSES), dtype=np.int64)
+                    if scores_segmentation:
+                        segmented = system.segment(past) if segmented is None else segmented
+                        confusion = _segmentation_confusion(segmented, split, start, end)
+            except RuntimeError as error:
+                if batch_size == 1 or not _is_out_of_memory(error):
+                    raise
+                batch_size //= 2
+                continue
+            yield ForecastBatch(masks, confusion, seconds)
+            start = end
 
 
 def _forecast_objects(
@@ -119,7 +121,10 @@ def _forecast_objects(
     sent = copy(system)
     sent.segmenter = None
     offset = system.constants.label_offset if true_masks else system.segmenter_offset
-    with worker_processes(n_workers, module=ObjectDynamics.__module__) as parallel_map:
+    with (
+        worker_processes(n_workers, module=ObjectDynamics.__module__) as parallel_map,
+        reusing_memory(torch.device(device)),
+    ):
         began = time.perf_counter()
         forecasts = parallel_map(partial(sent.forecast_pixels, offset=offset), classify())
         for (start, stop), (assigned, forecast) in zip(ranges, forecasts, strict=True):

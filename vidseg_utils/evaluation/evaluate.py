@@ -12,13 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidseg_utils.classes import BACKGROUND, N_CLASSES
 from vidseg_utils.data import SplitCache, check_labels, dataset_identity
-from vidseg_utils.evaluation.batches import forecast_batches, past_clips
+from vidseg_utils.evaluation.batches import MAX_BATCH_SIZE, forecast_batches, past_clips
 from vidseg_utils.evaluation.shared_work import ForecastWorkers
-from vidseg_utils.metrics import MaskScore, jaccard_from_confusion, reference_masks
+from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import atomic_write, write_json
 from vidseg_utils.progress import ProgressBar
 from vidseg_utils.run_folders import MACHINE
-from vidseg_utils.systems import Forecaster, Workspace
+from vidseg_utils.systems import Forecaster, ObjectDynamics, Workspace
 from vidseg_utils.task import CLIP_FRAMES
 from vidseg_utils.training import describe_machine, is_trained
 from vidseg_utils.training.run_folder import read_config
@@ -32,6 +32,7 @@ class Evaluation:
     predictions: np.ndarray  # (N, H, W) uint8 class ids of the last frame
     numbers: np.ndarray  # (N,) numbers of the videos
     trained_on: dict[str, dict[str, str]] = field(default_factory=dict)  # see `Forecaster.trained_on`
+    segmenter_precision: str = "no"  # see `Forecaster.segmenter_precision`
 
     def save(self, run: Path, *, system: str, workspace: Workspace, split: str, true_masks: bool) -> None:
         """Write config.json, predictions.npz and metrics.json into the folder `run`.
@@ -41,7 +42,8 @@ class Evaluation:
         description = describe_evaluation(system, workspace, split=split, true_masks=true_masks)
         check_evaluation_folder(run, description)
         (run / "metrics.json").unlink(missing_ok=True)
-        write_json(run / "config.json", {**description, "trained_on": self.trained_on, MACHINE: describe_machine()})
+        made_by = {"trained_on": self.trained_on, "segmenter_precision": self.segmenter_precision}
+        write_json(run / "config.json", {**description, **made_by, MACHINE: describe_machine()})
         with atomic_write(run / "predictions.npz") as temporary:
             np.savez_compressed(temporary, numbers=self.numbers, masks=self.predictions)
         write_json(run / "metrics.json", self.metrics)
@@ -85,7 +87,7 @@ def evaluate_system(
     *,
     device: torch.device | str = "cpu",
     true_masks: bool = False,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     progress: bool = True,
     workers: ForecastWorkers | None = None,
     processes: int = 1,
@@ -93,7 +95,8 @@ def evaluate_system(
     """Forecast frame 21 of every clip of a labelled split and score it.
 
     true_masks: give the system the true masks of frames 0..10 instead of the frames.
-    batch_size: clips at once; progress: show a progress bar over the videos on stderr
+    batch_size: clips at once; None for MAX_BATCH_SIZE of object dynamics, which segments clip by clip, else 8
+    progress: show a progress bar over the videos on stderr
     workers: processes that forecast in place of this one; `device` is then that of this process alone
     processes: see `forecast_batches`; `seconds_per_video` is the time of all together
     The metrics are those of `MaskScore`; the baseline `copy_last_jaccard` (the true mask of frame 10 as the forecast)
@@ -104,8 +107,9 @@ def evaluate_system(
     if split.masks is None:
         raise ValueError("a split without masks cannot be scored; choose train or val")
     check_labels(split, frames=[CLIP_FRAMES - 1])
-    score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
-    segmentation = torch.zeros(N_CLASSES, N_CLASSES, dtype=torch.int64)
+    batch_size = batch_size or (MAX_BATCH_SIZE if isinstance(system, ObjectDynamics) else 8)
+    score = MaskScore()
+    copy_last, oracle, segmentation = torch.zeros(3, N_CLASSES, N_CLASSES, dtype=torch.int64)  # confusion matrices
     scores_segmentation = system.segmenter is not None and not true_masks
     settings = {
         "size": split.masks.shape[-2:],
@@ -122,11 +126,10 @@ def evaluate_system(
         for batch in batches:
             prediction = torch.from_numpy(batch.masks)
             masks = torch.tensor(split.masks[n_done : n_done + len(prediction)])
-            copy_last, oracle = reference_masks(masks)
             score.update(prediction, masks)
-            # a pixel without a label in a reference mask counts as forecast background
-            copy_last_score.update(copy_last.where(copy_last < N_CLASSES, BACKGROUND), masks)
-            oracle_score.update(oracle.where(oracle < N_CLASSES, BACKGROUND), masks)
+            for confusion, reference in zip((copy_last, oracle), reference_masks(masks), strict=True):
+                # a pixel without a label in a reference mask counts as forecast background
+                confusion += confusion_matrix(reference.where(reference < N_CLASSES, BACKGROUND), masks[:, -1])
             segmentation += torch.from_numpy(batch.segmentation)
             predictions.append(batch.masks)
             seconds += batch.seconds
@@ -135,8 +138,8 @@ def evaluate_system(
 
     last = (len(split) - 1) // batch_size * batch_size  # the first clip of the last batch
     metrics = score.result() | {
-        "copy_last_jaccard": copy_last_score.result()["jaccard"],
-        "oracle_jaccard": oracle_score.result()["jaccard"],
+        "copy_last_jaccard": jaccard_from_confusion(copy_last),
+        "oracle_jaccard": jaccard_from_confusion(oracle),
         "seconds_per_video": seconds / len(split),
         "parameters": system.count_parameters(),
         "gflops_per_video": _gflops(system, past_clips(split, last, last + 1, device=device, true_masks=true_masks)),
@@ -144,7 +147,8 @@ def evaluate_system(
     }
     if scores_segmentation and segmentation.any():  # frames 0..10 may have no label
         metrics["segmentation_jaccard"] = jaccard_from_confusion(segmentation)
-    return Evaluation(metrics, np.concatenate(predictions), np.asarray(split.numbers), system.trained_on())
+    precision = "no" if true_masks else system.segmenter_precision(torch.device(device))
+    return Evaluation(metrics, np.concatenate(predictions), np.asarray(split.numbers), system.trained_on(), precision)
 
 
 def _gflops(system: Forecaster, past: Tensor) -> float:

@@ -28,9 +28,13 @@ def confusion_matrix(
     prediction, target: class ids; pixels whose target is `ignore_index` are left out
     Raises ValueError for different shapes or class ids outside 0..n_classes - 1.
     """
-    prediction, target = torch.as_tensor(prediction).long(), torch.as_tensor(target).long()
+    prediction, target = torch.as_tensor(prediction), torch.as_tensor(target)
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
+    # Most pixels are background in both, and are counted at once.
+    shown = ((prediction != BACKGROUND) | (target != BACKGROUND)).flatten().nonzero().squeeze(1)
+    n_background = prediction.numel() - len(shown)
+    prediction, target = (mask.flatten()[shown].long() for mask in (prediction, target))
     for name, mask in (("prediction", prediction), ("target", target)):
         values = mask[target != ignore_index]
         if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < n_classes:
@@ -39,7 +43,9 @@ def confusion_matrix(
     is_judged = target != ignore_index
     pairs = target[is_judged] * n_classes + prediction[is_judged]
     pairs = pairs.cpu() if pairs.device.type == "mps" else pairs  # which cannot count
-    return torch.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+    counts = torch.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+    counts[BACKGROUND, BACKGROUND] += n_background
+    return counts
 
 
 def iou_per_class(confusion: Int64[Tensor, "K K"]) -> Float64[Tensor, " K"]:
@@ -155,7 +161,7 @@ def object_kinds(masks: Integer[Tensor, "T H W"], *, past_frames: int = PAST_FRA
     else `moving`.
     """
     past, last_past, target = masks[:past_frames], masks[past_frames - 1], masks[-1]
-    seen_ids = set(past.unique().tolist())
+    seen_ids = set(torch.bincount(past.flatten()).nonzero().flatten().tolist())
     for class_id in target.unique().tolist():
         if class_id in (BACKGROUND, IGNORE_INDEX):
             continue

@@ -15,13 +15,35 @@ from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAP
 HEADS = ("flat", "factored")
 
 
-class DoubleConv(nn.Sequential):
-    """(3x3 convolution, BatchNorm, ReLU) twice; height and width stay."""
+class PictureConv2d(nn.Conv2d):
+    """A convolution of pictures, which in evaluation mode is in float32 under autocast too.
 
-    def __init__(self, in_channels: int, out_channels: int, *, mid_channels: int | None = None, bias: bool = False):
+    In bf16 the levels of a picture are rounded: 0.2 % of U-Net's labels change, instead of 0.01 %.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As the base class."""
+        if self.training or not torch.amp.is_autocast_available(images.device.type):
+            return super().forward(images)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=False):
+            return super().forward(images)
+
+
+class DoubleConv(nn.Sequential):
+    """(3x3 convolution, BatchNorm, ReLU) twice; height and width stay. first: type of the first convolution."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        mid_channels: int | None = None,
+        bias: bool = False,
+        first: type[nn.Conv2d] = nn.Conv2d,
+    ):
         mid_channels = mid_channels or out_channels
         super().__init__(
-            nn.Conv2d(in_channels, mid_channels, kernel_size=3, padding=1, bias=bias),
+            first(in_channels, mid_channels, kernel_size=3, padding=1, bias=bias),
             nn.BatchNorm2d(mid_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(mid_channels, out_channels, kernel_size=3, padding=1, bias=bias),

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from vidseg_utils.checks import check_positive
 from vidseg_utils.classes import N_CLASSES
-from vidseg_utils.models.layers import DoubleConv, FactoredHead, check_head, check_images, pad_to_multiple
+from vidseg_utils.models.layers import (
+    DoubleConv,
+    FactoredHead,
+    PictureConv2d,
+    check_head,
+    check_images,
+    pad_to_multiple,
+)
 
 
 class UpBlock(nn.Module):
@@ -53,7 +60,7 @@ class UNet(nn.Module):
         check_positive(in_channels=in_channels, n_classes=n_classes, base_channels=base_channels)
         c, shrink = base_channels, 2 if bilinear else 1
         self.in_channels = in_channels
-        self.first = DoubleConv(in_channels, c)
+        self.first = DoubleConv(in_channels, c, first=PictureConv2d)
         self.down1 = nn.Sequential(nn.MaxPool2d(2), DoubleConv(c, 2 * c))
         self.down2 = nn.Sequential(nn.MaxPool2d(2), DoubleConv(2 * c, 4 * c))
         self.down3 = nn.Sequential(nn.MaxPool2d(2), DoubleConv(4 * c, 8 * c))

@@ -19,7 +19,7 @@ from vidseg_utils.systems.object_dynamics.filter import FilterSettings
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
-from vidseg_utils.systems.object_dynamics.system import upsample_logits
+from vidseg_utils.systems.object_dynamics.system import label_pixels
 from vidseg_utils.world.label_offset import EXACT_LABELS
 from vidseg_utils.world.mask_drawing import draw_masks
 from vidseg_utils.world.solids import VERTICAL_INERTIA
@@ -235,7 +235,8 @@ def test_scores_of_small_frames_locate_outlines_between_their_pixels():
     shares = functional.one_hot(masks.long(), N_CLASSES).movedim(-1, 1).float()
     logits = functional.avg_pool2d(functional.pad(shares, (0, 1, 0, 1), mode="replicate"), 5, stride=4).add(1e-3).log()
     labels = logits.argmax(dim=1)  # (2, 40, 60)
-    fine = upsample_logits(logits).argmax(dim=1)
+    fine, object_logits = label_pixels(logits)
+    torch.testing.assert_close(object_logits.argmax(dim=1), fine[fine > 0].long())
     np.testing.assert_array_equal(nearest_scale(fine.numpy(), height=40, width=60), labels)
     coarse = labels.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
     assert (fine != masks).sum() < 0.5 * (coarse != masks).sum()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vidseg_utils.classes import material_code
 from vidseg_utils.models.interaction_network import Contacts, Objects
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.contact import pair_geometry
+from vidseg_utils.systems.object_dynamics.physics.contact import pair_geometry, pairs_by_kind
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import WATCH_FRAMES, Worlds, may_touch
 from vidseg_utils.world.solids import OBJECT_RADIUS, VERTICAL_INERTIA, WIDEST_RADIUS
 
@@ -73,7 +73,7 @@ def nearby_pairs(objects: Objects, frames: int) -> tuple[Integer[np.ndarray, " P
 
 def _only_near(objects: Objects, a: np.ndarray, b: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """The pairs (a, b) that may touch within that many frames."""
-    position, velocity = (_flat(values) for values in (objects.position, objects.velocity))
+    position, velocity = (_complex(values) for values in (objects.position, objects.velocity))
     reach = WIDEST_RADIUS[_flat(objects.shape)]
     near = np.flatnonzero(may_touch(position, velocity, a, b, reach[a] + reach[b], frames=frames))
     return a[near], b[near]
@@ -82,30 +82,28 @@ def _only_near(objects: Objects, a: np.ndarray, b: np.ndarray, frames: int) -> t
 def find_contacts(objects: Objects, pairs: tuple[Integer[np.ndarray, " P"], Integer[np.ndarray, " P"]]) -> Contacts:
     """Which of the pairs touch in the coming frame, when and where (conservative advancement: Mirtich, 1996)."""
     shape = _flat(objects.shape)
-    position, velocity, yaw, spin = (
-        _flat(values).astype(float) for values in (objects.position, objects.velocity, objects.yaw, objects.spin)
-    )
+    position, velocity = (_complex(values) for values in (objects.position, objects.velocity))
+    yaw, spin = (_flat(values).astype(float) for values in (objects.yaw, objects.spin))
     a, b = _only_near(objects, *pairs, frames=1)
     count, both = len(a), np.concatenate([a, b])
     if not count:
         none = torch.zeros(0, dtype=torch.long)
         return Contacts(none, none, torch.zeros(0), torch.zeros(0), *(torch.zeros(0, 2) for _ in range(3)))
-    kinds = shape[both]
+    pairs_of_kinds = pairs_by_kind(shape[both], np.arange(count), np.arange(count) + count)
 
     def geometry_at(time: np.ndarray) -> tuple[np.ndarray, ...]:
         """`PairGeometry` of each pair at its own time (count,), and the positions of the two bodies of each pair."""
         body_time = np.tile(time, 2)
-        moved = position[both] + body_time[:, None] * velocity[both]
+        moved = position[both] + body_time * velocity[both]
         turned = yaw[both] + body_time * spin[both]
-        index = np.arange(count)
-        parts = pair_geometry(kinds, moved, turned, index, index + count, _CONTACT_SIZES)
+        parts = pair_geometry(moved, turned, pairs_of_kinds, _CONTACT_SIZES)
         return *(np.concatenate(column) for column in zip(*parts, strict=True)), moved
 
     time = np.zeros(count)  # of each pair's contact, in frames
     for _ in range(CONTACT_SEARCH_STEPS):
         i, j, overlap, normal, point, moved = geometry_at(time)
-        ends = [velocity[both[end]] + spin[both[end]][:, None] * _turned_left(point - moved[end]) for end in (i, j)]
-        approach = np.maximum(-((ends[1] - ends[0]) * normal).sum(1), 1e-6)
+        ends = [velocity[both[end]] + 1j * spin[both[end]] * (point - moved[end]) for end in (i, j)]
+        approach = np.maximum(-((ends[1] - ends[0]) * normal.conj()).real, 1e-6)
         time[i % count] = np.clip(time[i % count] - overlap / approach, 0, 1)
     i, j, overlap, normal, point, moved = geometry_at(time)
     hit = np.flatnonzero(overlap > -CONTACT_GAP)
@@ -119,7 +117,7 @@ def find_contacts(objects: Objects, pairs: tuple[Integer[np.ndarray, " P"], Inte
         torch.from_numpy(both[j][hit]).to(device),
         floats(time[i % count]),
         floats(-overlap),
-        *(floats(values) for values in (normal, point - moved[i], point - moved[j])),
+        *(floats(vectors.view(float).reshape(-1, 2)) for vectors in (normal, point - moved[i], point - moved[j])),
     )
 
 
@@ -128,5 +126,6 @@ def _flat(values: Tensor) -> np.ndarray:
     return values.detach().flatten(0, 1).cpu().numpy()
 
 
-def _turned_left(arm: np.ndarray) -> np.ndarray:
-    return np.stack([-arm[:, 1], arm[:, 0]], axis=1)
+def _complex(vectors: Tensor) -> np.ndarray:
+    """(M, N, 2) -> (M * N,) complex numbers x + iy, as `contact` takes them."""
+    return _flat(vectors).astype(float).view(complex)[:, 0]

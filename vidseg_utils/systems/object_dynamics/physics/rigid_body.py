@@ -5,13 +5,19 @@ instant impulse (see `contact`). Units are world units and video frames (a veloc
 of nature is assumed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Complex, Float, Integer
 
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.systems.object_dynamics.physics.contact import SUBSTEPS, BodyArrays, resolve_contacts
+from vidseg_utils.systems.object_dynamics.physics.contact import (
+    SUBSTEPS,
+    BodyArrays,
+    pairs_by_kind,
+    resolve_contacts,
+)
 from vidseg_utils.world.solids import CUBE, MEAN_CONTACT_RADIUS, SPHERE, VERTICAL_INERTIA
 
 RESTING_SPEED = 1e-5  # units a frame: slower objects do not move
@@ -61,17 +67,15 @@ class Worlds:
 
 def advance(worlds: Worlds, frames: int, constants: PhysicsConstants) -> None:
     """Move the worlds on by `frames` video frames."""
-    count, slots = worlds.active.shape
+    slots = worlds.active.shape[1]
     first, second = np.triu_indices(slots, 1)
-    shape = worlds.shape.reshape(-1)
-    position, velocity = worlds.position.reshape(-1, 2), worlds.velocity.reshape(-1, 2)  # views, as all that follow
-    yaw, spin, active = worlds.yaw.reshape(-1), worlds.spin.reshape(-1), worlds.active.reshape(-1)
-    mass, bounce = worlds.mass.reshape(-1), worlds.bounce.reshape(-1, slots)
-    bodies = BodyArrays(shape, mass, mass * VERTICAL_INERTIA[shape], position, velocity, yaw, spin, bounce)
-    offset = np.arange(count)[:, None] * slots
-    pair_a, pair_b = (offset + first).ravel(), (offset + second).ravel()
-    both_active = (worlds.active[:, first] & worlds.active[:, second]).ravel()
-    pair_a, pair_b = pair_a[both_active], pair_b[both_active]
+    shape, yaw, spin, mass = (a.reshape(-1) for a in (worlds.shape, worlds.yaw, worlds.spin, worlds.mass))  # views
+    position, velocity = (a.reshape(-1).view(complex) for a in (worlds.position, worlds.velocity))
+    inertia, bounce = mass * VERTICAL_INERTIA[shape], worlds.bounce.reshape(-1, slots)
+    bodies = BodyArrays(shape, mass, inertia, position, velocity, yaw, spin, bounce)
+    slow_down = _friction(bodies, worlds.active.reshape(-1), constants)
+    world, pair = np.nonzero(worlds.active[:, first] & worlds.active[:, second])
+    pair_a, pair_b = world * slots + first[pair], world * slots + second[pair]
     extent = np.where(shape == CUBE, np.sqrt(2) * constants.half_side, constants.radius)
     reach = extent[pair_a] + extent[pair_b]
     watch_a, watch_b, watch_reach = pair_a, pair_b, reach
@@ -79,29 +83,29 @@ def advance(worlds: Worlds, frames: int, constants: PhysicsConstants) -> None:
         if frame % WATCH_FRAMES == 0:
             near = np.flatnonzero(may_touch(position, velocity, pair_a, pair_b, reach, frames=WATCH_FRAMES))
             watch_a, watch_b, watch_reach = pair_a[near], pair_b[near], reach[near]
-        _slow_down(bodies, active, constants, share=1.0 if frame else 0.5)
+        slow_down(share=1.0 if frame else 0.5)
         close = np.flatnonzero(may_touch(position, velocity, watch_a, watch_b, watch_reach, frames=1))
         if not len(close):
             position += velocity
             yaw += spin
             continue
         a, b = watch_a[close], watch_b[close]
+        pairs = pairs_by_kind(shape, a, b)
         in_pair = np.zeros(len(shape), dtype=bool)
         in_pair[a] = in_pair[b] = True
-        free = ~in_pair
-        position[free] += velocity[free]
-        yaw[free] += spin[free]
+        position[~in_pair] += velocity[~in_pair]
+        yaw[~in_pair] += spin[~in_pair]
         paired = np.flatnonzero(in_pair)
         for _ in range(SUBSTEPS):
             position[paired] += velocity[paired] / SUBSTEPS
             yaw[paired] += spin[paired] / SUBSTEPS
-            resolve_contacts(bodies, a, b, constants)
-    _slow_down(bodies, active, constants, share=0.5)  # drag acts for half a frame before and after each move
+            resolve_contacts(bodies, pairs, constants)
+    slow_down(share=0.5)  # drag acts for half a frame before and after each move
 
 
 def may_touch(
-    position: Float[np.ndarray, "N 2"],
-    velocity: Float[np.ndarray, "N 2"],
+    position: Complex[np.ndarray, " N"],
+    velocity: Complex[np.ndarray, " N"],
     a: Integer[np.ndarray, " P"],
     b: Integer[np.ndarray, " P"],
     reach: Float[np.ndarray, " P"],
@@ -110,24 +114,27 @@ def may_touch(
 ) -> Bool[np.ndarray, " P"]:
     """Whether the objects of each pair (a, b) may come within `reach` of each other in that many frames."""
     offset = position[a] - position[b]
-    relative = velocity[a] - velocity[b]
-    limit = reach + _MARGIN + (frames + 0.5) * np.hypot(relative[:, 0], relative[:, 1])
+    limit = reach + _MARGIN + (frames + 0.5) * np.abs(velocity[a] - velocity[b])
     if frames > 1:
         limit += _PUSHED_SPEED * frames
-    return offset[:, 0] ** 2 + offset[:, 1] ** 2 < limit**2
+    return np.real(offset) ** 2 + np.imag(offset) ** 2 < limit**2
 
 
-def _slow_down(bodies: BodyArrays, active: np.ndarray, constants: PhysicsConstants, *, share: float) -> None:
-    """Apply friction and drag for `share` of a frame. Ground friction acts against sliding and turning together."""
+def _friction(bodies: BodyArrays, active: np.ndarray, constants: PhysicsConstants) -> Callable[..., None]:
+    """A function that applies friction and drag for `share` of a frame.
+
+    Ground friction acts against sliding and turning together.
+    """
     velocity, spin, contact_radius = bodies.velocity, bodies.spin, MEAN_CONTACT_RADIUS[bodies.shape]
-    speed = np.hypot(velocity[:, 0], velocity[:, 1])
     sphere = bodies.shape == SPHERE
     friction = np.where(sphere, constants.rolling_friction, constants.sliding_friction)
-    slip = np.maximum(np.hypot(speed, np.abs(spin) * contact_radius), 1e-9)
-    loss = constants.linear_drag + constants.quadratic_drag * speed + friction / slip
-    velocity *= (np.clip(1 - share * loss, 0, 1) * active * (speed > RESTING_SPEED))[:, None]
-    spin_loss = (
-        constants.spin_drag
-        + np.where(sphere, 0.0, friction * contact_radius**2 / VERTICAL_INERTIA[bodies.shape]) / slip
-    )
-    spin *= np.clip(1 - share * spin_loss, 0, 1) * active
+    turning_friction = np.where(sphere, 0.0, friction * contact_radius**2 / VERTICAL_INERTIA[bodies.shape])
+
+    def slow_down(*, share: float) -> None:
+        speed = np.abs(velocity)
+        slip = np.maximum(np.hypot(speed, np.abs(spin) * contact_radius), 1e-9)
+        loss = constants.linear_drag + constants.quadratic_drag * speed + friction / slip
+        velocity[:] *= np.clip(1 - share * loss, 0, 1) * active * (speed > RESTING_SPEED)
+        spin[:] *= np.clip(1 - share * (constants.spin_drag + turning_friction / slip), 0, 1) * active
+
+    return slow_down

@@ -7,7 +7,13 @@ from scipy.spatial.transform import Rotation
 from vidseg_utils.renderer.masks import cast_masks
 from vidseg_utils.task import HEIGHT, WIDTH
 from vidseg_utils.world.mask_drawing import covered_pixels, draw_masks
-from vidseg_utils.world.silhouettes import mask_sample_points, pixel_rays, signed_distance, world_distance
+from vidseg_utils.world.silhouettes import (
+    distance_from_shape,
+    mask_sample_points,
+    pixel_rays,
+    signed_distance,
+    world_distance,
+)
 from vidseg_utils.world.solids import CUBE, CYLINDER, OBJECT_RADIUS, SPHERE
 
 SHAPES = pytest.mark.parametrize("shape", [CUBE, SPHERE, CYLINDER], ids=["cube", "sphere", "cylinder"])
@@ -83,6 +89,17 @@ def test_a_distance_of_a_pixel_is_one_pixel_away_from_the_outline(shape):
     close = np.abs(distance) < 2
     at_outline = distance_at(u - distance * by_u / norm, v - distance * by_v / norm, shapes, poses)[close]
     assert np.quantile(np.abs(at_outline), 0.95) < 0.15
+
+
+@SHAPES
+def test_distances_from_one_shape_are_the_same_in_single_precision_to_a_thousandth_of_a_pixel(shape):
+    u, v, shapes, poses = rays_and_poses(shape)
+    rays, poses = pixel_rays(u, v, height=HEIGHT, width=WIDTH), poses.T
+    exact = distance_from_shape(shape, rays, poses)
+    np.testing.assert_array_equal(exact.pixels, signed_distance(rays, shapes, poses.T).pixels)
+    single = distance_from_shape(shape, rays.astype(np.float32), poses.astype(np.float32))
+    assert single.pixels.dtype == single.by_pose.dtype == np.float32
+    np.testing.assert_allclose(single.pixels, exact.pixels, atol=1e-3)
 
 
 @SHAPES

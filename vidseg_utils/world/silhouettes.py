@@ -25,11 +25,13 @@ from vidseg_utils.world.solids import (
     VISIBLE_HALF_SIZE,
 )
 
-_CAMERA_XY = CAMERA_POSITION[:2]
-_RISE = CAMERA_POSITION[2] - OBJECT_RADIUS  # from an object's centre to the camera
+# As numbers of Python, so that float32 stays float32.
+_CAMERA_X, _CAMERA_Y, _CAMERA_Z = CAMERA_POSITION.tolist()
+_CUBE_RADIUS, _SPHERE_RADIUS, _CYLINDER_RADIUS = VISIBLE_HALF_SIZE.tolist()
+_RISE = _CAMERA_Z - OBJECT_RADIUS  # from an object's centre to the camera
 # Lengths of a ray at a cylinder's top and bottom. A ray of length s has descended by s, so they are heights below the
 # camera.
-_TOP, _BOTTOM = (_RISE + sign * VISIBLE_HALF_SIZE[CYLINDER] for sign in (-1, 1))
+_TOP, _BOTTOM = _RISE - _CYLINDER_RADIUS, _RISE + _CYLINDER_RADIUS
 _AXES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 
 
@@ -37,12 +39,16 @@ _AXES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 class PixelRays:
     """Rays of P pixels: the point at length s is the camera position + s (slope x, slope y, -1)."""
 
-    slope: Float[np.ndarray, "P 2"]  # x and y
-    slope_u: Float[np.ndarray, "P 2"]  # change of the slope from a pixel to the next one on the right
-    slope_v: Float[np.ndarray, "P 2"]  # and to the next one below
+    slope: Float[np.ndarray, "2 P"]  # x and y
+    slope_u: Float[np.ndarray, "2 P"]  # change of the slope from a pixel to the next one on the right
+    slope_v: Float[np.ndarray, "2 P"]  # and to the next one below
 
     def __getitem__(self, index: np.ndarray) -> "PixelRays":
-        return PixelRays(self.slope[index], self.slope_u[index], self.slope_v[index])
+        return PixelRays(*(array[:, index] for array in (self.slope, self.slope_u, self.slope_v)))
+
+    def astype(self, dtype: type) -> "PixelRays":
+        """The same rays in another precision: float32 suffices for fits, to 1e-4 of a pixel."""
+        return PixelRays(*(array.astype(dtype) for array in (self.slope, self.slope_u, self.slope_v)))
 
 
 def pixel_rays(u: Float[np.ndarray, " P"], v: Float[np.ndarray, " P"], *, height: int, width: int) -> PixelRays:
@@ -52,9 +58,9 @@ def pixel_rays(u: Float[np.ndarray, " P"], v: Float[np.ndarray, " P"], *, height
     down = -direction[2]
 
     def slope_change(column: np.ndarray) -> np.ndarray:
-        return ((column[:2, None] + direction[:2] * column[2] / down) / down).T
+        return (column[:2, None] + direction[:2] * column[2] / down) / down
 
-    return PixelRays((direction[:2] / down).T, slope_change(inverse[:, 0]), slope_change(inverse[:, 1]))
+    return PixelRays(direction[:2] / down, slope_change(inverse[:, 0]), slope_change(inverse[:, 1]))
 
 
 @lru_cache(maxsize=8)
@@ -88,59 +94,64 @@ def signed_distance(
     rays: PixelRays, shapes: Integer[np.ndarray, " P"], poses: Float[np.ndarray, "P 3"]
 ) -> SignedDistance:
     """Distance of each ray from the object of that shape code and pose (x, y in world units, yaw in radians)."""
-    value, by_u, by_v, by_pose = world_distance(rays, shapes, poses)
-    units_per_pixel = np.maximum(np.hypot(by_u, by_v), 1e-6)
-    return SignedDistance(value / units_per_pixel, by_pose / units_per_pixel)
+    return _in_pixels(*world_distance(rays, shapes, poses))
 
 
 def world_distance(
     rays: PixelRays, shapes: Integer[np.ndarray, " P"], poses: Float[np.ndarray, "P 3"]
 ) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"], Float[np.ndarray, " P"], Float[np.ndarray, "3 P"]]:
     """As `signed_distance`, in world units: the distance and its derivatives by u, by v and by the pose."""
-    value, by_u, by_v = (np.empty(len(shapes)) for _ in range(3))
+    value, by_u, by_v = np.empty((3, len(shapes)))
     by_pose = np.zeros((3, len(shapes)))
-    for shape, function in ((CUBE, _cube), (SPHERE, _sphere), (CYLINDER, _cylinder)):
+    for shape, function in _WORLD_DISTANCE.items():
         index = np.flatnonzero(shapes == shape)
         if len(index):
-            value[index], by_u[index], by_v[index], by_pose[:, index] = function(rays[index], poses[index])
+            value[index], by_u[index], by_v[index], by_pose[:, index] = function(rays[index], poses[index].T)
     return value, by_u, by_v, by_pose
 
 
+def distance_from_shape(shape: int, rays: PixelRays, poses: Float[np.ndarray, "3 P"]) -> SignedDistance:
+    """As `signed_distance` for objects of one shape, in the precision of the arrays."""
+    return _in_pixels(*_WORLD_DISTANCE[shape](rays, poses))
+
+
+def _in_pixels(value: np.ndarray, by_u: np.ndarray, by_v: np.ndarray, by_pose: np.ndarray) -> SignedDistance:
+    units_per_pixel = np.maximum(np.hypot(by_u, by_v), 1e-6)
+    return SignedDistance(value / units_per_pixel, by_pose / units_per_pixel)
+
+
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1]
+    return a[0] * b[0] + a[1] * b[1]
+
+
+def _offset(poses: np.ndarray) -> np.ndarray:
+    """(2, P): from the camera to the objects, on the ground."""
+    return np.stack([poses[0] - _CAMERA_X, poses[1] - _CAMERA_Y])
 
 
 def _cylinder(rays: PixelRays, poses: np.ndarray) -> tuple:
     """Distance of the segment from the disc."""
-    offset = poses[:, :2] - _CAMERA_XY
+    offset = _offset(poses)
     length = _dot(offset, rays.slope) / _dot(rays.slope, rays.slope)
     length = np.clip(length, _TOP, _BOTTOM)
-    normal = length[:, None] * rays.slope - offset
-    distance = np.maximum(np.hypot(normal[:, 0], normal[:, 1]), 1e-9)
-    normal /= distance[:, None]
-    by_pose = np.stack([-normal[:, 0], -normal[:, 1], np.zeros_like(distance)])
-    return (
-        distance - VISIBLE_HALF_SIZE[CYLINDER],
-        length * _dot(normal, rays.slope_u),
-        length * _dot(normal, rays.slope_v),
-        by_pose,
-    )
+    normal = length * rays.slope - offset
+    distance = np.maximum(np.hypot(*normal), 1e-9)
+    normal /= distance
+    by_pose = np.stack([*-normal, np.zeros_like(distance)])
+    by_u, by_v = length * _dot(normal, rays.slope_u), length * _dot(normal, rays.slope_v)
+    return distance - _CYLINDER_RADIUS, by_u, by_v, by_pose
 
 
 def _sphere(rays: PixelRays, poses: np.ndarray) -> tuple:
     """Distance of the ray from the ball."""
-    offset = poses[:, :2] - _CAMERA_XY
+    offset = _offset(poses)
     length = (_dot(offset, rays.slope) + _RISE) / (_dot(rays.slope, rays.slope) + 1)
-    normal = offset - length[:, None] * rays.slope
+    normal = offset - length * rays.slope
     distance = np.sqrt(_dot(normal, normal) + (length - _RISE) ** 2)
-    normal /= np.maximum(distance, 1e-9)[:, None]
-    by_pose = np.stack([normal[:, 0], normal[:, 1], np.zeros_like(distance)])
-    return (
-        distance - VISIBLE_HALF_SIZE[SPHERE],
-        -length * _dot(normal, rays.slope_u),
-        -length * _dot(normal, rays.slope_v),
-        by_pose,
-    )
+    normal /= np.maximum(distance, 1e-9)
+    by_pose = np.stack([*normal, np.zeros_like(distance)])
+    by_u, by_v = -length * _dot(normal, rays.slope_u), -length * _dot(normal, rays.slope_v)
+    return distance - _SPHERE_RADIUS, by_u, by_v, by_pose
 
 
 def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
@@ -149,14 +160,15 @@ def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
     Seen along the ray, the smaller cube is a hexagon, each side of which is an edge along one of the cube's axes. The
     distance is the greatest one from a side, or from the corner between two sides that face the ray.
     """
-    cosine, sine = np.cos(poses[:, 2]), np.sin(poses[:, 2])
-    half = VISIBLE_HALF_SIZE[CUBE] - CUBE_EDGE_RADIUS
-    offset_x, offset_y = _CAMERA_XY[0] - poses[:, 0], _CAMERA_XY[1] - poses[:, 1]
-    slope_x, slope_y = rays.slope.T
+    cosine, sine = np.cos(poses[2]), np.sin(poses[2])
+    half = _CUBE_RADIUS - CUBE_EDGE_RADIUS
+    offset_x, offset_y = _CAMERA_X - poses[0], _CAMERA_Y - poses[1]
+    slope_x, slope_y = rays.slope
     # The ray in the cube's frame: the camera, and the direction, whose z is -1.
     camera = (cosine * offset_x + sine * offset_y, cosine * offset_y - sine * offset_x, _RISE)
     direction = (cosine * slope_x + sine * slope_y, cosine * slope_y - sine * slope_x, np.full_like(cosine, -1.0))
-    gaps, normals = np.empty((3, len(poses))), np.zeros((3, 3, len(poses)))  # of three sides; [side, component]
+    gaps = np.empty((3, len(cosine)), cosine.dtype)  # of three sides
+    normals = np.zeros((3, 3, len(cosine)), cosine.dtype)  # [side, component]
     for i, j, k in _AXES:  # the side along axis i
         across = camera[j] * direction[k] - camera[k] * direction[j]
         scale = 1 / np.sqrt(direction[j] ** 2 + direction[k] ** 2)
@@ -178,8 +190,7 @@ def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
         to_ray = weight_i * normals[i][:, at_corner] + weight_j * normals[j][:, at_corner]
         normal[:, at_corner] = to_ray / (square_sine * from_corner)[farther]
     # The ray's length at its point nearest to the corner, or to the edge: along an edge the normal has no component.
-    length = np.zeros(len(poses))
-    weight = np.zeros(len(poses))
+    length, weight = np.zeros_like(cosine), np.zeros_like(cosine)
     for axis in range(3):
         on_edge = normal[axis] != 0
         to_corner = np.copysign(half, normal[axis]) - camera[axis]
@@ -191,7 +202,10 @@ def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
     normal_x, normal_y = cosine * normal[0] - sine * normal[1], sine * normal[0] + cosine * normal[1]  # in the world
     return (
         distance - CUBE_EDGE_RADIUS,
-        length * (normal_x * rays.slope_u[:, 0] + normal_y * rays.slope_u[:, 1]),
-        length * (normal_x * rays.slope_v[:, 0] + normal_y * rays.slope_v[:, 1]),
+        length * (normal_x * rays.slope_u[0] + normal_y * rays.slope_u[1]),
+        length * (normal_x * rays.slope_v[0] + normal_y * rays.slope_v[1]),
         np.stack([-normal_x, -normal_y, by_yaw]),
     )
+
+
+_WORLD_DISTANCE = {CUBE: _cube, SPHERE: _sphere, CYLINDER: _cylinder}

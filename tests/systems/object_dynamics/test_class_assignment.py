@@ -5,7 +5,8 @@ import pytest
 
 from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes, link_components
-from vidseg_utils.systems.object_dynamics.perception.components import find_components, foreground
+from vidseg_utils.systems.object_dynamics.perception.components import find_components
+from vidseg_utils.systems.object_dynamics.perception.runs import foreground
 from vidseg_utils.world.mask_drawing import draw_masks
 
 CUBE, SPHERE, CYLINDER = 1, 17, 33  # class ids of one appearance: gray metal

@@ -6,8 +6,8 @@ from scipy.ndimage import binary_erosion
 
 from vidseg_utils.classes import CLASSES_PER_SHAPE, COLOURS, N_CLASSES, class_id
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
-from vidseg_utils.systems.object_dynamics.perception.components import foreground
 from vidseg_utils.systems.object_dynamics.perception.outlines import measure_poses
+from vidseg_utils.systems.object_dynamics.perception.runs import foreground
 from vidseg_utils.systems.object_dynamics.perception.tracks import build_tracks
 from vidseg_utils.world.mask_drawing import draw_masks
 

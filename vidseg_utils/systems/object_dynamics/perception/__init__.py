@@ -1,1 +1,1 @@
-"""From masks to tracks of objects: components, class assignment, boundary edges, pose fits, outlines, tracks."""
+"""From masks to tracks of objects: runs, components, class assignment, boundary edges, pose fits, outlines, tracks."""

@@ -2,27 +2,11 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy.ndimage import find_objects
 
 from vidseg_utils.world.camera import FOCAL_LENGTH, MIN_DEPTH, project, unproject
 
 MAX_EXTENT = 0.64  # world units: no object looks wider or higher
 EXTENT_MARGIN_PX = 2  # added to MAX_EXTENT in pixels
-
-
-def bounding_boxes(
-    regions: Integer[np.ndarray, "T H W"],
-) -> tuple[Integer[np.ndarray, " R"], Integer[np.ndarray, "R 4"]]:
-    """The frame of each numbered region (1 and up) and its box: first and last row, first and last column.
-
-    The last ones are exclusive. Where a number has no region, all are 0.
-    """
-    found = [
-        (0, 0, 0, 0, 0) if box is None else (box[0].start, box[1].start, box[1].stop, box[2].start, box[2].stop)
-        for box in find_objects(regions)
-    ]
-    table = np.array(found, dtype=int).reshape(-1, 5)
-    return table[:, 0], table[:, 1:]
 
 
 def unite_boxes(

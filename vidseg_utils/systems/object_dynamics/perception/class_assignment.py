@@ -14,12 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from vidseg_utils.classes import BACKGROUND, COLOURS, IGNORE_INDEX, N_CLASSES, SHAPES
 from vidseg_utils.systems.object_dynamics.perception.bounding_boxes import fit_an_object, unite_boxes
-from vidseg_utils.systems.object_dynamics.perception.components import (
-    N_APPEARANCES,
-    Components,
-    find_components,
-    foreground,
-)
+from vidseg_utils.systems.object_dynamics.perception.components import N_APPEARANCES, Components, find_components
 from vidseg_utils.systems.object_dynamics.perception.outlines import shape_residuals
 from vidseg_utils.systems.object_dynamics.perception.tracks import MAX_STEP
 from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
@@ -58,8 +53,7 @@ def assign_track_classes(
     assigned = masks.copy()
     for clip, c, track, residual in zip(assigned, components, tracks, residuals, strict=True):
         class_id = np.append(assign_classes(c, track, residual), BACKGROUND).astype(np.uint8)
-        shown = foreground(clip)
-        clip[shown] = class_id[c.map[shown]]
+        clip.reshape(-1)[c.runs.pixel] = c.runs.to_pixels(class_id[c.of_run])
     return assigned
 
 
@@ -111,7 +105,7 @@ def absorb_patches(components: Components, track: Integer[np.ndarray, " P"]) -> 
     """
     length = np.bincount(track)
     colour = components.appearance.argmax(axis=1) % len(COLOURS)
-    size, boxes = components.map.shape[1:], components.boxes
+    size, boxes = components.runs.size[1:], components.boxes
     absorbed = track.copy()
     for patch in np.argsort(length, kind="stable"):
         hosts = []
@@ -137,7 +131,7 @@ def _residuals(
 
     trusted: whether a track whose shape is clear from the votes needs no geometry; its residuals are then 0
     """
-    frames, height, width = components[0].map.shape
+    frames, height, width = components[0].runs.size
     labels = np.zeros((len(components), frames, height, width), dtype=np.uint8)
     residuals, numbers = [], []
     for b, (c, track) in enumerate(zip(components, tracks, strict=True)):
@@ -146,7 +140,8 @@ def _residuals(
         if trusted:
             fitted &= _unclear_shape(c, track)
         number = np.arange(count) % (IGNORE_INDEX - 1) + 1
-        labels[b] = np.append(np.where(fitted, number, IGNORE_INDEX), 0)[c.map]
+        of_run = np.append(np.where(fitted, number, IGNORE_INDEX), 0)[c.of_run]
+        labels[b].reshape(-1)[c.runs.pixel] = c.runs.to_pixels(of_run)
         residuals.append(np.full((count, len(SHAPES)), np.nan))
         numbers.append({key: k for k, key in enumerate(zip(c.frame, number, strict=True))})
     image, label, residual = shape_residuals(labels.reshape(-1, height, width), offset=offset)

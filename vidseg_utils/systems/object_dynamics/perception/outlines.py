@@ -78,7 +78,7 @@ def measure_poses(masks: Integer[np.ndarray, "B T H W"], *, offset: LabelOffset 
     uncertain = np.flatnonzero((fit.residual > RETRY_RESIDUAL_PX) | at_border)
     number = np.full(len(shape), -1)
     number[uncertain] = np.arange(len(uncertain))
-    coarse = coarse[number[coarse.region] >= 0]
+    coarse = coarse[np.flatnonzero(number[coarse.region] >= 0)]
     coarse = replace(coarse, region=number[coarse.region])
     cost = _cost(pose[uncertain], fit.residual[uncertain], regions, uncertain, images, offset)
     for other_start in other_starts:
@@ -114,7 +114,7 @@ def shape_residuals(
     _, height, width = images.shape
     regions = find_label_regions(images, max_label=IGNORE_INDEX - 1)
     edges = find_boundary_edges(images, regions, offset=offset)
-    edges = edges[np.flatnonzero(edges.neighbour == GROUND)]
+    edges = edges[np.flatnonzero(edges.neighbour == GROUND)].in_single_precision()
     start, _, _ = _starts(regions, height, width, offset)
     residuals = []
     for shape in range(len(SHAPES)):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
+from vidseg_utils.classes import SHAPES
 from vidseg_utils.systems.object_dynamics.perception.boundary_edges import BoundaryEdges
-from vidseg_utils.world.silhouettes import PixelRays, signed_distance
+from vidseg_utils.world.silhouettes import PixelRays, distance_from_shape
 from vidseg_utils.world.solids import CUBE, smallest_cube_yaw
 
 EDGE_NOISE_PX = 0.33  # standard deviation of a boundary edge, which is at most half a pixel away from the outline
@@ -38,64 +39,64 @@ def fit_poses(
 
     turns: radians that are added to the yaw of a cube's start
     """
-    best = _descend(edges.rays, edges.region, shape, _turned(start, shape, turns[0]), iterations, edges.fatness)
-    cubes = np.flatnonzero(shape == CUBE)
-    number = np.full(len(shape), -1)
-    number[cubes] = np.arange(len(cubes))
-    of_cube = number[edges.region] >= 0
-    for turn in turns[1:]:
-        rays, owner = edges.rays[of_cube], number[edges.region[of_cube]]
-        fit = _descend(rays, owner, shape[cubes], _turned(start[cubes], shape[cubes], turn), iterations, edges.fatness)
-        better = fit.residual < best.residual[cubes]
-        chosen = cubes[better]
-        best.pose[chosen], best.information[chosen] = fit.pose[better], fit.information[better]
-        best.residual[chosen] = fit.residual[better]
-    return best
-
-
-def _turned(pose: np.ndarray, shape: np.ndarray, turn: float) -> np.ndarray:
-    pose = pose.copy()
-    pose[:, 2] += turn * (shape == CUBE)
-    return pose
+    pose, information, residual = (
+        start.copy(),
+        np.tile(np.eye(3) * _PRIOR_INFORMATION, (len(start), 1, 1)),
+        np.zeros(len(start)),
+    )
+    n_edges = np.bincount(edges.region, minlength=len(shape))
+    for code in range(len(SHAPES)):
+        objects = np.flatnonzero((shape == code) & (n_edges > 0))
+        if not len(objects):
+            continue
+        rays = edges.rays[np.flatnonzero(shape[edges.region] == code)]
+        fits = []
+        for turn in turns if code == CUBE else (0.0,):
+            turned = start[objects] + [0.0, 0.0, turn]
+            fits.append(_descend(rays, n_edges[objects], code, turned, iterations, edges.fatness))
+        for number, fit in enumerate(fits):
+            better = fit.residual < residual[objects] if number else np.ones(len(objects), dtype=bool)
+            chosen = objects[better]
+            pose[chosen], information[chosen] = fit.pose[better], fit.information[better]
+            residual[chosen] = fit.residual[better]
+    return PoseFit(pose, information, residual)
 
 
 def _descend(
-    rays: PixelRays, owner: np.ndarray, shape: np.ndarray, pose: np.ndarray, iterations: int, fatness: float
+    rays: PixelRays, n_edges: np.ndarray, shape: int, pose: np.ndarray, iterations: int, fatness: float
 ) -> PoseFit:
-    """Fit all objects from one start each. owner: (E,) the object of each ray."""
-    count = len(pose)
-    free = np.ones((count, 3))
-    free[shape != CUBE, 2] = 0.0  # the yaw of a disc does not show
-    n_edges = np.bincount(owner, minlength=count)
+    """Fit all objects, of one shape, from one start each. n_edges: of each object; `rays` are sorted by object."""
+    free = np.array([1.0, 1.0, 1.0 if shape == CUBE else 0.0])  # the yaw of a disc does not show
+    first = np.cumsum(n_edges) - n_edges
     for iteration in range(iterations + 1):
-        distance = signed_distance(rays, shape[owner], pose[owner])
+        distance = distance_from_shape(shape, rays, np.repeat(pose.T.astype(rays.slope.dtype), n_edges, axis=1))
         pixels = distance.pixels - fatness
         outlier = OUTLIER_PX * (EARLY_OUTLIER if iteration < iterations // 2 else 1.0)
         weight = np.minimum(1.0, outlier / np.maximum(np.abs(pixels), 1e-9))
-        hessian, gradient = _normal_equations(distance.by_pose, pixels, weight, owner, count)
-        hessian = hessian * free[:, :, None] * free[:, None, :]
+        hessian, gradient = _normal_equations(distance.by_pose, pixels, weight, first)
         if iteration == iterations:
             break
-        damped = hessian + np.eye(3) * (_PRIOR + (1 - free))[:, :, None]
-        move = -np.linalg.solve(damped, (gradient * free)[:, :, None])[:, :, 0]
+        damped = hessian + np.diag(_PRIOR + (1 - free))
+        move = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
         excess = np.maximum(np.abs(move) / MAX_MOVE, 1.0)
         pose = pose + move / excess.max(axis=1, keepdims=True)
-    square = np.bincount(owner, weights=weight * pixels**2, minlength=count) / np.maximum(n_edges, 1)
+    square = np.add.reduceat(weight * pixels**2, first).astype(float) / n_edges
     noise = np.maximum(square, EDGE_NOISE_PX**2)
     information = hessian / noise[:, None, None] + np.eye(3) * _PRIOR_INFORMATION
-    pose[shape == CUBE, 2] = smallest_cube_yaw(pose[shape == CUBE, 2])
+    if shape == CUBE:
+        pose[:, 2] = smallest_cube_yaw(pose[:, 2])
     return PoseFit(pose, information, np.sqrt(square))
 
 
 def _normal_equations(
-    by_pose: np.ndarray, distance: np.ndarray, weight: np.ndarray, owner: np.ndarray, count: int
+    by_pose: np.ndarray, distance: np.ndarray, weight: np.ndarray, first: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Newton's Hessian (count, 3, 3) and gradient (count, 3): sums over the edges of each object."""
-    hessian, gradient = np.zeros((count, 3, 3)), np.zeros((count, 3))
+    """Gauss-Newton's Hessian (R, 3, 3) and gradient (R, 3): sums over the edges of each object, from `first` on."""
+    by_pose = by_pose.astype(float)  # so that rounding leaves the Hessian positive
+    weighted = weight * by_pose
+    gradient = np.add.reduceat(weighted * distance, first, axis=1).T
+    hessian = np.empty((len(first), 3, 3))
     for i in range(3):
-        weighted = weight * by_pose[i]
-        gradient[:, i] = np.bincount(owner, weights=weighted * distance, minlength=count)
-        for j in range(i + 1):
-            entry = np.bincount(owner, weights=weighted * by_pose[j], minlength=count)
-            hessian[:, i, j] = hessian[:, j, i] = entry
+        hessian[:, i, : i + 1] = np.add.reduceat(weighted[i] * by_pose[: i + 1], first, axis=1).T
+        hessian[:, : i + 1, i] = hessian[:, i, : i + 1]
     return hessian, gradient

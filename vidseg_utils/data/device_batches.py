@@ -1,6 +1,7 @@
 """Whole splits as uint8 on the GPU, where batches are gathered and augmented: loader processes are slower than it."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -8,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from vidseg_utils.data.datasets import BatchItems, ClipDataset, FrameDataset, Item, MaskDataset, labelled_masks
-from vidseg_utils.data.transforms import Transform
 from vidseg_utils.task import PAST_FRAMES
+
+if TYPE_CHECKING:
+    from vidseg_utils.data.transforms import Transform  # torchvision takes two seconds to import
 
 FREE_MEMORY_SHARE = 0.5  # of a GPU that data may take; the rest is for activations
 COPIED_AT_ONCE = 16  # videos
@@ -26,7 +29,7 @@ class DeviceBatches(Dataset):
     transform: of the pictures "frame" and their masks "mask"; it has a batch form
     """
 
-    def __init__(self, arrays: dict[str, Tensor], transform: Transform | None = None):
+    def __init__(self, arrays: dict[str, Tensor], transform: "Transform | None" = None):
         self.arrays, self.transform = arrays, transform
 
     def __len__(self) -> int:

@@ -2,16 +2,19 @@
 
 Constants are fitted to generated trajectories of one seed and scored on another; nothing is written. Segmentation noise
 is emulated: ragged outlines, and whole objects that take another class for a frame. With --profile, the system that the
-profile has trained is scored on its validation videos instead, from a real segmenter's masks and from the true ones.
+profile has trained is scored on its validation videos instead, from a real segmenter's masks and from the true ones;
+with --times, the processor time of each step of their evaluation is measured.
 
     python benchmarks/object_dynamics.py --train 200 --val 100 --height 80
     python benchmarks/object_dynamics.py --profile cpu
+    python benchmarks/object_dynamics.py --profile cpu --times
 """
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +23,13 @@ from tqdm.auto import tqdm
 
 from vidseg_utils.classes import N_CLASSES, shape_code
 from vidseg_utils.data import nearest_scale, to_float
-from vidseg_utils.metrics import jaccard
+from vidseg_utils.device import reusing_memory
+from vidseg_utils.evaluation.batches import MAX_BATCH_SIZE, past_clips
+from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard, reference_masks
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.simulator.settings import PhysicsSettings
 from vidseg_utils.systems import Workspace
-from vidseg_utils.systems.object_dynamics import ObjectDynamics
+from vidseg_utils.systems.object_dynamics import ObjectDynamics, decide_mask, measure_poses
 from vidseg_utils.systems.object_dynamics.error_sources import (
     LAST_PAST_VIDEO_FRAME,
     forecasts_from_masks,
@@ -32,12 +37,15 @@ from vidseg_utils.systems.object_dynamics.error_sources import (
     rollout_errors,
     state_error_table,
 )
+from vidseg_utils.systems.object_dynamics.filter import run_ensemble_filter
 from vidseg_utils.systems.object_dynamics.image_plane import extrapolate_masks
 from vidseg_utils.systems.object_dynamics.perception.class_assignment import assign_track_classes
+from vidseg_utils.systems.object_dynamics.perception.tracks import build_tracks
 from vidseg_utils.systems.object_dynamics.physics.annotated_states import tracks_from_trajectory, yaw_from_rotations
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.fitting import fit_constants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import advance
+from vidseg_utils.systems.object_dynamics.system import label_pixels
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, FRAME_STEP, HEIGHT, PAST_FRAMES, WIDTH
 from vidseg_utils.world.label_offset import EXACT_LABELS, LabelOffset
 from vidseg_utils.world.mask_drawing import draw_masks
@@ -59,8 +67,13 @@ def main() -> None:
     parser.add_argument("--constants", type=Path, help="fitted constants (.json), read if there, else fitted and kept")
     parser.add_argument("--profile", help="score this profile's validation videos with what it has trained instead")
     parser.add_argument("--root", help="a data set to score in place of the profile's own")
+    parser.add_argument("--times", action="store_true", help="with --profile: only print where the time goes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.times:
+        if not arguments.profile:
+            parser.error("--times needs --profile")
+        return show_times(Workspace.for_profile(arguments.profile, root=arguments.root), arguments.val)
     if arguments.profile:
         system = show_profile(Workspace.for_profile(arguments.profile, root=arguments.root), arguments.val)
     else:
@@ -69,6 +82,7 @@ def main() -> None:
     if real:
         print(f"\n## {len(real)} real CLEVRER annotations")
         show_rollouts(real, system, starts=REAL_STARTS)
+    return None
 
 
 def show_profile(workspace: Workspace, count: int) -> ObjectDynamics:
@@ -95,6 +109,49 @@ def show_profile(workspace: Workspace, count: int) -> ObjectDynamics:
     show_ladder(trajectories, masks, {"U-Net's masks": segmented, "true masks": masks[:, :PAST_FRAMES]}, system)
     show_rollouts(trajectories, system)
     return system
+
+
+def show_times(workspace: Workspace, count: int) -> None:
+    """Print the processor time of one core that each step of an evaluation takes a video."""
+    system, split, score = ObjectDynamics.load(workspace), workspace.split("val"), MaskScore()
+    assert split.masks is not None
+    segmenter, offset, count = system.require_segmenter(), system.segmenter_offset, min(count, len(split))
+    seconds: dict[str, float] = {}
+
+    def timed(step: str, function: Callable, *given: Any, **options: Any) -> Any:
+        start = time.process_time()
+        result = function(*given, **options)
+        seconds[step] = seconds.get(step, 0.0) + time.process_time() - start
+        return result
+
+    with torch.inference_mode(), reusing_memory(workspace.device):
+        for start in tqdm(range(0, count, MAX_BATCH_SIZE), desc="evaluate"):
+            stop = min(start + MAX_BATCH_SIZE, count)
+            frames = timed("frames read", past_clips, split, start, stop, device=workspace.device)
+            masks, scores = [], []
+            for clip in frames:
+                timed("(U-Net in float32)", segmenter, clip)
+                logits = timed("U-Net", system.segmenter_logits, clip)
+                labels, shown = timed("labels", label_pixels, logits)
+                masks.append(labels.cpu().numpy())
+                scores.append(timed("labels", shown.softmax, dim=-1).cpu().numpy())
+            past = timed("components, tracks, classes", assign_track_classes, np.stack(masks), scores, offset=offset)
+            measured = timed("poses of outlines", measure_poses, past, offset=offset)
+            tracks = build_tracks(measured, clips=len(past), frames=PAST_FRAMES)
+            worlds = timed("filter", run_ensemble_filter, tracks, system.constants, system.settings, seed=system.seed)
+            timed("physics of the future", system.advance_to_last_frame, worlds, tracks)
+            size = {"height": HEIGHT, "width": WIDTH}
+            forecast = timed("decision and drawing", decide_mask, tracks.class_id, worlds, **size)
+            truth = torch.tensor(split.masks[start:stop])
+            height, width = truth.shape[2:]
+            past, forecast = (torch.from_numpy(nearest_scale(m, height=height, width=width)) for m in (past, forecast))
+            timed("scores", score.update, forecast, truth)
+            timed("scores", confusion_matrix, past, truth[:, :PAST_FRAMES])
+            for reference in reference_masks(truth):
+                timed("scores", confusion_matrix, reference, truth[:, -1])
+    print(f"ms of one core a video, {count} videos at {height} x {width}")
+    for step, time_of_all in seconds.items():
+        print(f"{step:30s} {1e3 * time_of_all / count:6.1f}")
 
 
 def show_simulated(arguments: argparse.Namespace) -> ObjectDynamics:

@@ -8,7 +8,7 @@ from vidseg_utils.systems.object_dynamics.initial_state import EnsembleNoise
 from vidseg_utils.systems.object_dynamics.perception.tracks import Tracks
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds, advance
-from vidseg_utils.systems.object_dynamics.physics.start_speed import remaining_start_speed
+from vidseg_utils.systems.object_dynamics.physics.start_speed import start_speeds
 from vidseg_utils.task import FRAME_STEP, PAST_FRAMES
 from vidseg_utils.world.solids import CYLINDER, SPHERE
 
@@ -142,6 +142,6 @@ def test_the_nearer_an_entering_object_is_the_less_sure_is_its_direction():
 
 def test_friction_and_drag_take_from_the_start_speed():
     shape = np.array([SPHERE, CYLINDER])
-    speeds = [remaining_start_speed(shape, frames, CONSTANTS) for frames in (0, 30)]
+    speeds = start_speeds(shape, 31, CONSTANTS)[[0, 30]]
     np.testing.assert_array_equal(speeds[0], CONSTANTS.start_speed)
     assert 0 < speeds[1][1] < speeds[1][0] < CONSTANTS.start_speed

@@ -12,8 +12,8 @@ from vidseg_utils.systems.object_dynamics.physics.rigid_body import Worlds
 from vidseg_utils.systems.object_dynamics.physics.start_speed import (
     MIN_SPEED,
     ground_friction,
-    remaining_start_speed,
     start_distance_ratio,
+    start_speeds,
 )
 from vidseg_utils.task import FRAME_STEP
 from vidseg_utils.world.camera import MIN_DEPTH, project
@@ -84,8 +84,7 @@ def _entering(tracks: Tracks, first: np.ndarray, second: np.ndarray, constants: 
     clip, slot = np.nonzero((first > 0) & tracks.seen.any(axis=1))
     frame = first[clip, slot]
     position = tracks.pose[clip, frame, slot, :2]
-    frames = range(tracks.seen.shape[1])
-    speed = np.array([remaining_start_speed(np.array([SPHERE]), f * FRAME_STEP, constants)[0] for f in frames])
+    speed = start_speeds(np.array([SPHERE]), tracks.seen.shape[1] * FRAME_STEP, constants)[::FRAME_STEP, 0]
     inward = -position / np.maximum(np.linalg.norm(position, axis=-1, keepdims=True), 1e-6)
     before = position - FRAME_STEP * speed[frame][:, None] * inward
     pixel = project(np.column_stack([before, np.full(len(before), OBJECT_RADIUS)]), height=1, width=1)
@@ -170,7 +169,7 @@ def _entering_velocity(
 
     A line that misses the origin points further past it the nearer the object has come.
     """
-    usual = remaining_start_speed(shape, frames, constants)
+    usual = start_speeds(shape, frames + 1, constants)[-1]
     speed = usual[:, None] * (1 + constants.start_speed_spread / constants.start_speed * drawn[..., 0])
     nearer = start_distance_ratio(pose[:, :2], shape, frames, constants)[:, None]
     miss = np.clip(nearer * np.sin(constants.start_angle_spread * drawn[..., 1]), -MAX_MISS, MAX_MISS)

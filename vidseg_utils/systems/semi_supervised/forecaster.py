@@ -104,11 +104,12 @@ class ForecasterRecipe(Recipe):
 
     def step(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of frame 21."""
-        frames, masks = batch["frames"][:, :PAST_FRAMES], batch["masks"][:, [PAST_FRAMES - 1, -1]]
+        frames, masks = batch["frames"][:, :PAST_FRAMES], batch["masks"]
+        last_past, target = masks[:, PAST_FRAMES - 1], masks[:, -1]
         if torch.rand(()) < 0.5:  # a mirrored video is as likely: the camera looks along the plane of symmetry
-            frames, masks = frames.flip(-1), masks.flip(-1)
-        logits = class_logits(network, to_float(frames), masks[:, 0], residual=self.sizes.residual)
-        return self.criterion(logits, masks[:, 1].long())
+            frames, last_past, target = (pictures.flip(-1) for pictures in (frames, last_past, target))
+        logits = class_logits(network, to_float(frames), last_past, residual=self.sizes.residual)
+        return self.criterion(logits, target.long())
 
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:
         """The metrics of `MaskScore`."""

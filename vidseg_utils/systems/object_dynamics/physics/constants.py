@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ class PhysicsConstants:
         """The last three constants."""
         return LabelOffset(self.label_shift_x, self.label_shift_y, self.label_fatness)
 
-    @property
+    @cached_property
     def restitution(self) -> Float[np.ndarray, "3 3"]:
         """The largest restitution by the shape codes of the two objects."""
         table = np.zeros((len(SHAPES), len(SHAPES)))

@@ -14,15 +14,19 @@ def ground_friction(shape: Integer[np.ndarray, " P"], constants: PhysicsConstant
     return np.where(shape == SPHERE, constants.rolling_friction, constants.sliding_friction)
 
 
-def remaining_start_speed(
+def start_speeds(
     shape: Integer[np.ndarray, " P"], frames: int, constants: PhysicsConstants
-) -> Float[np.ndarray, " P"]:
-    """The mean start speed (units a frame) after that many video frames of friction and drag; at least MIN_SPEED."""
-    speed = np.full(len(shape), constants.start_speed)
-    friction = ground_friction(shape, constants)
-    for _ in range(frames):
+) -> Float[np.ndarray, "frames P"]:
+    """The mean speed (units a frame) of objects that move from the first video frame on, in each of the first `frames`.
+
+    It starts as the constant and loses friction and drag; at least MIN_SPEED.
+    """
+    speeds = np.empty((frames, len(shape)))
+    speed, friction = np.full(len(shape), constants.start_speed), ground_friction(shape, constants)
+    for frame in range(frames):
+        speeds[frame] = speed
         speed = speed - friction - speed * (constants.linear_drag + constants.quadratic_drag * speed)
-    return np.maximum(speed, MIN_SPEED)
+    return np.maximum(speeds, MIN_SPEED)
 
 
 def start_distance_ratio(
@@ -33,6 +37,6 @@ def start_distance_ratio(
     frames: of the video. The objects are taken to have moved towards the origin.
     The nearer an object has come, the further past the origin its line points: the angle's sine grows by this ratio.
     """
-    travelled = sum((remaining_start_speed(shape, frame, constants) for frame in range(frames)), np.zeros(len(shape)))
+    travelled = start_speeds(shape, frames, constants).sum(axis=0)
     distance = np.maximum(np.linalg.norm(position, axis=-1), OBJECT_RADIUS)
     return (distance + travelled) / distance

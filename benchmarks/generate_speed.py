@@ -19,14 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vidseg_utils.data import generate, write_video
 from vidseg_utils.data.parallel import n_cores, worker_processes
 from vidseg_utils.data.sources import generated_video
 from vidseg_utils.data.sources.generate import MIN_VIDEOS_PER_PROCESS
-from vidseg_utils.device import find_device
-from vidseg_utils.renderer import render_video
+from vidseg_utils.renderer import KERNEL_MODULES, render_video
 from vidseg_utils.simulator import WORLDS, BrokenRuleError, find_world, sample_scene, simulate
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world import Trajectory, write_annotation
@@ -77,7 +75,6 @@ class GenerateSpeed:
 
     videos: int
     processes: int
-    device: str
     store: str
     seconds: float  # with the start of the processes, which have imported what they need before (but with "spawn")
     start_seconds: float  # until the first processes were ready, in a call without videos
@@ -96,22 +93,22 @@ class GenerateSpeed:
 
     def __str__(self) -> str:
         return (
-            f"{self.store:5} on {self.device}, {self.processes:2} processes: {self.videos_per_second:6.1f} videos/s, "
+            f"{self.store:5} by {self.processes:2} processes: {self.videos_per_second:6.1f} videos/s, "
             f"after a start of {self.start_seconds:.1f} s; {self.cpu_ms_per_video:.0f} ms of a "
             f"processor a video, {self.serial_share:.1%} of it serial"
         )
 
 
-def measure_start(device: str, processes: int) -> tuple[float, float]:
+def measure_start(processes: int) -> tuple[float, float]:
     """Seconds until all processes are ready to make videos, and the processor time of each."""
     if processes == 1:  # this process, which has started
-        _start_device(device)
+        _draw_nothing()
         return 0.0, 0.0
     seconds, cpu = 0.0, (0.0, 0.0)
     for _ in range(2):  # the first time, what all need is imported; that does not happen again in this process
         started, cpu = time.perf_counter(), _cpu_seconds()
-        with worker_processes(processes, module=generated_video.__name__) as parallel_map:
-            list(parallel_map(_start_device, [device] * processes))
+        with worker_processes(processes, modules=[generated_video.__name__, *KERNEL_MODULES]) as parallel_map:
+            list(parallel_map(_draw_nothing, [None] * processes))
         seconds = seconds or time.perf_counter() - started
     return seconds, (sum(_cpu_seconds()) - sum(cpu)) / processes
 
@@ -121,7 +118,6 @@ def measure_generate(
     *,
     train: int,
     val: int = 0,
-    device: str,
     processes: int,
     store: str = "cache",
     world: str = "clevrer",
@@ -129,12 +125,12 @@ def measure_generate(
 ) -> GenerateSpeed:
     """Generate into the empty folder `root` and measure it. The caller needs `if __name__ == "__main__":`.
 
-    start: what `measure_start` has returned for the device; when None, it is measured
+    start: what `measure_start` has returned; when None, it is measured
     """
     processes = min(processes, max(1, (train + val) // MIN_VIDEOS_PER_PROCESS))  # as `generate` does
-    start_seconds, start_cpu = measure_start(device, processes) if start is None or processes == 1 else start
+    start_seconds, start_cpu = measure_start(processes) if start is None or processes == 1 else start
     started, cpu, sizes = time.perf_counter(), _cpu_seconds(), {"train": train, "val": val, "unlabeled": 0, "hidden": 0}
-    settings = {"store": store, "device": device, "processes": processes, "physics": find_world(world)}
+    settings = {"store": store, "processes": processes, "physics": find_world(world)}
     generate(root, **sizes, seed=0, **settings, progress=False)
     seconds, (own, workers) = time.perf_counter() - started, (b - a for a, b in zip(cpu, _cpu_seconds(), strict=True))
     n_videos, serial = train + val, 0.0 if processes == 1 else own
@@ -142,7 +138,6 @@ def measure_generate(
     return GenerateSpeed(
         videos=n_videos,
         processes=processes,
-        device=device,
         store=store,
         seconds=seconds,
         start_seconds=start_seconds,
@@ -151,9 +146,9 @@ def measure_generate(
     )
 
 
-def _start_device(device: str) -> None:
-    """What a worker imports and starts before its first video."""
-    render_video(EMPTY, device=device)
+def _draw_nothing(_: None = None) -> None:
+    """What a worker imports and loads before its first video."""
+    render_video(EMPTY)
 
 
 def _cpu_seconds() -> tuple[float, float]:
@@ -172,10 +167,8 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=40)
     parser.add_argument("--world", choices=list(WORLDS), default="clevrer")
     parser.add_argument("--whole", type=int, default=120, help="videos that `generate` makes; 0 leaves this out")
-    parser.add_argument("--device", default=None, help="of `generate`; default: cuda if there is a GPU")
     parser.add_argument("--processes", type=int, nargs="+", default=[n_cores()], help="default: as many as cores")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     root = Path(tempfile.mkdtemp(prefix="vidseg-speed-"))
     try:
         one_process(2, root / "warm-up", Clock(), arguments.world)
@@ -188,10 +181,9 @@ def main() -> None:
         simulations = arguments.videos + broken_rules.total()
         reasons = ", ".join(f"{name} {n}" for name, n in broken_rules.most_common())
         print(f"{arguments.videos} kept of {simulations} simulations; the others broke a rule: {reasons}\n")
-        device = str(find_device(arguments.device))
         for store, processes in itertools.product(("png", "cache"), arguments.processes) if arguments.whole else ():
             folder, options = root / f"{store}{processes}", {"store": store, "world": arguments.world}
-            print(measure_generate(folder, train=arguments.whole, device=device, processes=processes, **options))
+            print(measure_generate(folder, train=arguments.whole, processes=processes, **options))
     finally:
         shutil.rmtree(root)
 

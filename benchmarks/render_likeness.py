@@ -36,7 +36,7 @@ def squared_errors(frames: np.ndarray, real: np.ndarray) -> np.ndarray:
 def read_background(path: Path | None) -> np.ndarray:
     """(3, 160, 240) the empty scene: a picture of twice that size averaged down, or our own ground."""
     if path is None:
-        return build_ground(HEIGHT, WIDTH).picture.numpy().reshape(3, HEIGHT, WIDTH)
+        return build_ground(HEIGHT, WIDTH).picture
     picture = np.asarray(Image.open(path).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BOX))
     return picture.transpose(2, 0, 1)
 

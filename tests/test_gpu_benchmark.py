@@ -39,7 +39,7 @@ def test_a_figure_that_cannot_be_taken_does_not_end_its_stage(tmp_path, monkeypa
         raise RuntimeError("out of\nmemory")
 
     monkeypatch.setattr(stages, "measure_generate", fails)
-    monkeypatch.setattr(stages, "measure_start", lambda device, processes: (1.0, 1.0))
+    monkeypatch.setattr(stages, "measure_start", lambda processes: (1.0, 1.0))
     bench = stages.Bench(tmp_path, scales.SMOKE, torch.device("cpu"), FAR)
     errors = [row["error"] for row in stages.measure_generation(bench) if "start_seconds" not in row]
     assert len(errors) >= 2 and set(errors) == {"RuntimeError: out of memory"}

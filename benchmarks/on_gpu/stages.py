@@ -54,30 +54,25 @@ Rows = Iterator[dict[str, Any]]
 
 
 def measure_generation(bench: Bench) -> Rows:
-    """Videos a second into the cache. Later stages use the first two sets."""
+    """Videos a second into the cache, drawn by the processor. Later stages use the first two sets."""
     (train, val), (few, few_val), cores = bench.scale.many, bench.scale.few, n_cores()
-    accelerator, sets = bench.device.type, "videos_{}".format
-    calls = [(sets(few), few, few_val, "cpu", cores), (sets(train), train, val, accelerator, cores)]
-    starts: dict[str, tuple[float, float]] = {}  # by device; they take about as long with fewer processes
+    calls = [(f"videos_{few}", few, few_val, cores), (f"videos_{train}", train, val, cores)]
     for processes in sorted({1, 4} & set(range(1, cores)), reverse=True):
-        calls.append((f"cpu_{processes}", max(2, few * processes // cores), 0, "cpu", processes))
-    if accelerator != "cpu":
-        calls.append(("gpu_1", max(2, few // 4), 0, accelerator, 1))
-    for name, n_train, n_val, device, processes in calls:
+        calls.append((f"processes_{processes}", max(2, few * processes // cores), 0, processes))
+    start = None  # takes about as long with fewer processes
+    for name, n_train, n_val, processes in calls:
         if not bench.has(5.0):
             return
         try:
-            if device not in starts:
-                starts[device] = measure_start(device, processes)
-                seconds = starts[device][0]
+            if start is None:
+                start = measure_start(processes)
                 yield {
-                    "line": f"{processes} processes start for {device} in {seconds:.1f} s",
-                    "device": device,
+                    "line": f"{processes} processes start in {start[0]:.1f} s",
                     "processes": processes,
-                    "start_seconds": seconds,
+                    "start_seconds": start[0],
                 }
             numbers = {"train": n_train, "val": n_val, "processes": processes}
-            speed = measure_generate(bench.work / name, **numbers, device=device, start=starts[device])
+            speed = measure_generate(bench.work / name, **numbers, start=start)
         except Exception as error:
             yield failure(f"generate {name}", error)
             continue

@@ -16,7 +16,7 @@ SIZES = {"train": 2, "val": 1, "unlabeled": 0, "hidden": 1}
 
 
 def make(root, **changes):
-    generate(root, **({**SIZES, "seed": 5, "processes": 1, "device": "cpu", "progress": False} | changes))
+    generate(root, **({**SIZES, "seed": 5, "processes": 1, "progress": False} | changes))
     return dataset_identity(root)
 
 

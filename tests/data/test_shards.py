@@ -18,15 +18,14 @@ def fill(tmp_path):
     def call(*numbers, stop=None):
         made = []
 
-        def make(jobs):
-            for number in jobs:
-                if number == stop:
-                    raise KeyboardInterrupt
-                made.append(number)
-                yield make_frames(number), make_masks(number), None
+        def make(number):
+            if number == stop:
+                raise KeyboardInterrupt
+            made.append(number)
+            return make_frames(number), make_masks(number), None
 
         try:
-            fill_shard(tmp_path, "train", dict(zip(numbers, numbers, strict=True)), key=KEY, make=make, at_once=2)
+            fill_shard(tmp_path, "train", dict(zip(numbers, numbers, strict=True)), key=KEY, make=make)
         except KeyboardInterrupt:
             assert stop is not None
         return made

@@ -13,8 +13,9 @@ from tests.renderer.trajectories import (
     random_trajectory,
     still_trajectory,
 )
+from vidseg_utils.classes import shape_code
 from vidseg_utils.renderer.masks import cast_masks, render_masks
-from vidseg_utils.renderer.windows import bounding_rectangles
+from vidseg_utils.renderer.rectangles import object_rectangles
 from vidseg_utils.world.camera import camera_matrix, project
 from vidseg_utils.world.label_offset import COURSE_LABELS, LabelOffset
 from vidseg_utils.world.solids import CUBE_EDGE_RADIUS, visible_half_size
@@ -86,11 +87,11 @@ def test_a_turned_cube_is_wider():
 
 def test_bounding_rectangles_are_exact():
     trajectory = random_trajectory(3)
-    for n, shape in enumerate(("cube", "sphere", "cylinder")):
-        positions, rotations = trajectory.positions[:, n], trajectory.rotations[:, n]
-        rectangles = bounding_rectangles(shape, positions, rotations, height=160, width=240)
-        masks = cast_masks(trajectory.class_ids[n : n + 1], positions[:, None], rotations[:, None])
-        for (x0, x1, y0, y1), mask in zip(rectangles, masks, strict=True):
+    poses = trajectory.positions, trajectory.rotations
+    rectangles = object_rectangles(shape_code(trajectory.class_ids), *poses, height=160, width=240)
+    for n, class_id in enumerate(trajectory.class_ids[:3]):  # one of each shape
+        masks = cast_masks(np.array([class_id]), trajectory.positions[:, n, None], trajectory.rotations[:, n, None])
+        for (x0, x1, y0, y1), mask in zip(rectangles[:, n], masks, strict=True):
             rows, columns = mask.nonzero()
             if not len(rows):
                 continue

@@ -5,8 +5,8 @@ import pytest
 
 from tests.renderer.trajectories import STANDING_CYLINDER, still_trajectory
 from vidseg_utils.classes import class_id
-from vidseg_utils.renderer.batch import render_video
-from vidseg_utils.renderer.reflections import MIRROR_REACH
+from vidseg_utils.renderer.frames import render_video
+from vidseg_utils.renderer.kernels.changes import MIRROR_REACH
 from vidseg_utils.world.trajectory import Trajectory
 
 GRAY_METAL = {shape: class_id(shape, "metal", "gray") for shape in ("cube", "sphere", "cylinder")}

@@ -27,7 +27,6 @@ from vidseg_utils.running import cli
         (("predict", "copy_last", "--out", "x.pt", "--device", ""), "no device '' here; choose from ['cpu'"),
         (("data", "generate", "--executor", "pbs"), "unknown executor 'pbs'; choose from ['local', 'slurm', 'dask'"),
         (("data", "generate", "--executor", "dask"), "executor 'dask' needs "),
-        (("data", "generate", "--device", "toaster"), "no device 'toaster' here; choose from ['cpu'"),
         (("run", "01", "02", "--run", "mine"), "--run names the run folder of one notebook, not of 2"),
         (("run", "02", "-p", "RUN=mine"), "RUN cannot be given as a parameter; use --run"),
         (("run", "01", "02", "-p", "EPOCHS=6"), "01_data_exploration has no parameter 'EPOCHS'"),

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from vidseg_utils.data import collate, dataset_identity, to_float
 from vidseg_utils.evaluation import evaluate_system, predict_split
 from vidseg_utils.models import build_model
-from vidseg_utils.renderer.batch import render_video
 from vidseg_utils.run_folders import TRAINED_ON
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.systems import SYSTEMS, build_system
@@ -26,7 +25,7 @@ from vidseg_utils.systems.object_dynamics.learned.recipe import rollout_loss
 from vidseg_utils.systems.object_dynamics.learned.tokens import futures_loss
 from vidseg_utils.systems.object_dynamics.learned.windows import training_windows
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
-from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
+from vidseg_utils.task import PAST_FRAMES
 from vidseg_utils.training.run_folder import CONSTANTS, WEIGHTS, claim, file_sha256, finish, write_history
 from vidseg_utils.training.weights import save_model, write_weights
 
@@ -183,12 +182,3 @@ def test_a_law_of_motion_learns_on_a_gpu(law, loss_of):
         network = build_model(law).to(GPU)
         loss = loss_of(network, {name: values.to(GPU) for name, values in batch.items()})
     assert loss.device.type == GPU
-
-
-def test_the_renderer_gives_the_same_frames_and_masks_on_a_gpu():
-    trajectory = simulate_video(0, 0).select_frames(CLIP_VIDEO_FRAMES[:2])
-    frames, masks = render_video(trajectory)
-    with simulated_gpu():
-        other_frames, other_masks = render_video(trajectory, device=GPU)
-    assert (frames == other_frames).all()
-    assert (masks == other_masks).all()

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
@@ -55,10 +55,10 @@ def map_in_order(
 
 
 @contextlib.contextmanager
-def worker_processes(n_processes: int, *, module: str) -> Iterator[MapFunction]:
-    """`with worker_processes(4, module="…") as parallel_map: for result in parallel_map(function, items): …`.
+def worker_processes(n_processes: int, *, modules: Sequence[str]) -> Iterator[MapFunction]:
+    """`with worker_processes(4, modules=["…"]) as parallel_map: for result in parallel_map(function, items): …`.
 
-    module: where the function is, so that it is imported once for all (`START_METHOD`)
+    modules: that the function is in and that it needs, so that they are imported once for all (`START_METHOD`)
     One process means this process. Others may have the environment variables of the first call. When the block ends,
     also by an error, each worker finishes its current item and exits; workers also exit when this process is killed.
     Raises RuntimeError when a worker dies.
@@ -67,7 +67,7 @@ def worker_processes(n_processes: int, *, module: str) -> Iterator[MapFunction]:
         yield map
         return
     context = multiprocessing.get_context(START_METHOD)
-    context.set_forkserver_preload([module])
+    context.set_forkserver_preload(list(modules))
     executor = ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start_worker)
     try:
         yield partial(map_in_order, executor=executor, max_waiting=3 * n_processes)
@@ -79,9 +79,9 @@ def worker_processes(n_processes: int, *, module: str) -> Iterator[MapFunction]:
 
 def _start_worker() -> None:
     """Use one thread, leave Ctrl-C to the parent, and exit when the parent does."""
-    import torch  # here, because the workers of `vidseg run` do without it
-
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # some workers do without it, and its import takes two seconds
+        sys.modules["torch"].set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for what is imported later
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_memory()
     exit_with_parent()

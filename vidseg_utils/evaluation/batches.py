@@ -122,7 +122,7 @@ def _forecast_objects(
     sent.segmenter = None
     offset = system.constants.label_offset if true_masks else system.segmenter_offset
     with (
-        worker_processes(n_workers, module=ObjectDynamics.__module__) as parallel_map,
+        worker_processes(n_workers, modules=[ObjectDynamics.__module__]) as parallel_map,
         reusing_memory(torch.device(device)),
     ):
         began = time.perf_counter()

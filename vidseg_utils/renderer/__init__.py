@@ -1,7 +1,10 @@
 """How videos look: masks and frames of a trajectory, ray cast through CLEVRER's camera."""
 
 from vidseg_utils.renderer.appearance import LOOK
-from vidseg_utils.renderer.batch import add_noise, render_video, render_videos
+from vidseg_utils.renderer.frames import add_noise, render_video
 from vidseg_utils.renderer.masks import cast_masks, render_masks
 
-__all__ = ["LOOK", "add_noise", "cast_masks", "render_masks", "render_video", "render_videos"]
+# Their import loads the compiled kernels, which else happens when the first picture is drawn.
+KERNEL_MODULES = ("vidseg_utils.renderer.kernels.frames", "vidseg_utils.renderer.kernels.masks")
+
+__all__ = ["KERNEL_MODULES", "LOOK", "add_noise", "cast_masks", "render_masks", "render_video"]

@@ -4,20 +4,17 @@ The lamp positions are those of CLEVR (Johnson et al., CVPR 2017), recovered fro
 other constants were fitted to real frames by gradient descent on the squared error of the picture.
 """
 
-import functools
-from dataclasses import dataclass, fields
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from jaxtyping import Float, Integer
-from torch import Tensor
+from jaxtyping import Bool, Float, Integer
 
-from vidseg_utils.classes import COLOUR_RGB, COLOURS, SHAPES, class_attributes
+from vidseg_utils.classes import COLOUR_RGB, COLOURS, class_attributes
 
 # Raised whenever the same poses give other pictures or masks: data sets record it. 1: sharp cubes, no mirror images.
 # 2: each pixel is the mean of its area.
 LOOK = 3
+BOUNCE_SCALE = 0.25  # of the fitted strengths `rubber_ground_light` and `ground_bounce`
 
 
 @dataclass(frozen=True)
@@ -61,20 +58,13 @@ class Appearance:
 APPEARANCE = Appearance()
 
 
-@functools.lru_cache(maxsize=8)
-def appearance_tensors(device: torch.device | str) -> SimpleNamespace:
-    """Every field of APPEARANCE as a float32 tensor on the device."""
-    values = {field.name: getattr(APPEARANCE, field.name) for field in fields(APPEARANCE)}
-    tensors = {name: torch.tensor(value, dtype=torch.float32, device=device) for name, value in values.items()}
-    return SimpleNamespace(**tensors)
-
-
-def linear_colours(class_ids: Integer[np.ndarray, "K"]) -> Float[np.ndarray, "3 K"]:
+def linear_colours(class_ids: Integer[np.ndarray, "K"]) -> Float[np.ndarray, "K 3"]:
     """Colours of classes (1..48) in linear light, before the material's gain. CLEVR uses RGB / 255 as such."""
     colours = [COLOUR_RGB[COLOURS.index(class_attributes(class_id)[2])] for class_id in class_ids.tolist()]
-    return np.array(colours, dtype=np.float32).reshape(-1, 3).T / 255
+    return np.array(colours, dtype=float).reshape(-1, 3) / 255
 
 
-def value_of_shape(values: Float[Tensor, "3"], shape: str) -> Float[Tensor, ""]:
-    """The entry for "cube", "sphere" or "cylinder" of a field that is ordered by shape."""
-    return values[SHAPES.index(shape)]
+def bounced_colours(colours: Float[np.ndarray, "K 3"], is_metal: Bool[np.ndarray, "K"]) -> Float[np.ndarray, "K 3"]:
+    """Linear light that objects of these colours reflect onto the ground at a point where they hide the whole sky."""
+    gains = np.array([APPEARANCE.rubber_gain, APPEARANCE.metal_gain]) * APPEARANCE.ground_bounce[::-1]
+    return BOUNCE_SCALE * gains[is_metal.astype(int)][:, None] * colours

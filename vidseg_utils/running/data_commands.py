@@ -44,7 +44,6 @@ def data_generate(
     store: StoreOption = "png",
     world: WorldOption = "clevrer",
     labels: LabelsOption = "course",
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N. A GPU was not faster than many cores.")] = "cpu",
     executor: ExecutorOption = "local",
     jobs: TasksOption = 1,
     scheduler: SchedulerOption = None,
@@ -54,7 +53,6 @@ def data_generate(
     """Generate videos in the manner of CLEVRER. The data set has the course layout. Resumes."""
     from vidseg_utils.data import generate
     from vidseg_utils.data.parallel import n_cores
-    from vidseg_utils.device import find_device
     from vidseg_utils.running.estimates import describe_generation, describe_needs
     from vidseg_utils.running.task_map import task_map
     from vidseg_utils.simulator import find_world
@@ -64,8 +62,6 @@ def data_generate(
     given = {"train": train, "val": val, "unlabeled": unlabeled, "hidden": hidden}
     sizes = {split: workspace.profile.split_sizes[split] if n is None else n for split, n in given.items()}
     with task_map(executor, jobs=jobs, scheduler=scheduler, slurm=slurm or ()) as parallel_map:
-        if parallel_map is None:
-            find_device(device)  # refuse it before anything is announced
         n_processes = jobs if parallel_map else processes or n_cores()
         time = describe_generation(sum(sizes.values()), n_processes)
         typer.echo(describe_needs(time, replace(workspace.profile, **sizes), workspace.root), err=True)
@@ -80,7 +76,6 @@ def data_generate(
             store=store,
             physics=find_world(world),
             labels=labels,
-            device=device,
             parallel_map=parallel_map,
         )
     typer.echo(f"{workspace.root}: " + ", ".join(f"{n} {split}" for split, n in sizes.items()))

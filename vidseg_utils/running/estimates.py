@@ -10,7 +10,7 @@ from vidseg_utils.profiles import Profile
 from vidseg_utils.running.notebook_file import identity
 from vidseg_utils.running.run_record import NotebookRun, read_record
 
-SECONDS_PER_VIDEO = 0.2  # to generate one, of a core; measured with benchmarks/generate_speed.py
+SECONDS_PER_VIDEO = 0.1  # to generate one, of a core; measured with benchmarks/generate_speed.py
 
 
 def describe_needs(time: str, profile: Profile, root: Path) -> str:

@@ -66,16 +66,13 @@ def cheap(monkeypatch):
     trajectory = simulate_video(0, 0)
     made = []
 
-    def make(seed, numbers, *, settings=None, label_offset=COURSE_LABELS, device="cpu"):
-        made.extend(numbers)
-        videos = []
-        for number in numbers:
-            rng = np.random.default_rng([seed, number])
-            frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
-            videos.append((frames, np.full((22, 160, 240), rng.integers(49), np.uint8), trajectory))
-        return videos
+    def make(seed, number, *, settings=None, label_offset=COURSE_LABELS):
+        made.append(number)
+        rng = np.random.default_rng([seed, number])
+        frames = np.full((22, 3, 160, 240), rng.integers(256), np.uint8)
+        return frames, np.full((22, 160, 240), rng.integers(49), np.uint8), trajectory
 
-    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.make_videos", make)
+    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.make_video", make)
     return made
 
 
@@ -253,29 +250,12 @@ def test_sizes_beyond_those_of_the_course_are_numbered_consecutively_and_never_r
         ({"seed": -5}, "seed is -5"),
         ({"processes": 0}, "processes is 0"),
         ({"store": "zip"}, r"unknown store 'zip'; choose from \['png', 'cache'\]"),
-        ({"device": "toaster"}, "no device 'toaster' here; choose from .'cpu'"),
     ],
 )
 def test_impossible_requests_are_refused_before_anything_is_written(tmp_path, wrong, words):
     with pytest.raises(ValueError, match=words):
         _quiet(tmp_path / "new", **wrong)
     assert not (tmp_path / "new").exists()
-
-
-def test_rays_are_cast_on_the_device_that_is_asked_for_and_on_a_gpu_for_many_videos_at_once(tmp_path, monkeypatch):
-    asked = []
-
-    def render(trajectories, *, label_offset, device):
-        asked.append((device, len(trajectories)))
-        return [(np.zeros((22, 3, 160, 240), np.uint8), np.zeros((22, 160, 240), np.uint8))] * len(trajectories)
-
-    monkeypatch.setattr("vidseg_utils.data.sources.generated_video.render_videos", render)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    _quiet(tmp_path / "asked", train=34, device="cuda:1", processes=1, store="cache")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    _quiet(tmp_path / "without a GPU", train=1)
-    assert asked == [("cuda:1", 32), ("cuda:1", 2), ("cpu", 1)]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, cheap, monkeypatch):
@@ -390,22 +370,16 @@ def cheap_mask(seed, number):
     return np.full((22, 160, 240), rng.integers(49), np.uint8)
 
 
-@pytest.mark.parametrize("videos_at_once", [1, 2])
-def test_an_interrupted_cache_goes_on_behind_its_last_video(tmp_path, cheap, monkeypatch, videos_at_once):
-    """On a CPU each video is written as soon as it is made, on a GPU those that are made together."""
-    make, stopped = generated_video.make_videos, []
+def test_an_interrupted_cache_goes_on_behind_its_last_video(tmp_path, cheap, monkeypatch):
+    make, stopped = generated_video.make_video, []
 
-    def interrupted(seed, numbers, **settings):
-        if 4 in numbers and not stopped:
+    def interrupted(seed, number, **settings):
+        if number == 4 and not stopped:
             stopped.append(True)
             raise KeyboardInterrupt
-        return make(seed, numbers, **settings)
+        return make(seed, number, **settings)
 
-    def batches(items, **_):
-        return [items[start : start + videos_at_once] for start in range(0, len(items), videos_at_once)]
-
-    monkeypatch.setattr(generated_video, "make_videos", interrupted)
-    monkeypatch.setattr(generate_module, "_batches", batches)
+    monkeypatch.setattr(generated_video, "make_video", interrupted)
     with pytest.raises(KeyboardInterrupt):
         _quiet(tmp_path, train=6, store="cache")
     assert cheap == [0, 1, 2, 3]

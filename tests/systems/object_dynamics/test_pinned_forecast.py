@@ -17,7 +17,7 @@ from vidseg_utils.systems.object_dynamics import ObjectDynamics
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 
-SCORE, COPY_LAST_SCORE = 0.759034, 0.328762  # Jaccard of frame 21
+SCORE, COPY_LAST_SCORE = 0.759128, 0.328762  # Jaccard of frame 21
 # Elsewhere a rounding may decide a collision otherwise, so that only the size of the score is known.
 EXACT = (platform.system(), platform.machine(), mujoco.__version__) == ("Linux", "x86_64", "4.0.0")
 TOLERANCE = 1e-6 if EXACT else 0.1

@@ -5,7 +5,7 @@ each writes files of its own. A shard outlives its maker: what is complete is no
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
@@ -35,12 +35,11 @@ def fill_shard(
     jobs: Mapping[int, Job],
     *,
     key: str,
-    make: Callable[[list[Job]], Iterable[MadeVideo]],
-    at_once: int = 1,
+    make: Callable[[Job], MadeVideo],
 ) -> None:
     """Make the videos of a shard that neither it nor the split's cache has. Only one process does so at a time.
 
-    jobs: number of each video -> what `make` needs, in rising order; at_once: how many it makes together
+    jobs: number of each video -> what `make` needs, in rising order
     key: as of `filling`
     """
     folder, content = _shard_folder(root, split, min(jobs)), _content(split, key)
@@ -54,11 +53,9 @@ def fill_shard(
             return
         writer = CacheWriter(folder, **content, n_new=len(missing))
         try:
-            for start in range(0, len(missing), at_once):
-                numbers = missing[start : start + at_once]
-                for number, video in zip(numbers, make([jobs[number] for number in numbers]), strict=True):
-                    frames, masks, trajectory = video
-                    writer.append(number, frames, masks, annotation=trajectory)
+            for number in missing:
+                frames, masks, trajectory = make(jobs[number])
+                writer.append(number, frames, masks, annotation=trajectory)
         finally:
             writer.save()
 

@@ -5,12 +5,10 @@ refused.
 """
 
 import contextlib
-import math
 from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -21,26 +19,17 @@ from vidseg_utils.data.cache.writer import CacheWriter
 from vidseg_utils.data.layout import GENERATED_FILE, SPLITS, STORES
 from vidseg_utils.data.locks import lock_dataset
 from vidseg_utils.data.parallel import MapFunction, n_cores, worker_processes
-from vidseg_utils.data.sources.generated_video import (
-    VideoJob,
-    file_names,
-    fill_rows,
-    make_split_videos,
-    write_videos,
-)
+from vidseg_utils.data.sources.generated_video import VideoJob, file_names, fill_row, make_split_video, write_folder
 from vidseg_utils.data.sources.label_record import check_record, label_record
-from vidseg_utils.device import find_device
 from vidseg_utils.paths import read_json, write_json
 from vidseg_utils.progress import ProgressBar
-from vidseg_utils.renderer import LOOK
+from vidseg_utils.renderer import KERNEL_MODULES, LOOK
 from vidseg_utils.simulator import WORLDS, PhysicsSettings, world_name
 from vidseg_utils.world import DEFAULT_LABELS, EXACT_LABELS, LABELS
 
 COURSE_STARTS = {"train": 0, "val": 1000, "unlabeled": 2000, "hidden": 15000}  # first video number of each split
 COURSE_SIZES = {"train": 1000, "val": 1000, "unlabeled": 13000}  # most videos before the first of the next split
 MIN_VIDEOS_PER_PROCESS = 12  # fewer are sooner made than another process is started
-VIDEOS_PER_LAUNCH = 32  # whose rays a process casts at once on a GPU; starting small steps takes longer than the steps
-Item = TypeVar("Item")
 
 
 def generate(
@@ -53,7 +42,6 @@ def generate(
     seed: int,
     processes: int | None = None,
     store: str = "png",
-    device: str = "cpu",
     physics: PhysicsSettings | None = None,
     labels: str = DEFAULT_LABELS,
     progress: bool = True,
@@ -65,10 +53,9 @@ def generate(
     processes: all cores when None; a script that uses more than one needs `if __name__ == "__main__":`
     store: "png" writes the course layout, "cache" fills the splits' caches directly (full size, no image files)
     physics: of the world; when None, that of the world "clevrer" (see `simulator.WORLDS`)
-    device: for ray casting; a GPU's images may differ from a CPU's by a rounding, and it was not faster than many cores
     labels: "course" for masks that are shifted and fattened as the course's are, or "exact" (`world.LABELS`)
     parallel_map: makes the videos on other machines, in place of worker processes of this one. They see `root` under
-        the same path, and `device` is one of theirs.
+        the same path.
     Raises ValueError for impossible sizes and for a folder that holds other data, OSError, naming the file, when it
     cannot be written or another process generates into the same folder.
     """
@@ -82,9 +69,7 @@ def generate(
     if store not in STORES:
         raise ValueError(f"unknown store {store!r}; choose from {list(STORES)}")
     recorded_labels, offset = label_record(labels), LABELS[labels]
-    if parallel_map is None:
-        device = str(find_device(device))  # refuses one that is not there
-    else:
+    if parallel_map is not None:
         root = root.absolute()
     with lock_dataset(root):
         record = physics.to_record()
@@ -92,21 +77,20 @@ def generate(
         identity = {**world, "seed": seed, "store": store, "physics": record, "look": LOOK, **recorded_labels}
         starts = _check_and_record(root, sizes, identity)
         jobs = {
-            split: [VideoJob(root, split, starts[split] + n, seed, physics, device, offset) for n in range(size)]
+            split: [VideoJob(root, split, starts[split] + n, seed, physics, offset) for n in range(size)]
             for split, size in sizes.items()
         }
         if store == "png":
             todo = [job for split in SPLITS for job in jobs[split] if not job.is_complete()]
             n_processes, n_total = _n_processes(processes, len(todo)), sum(sizes.values())
-            batches = _batches(todo, n_processes=n_processes, device=device)
             with _workers_and_bar(n_processes, len(todo), n_total, progress, parallel_map) as (apply, bar):
-                for batch, _ in zip(batches, apply(write_videos, batches), strict=True):
-                    bar.update(len(batch))
+                for _ in apply(write_folder, todo):
+                    bar.update()
         else:
             constants = ", ".join(f"{name}={value!r}" for name, value in record.items())
             key = f"generated with seed {seed}, PhysicsSettings({constants})"
             key += f", {offset}" if offset != EXACT_LABELS else ""
-            settings = {"device": device, "processes": processes, "progress": progress, "parallel_map": parallel_map}
+            settings = {"processes": processes, "progress": progress, "parallel_map": parallel_map}
             _fill_caches(root, jobs, key=key, **settings)
 
 
@@ -115,7 +99,6 @@ def _fill_caches(
     jobs: dict[str, list[VideoJob]],
     *,
     key: str,
-    device: str,
     processes: int | None,
     progress: bool,
     parallel_map: MapFunction | None,
@@ -134,11 +117,9 @@ def _fill_caches(
                     _fill_by_shards(writer, todo[split], parallel_map, bar, key=key)
                     continue
                 jobs_and_rows = list(zip(todo[split], writer.rows(), strict=False))
-                batches = _batches(jobs_and_rows, n_processes=n_processes, device=device)
-                for batch, _ in zip(batches, apply(fill_rows, batches), strict=True):
-                    for job, _ in batch:
-                        writer.count(job.number)
-                    bar.update(len(batch))
+                for (job, _), _ in zip(jobs_and_rows, apply(fill_row, jobs_and_rows), strict=True):
+                    writer.count(job.number)
+                    bar.update()
 
 
 def _fill_by_shards(
@@ -155,9 +136,8 @@ def _fill_by_shards(
 
 def _make_shard(jobs: list[VideoJob], *, key: str) -> None:
     """Make those videos of one shard that are missing."""
-    first, by_number = jobs[0], {job.number: job for job in jobs}
-    at_once = 1 if first.device == "cpu" else VIDEOS_PER_LAUNCH
-    fill_shard(first.root, first.split, by_number, key=key, make=make_split_videos, at_once=at_once)
+    by_number = {job.number: job for job in jobs}
+    fill_shard(jobs[0].root, jobs[0].split, by_number, key=key, make=make_split_video)
 
 
 def _n_processes(processes: int | None, n_todo: int) -> int:
@@ -165,19 +145,12 @@ def _n_processes(processes: int | None, n_todo: int) -> int:
     return min(processes or n_cores(), max(1, n_todo // MIN_VIDEOS_PER_PROCESS))
 
 
-def _batches(items: list[Item], *, n_processes: int, device: str) -> list[list[Item]]:
-    """The items that a process makes together: single ones on a CPU, which divides the work best; many on a GPU."""
-    most = 1 if device == "cpu" else VIDEOS_PER_LAUNCH
-    size = max(1, min(most, math.ceil(len(items) / n_processes)))
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
 @contextlib.contextmanager
 def _workers_and_bar(
     n_processes: int, n_todo: int, n_total: int, progress: bool, parallel_map: MapFunction | None
 ) -> Iterator[tuple[MapFunction, ProgressBar]]:
     """`parallel_map`, or the worker processes, and the progress bar."""
-    workers = worker_processes(n_processes, module=fill_rows.__module__)
+    workers = worker_processes(n_processes, modules=(fill_row.__module__, *KERNEL_MODULES))
     with (
         ProgressBar(
             total=n_total, initial=n_total - n_todo, unit="video", disable=not progress, desc="generating"

@@ -3,7 +3,7 @@
 A video depends only on the seed of its set and its own number, so it does not matter which process makes it or when.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from vidseg_utils.data.mask_file import write_mask_file
 from vidseg_utils.data.resize import nearest_scale
 from vidseg_utils.paths import atomic_write, read_json
 from vidseg_utils.progress import ProgressBar
-from vidseg_utils.renderer import add_noise, render_masks, render_videos
+from vidseg_utils.renderer import render_masks, render_video
 from vidseg_utils.simulator import PhysicsSettings, settings_of_record, simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES, PAST_FRAMES
 from vidseg_utils.world import COURSE_LABELS, EXACT_LABELS, LabelOffset, Trajectory, write_annotation
@@ -43,7 +43,6 @@ class VideoJob:
     number: int
     seed: int
     physics: PhysicsSettings
-    device: str  # for ray casting
     label_offset: LabelOffset = COURSE_LABELS
 
     @property
@@ -70,35 +69,19 @@ def file_names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def make_videos(
-    seed: int,
-    numbers: Sequence[int],
-    *,
-    settings: PhysicsSettings | None = None,
-    label_offset: LabelOffset = COURSE_LABELS,
-    device: str = "cpu",
-) -> list[GeneratedVideo]:
-    """Videos of the set `seed`. Their rays are cast together; each is the same as if it were made alone."""
-    trajectories = [simulate_video(seed, number, settings=settings) for number in numbers]
-    noise_seeds = [int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0]) for number in numbers]
-    clips = [trajectory.select_frames(CLIP_VIDEO_FRAMES) for trajectory in trajectories]
-    rendered = render_videos(clips, label_offset=label_offset, device=device)
-    return [
-        (add_noise(frames, noise_seed), masks, trajectory)
-        for (frames, masks), noise_seed, trajectory in zip(rendered, noise_seeds, trajectories, strict=True)
-    ]
-
-
 def make_video(
     seed: int,
     number: int,
     *,
     settings: PhysicsSettings | None = None,
     label_offset: LabelOffset = COURSE_LABELS,
-    device: str = "cpu",
 ) -> GeneratedVideo:
     """Video `number` of the set `seed`: see GeneratedVideo."""
-    return make_videos(seed, [number], settings=settings, label_offset=label_offset, device=device)[0]
+    trajectory = simulate_video(seed, number, settings=settings)
+    noise_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
+    clip = trajectory.select_frames(CLIP_VIDEO_FRAMES)
+    frames, masks = render_video(clip, noise_seed=noise_seed, label_offset=label_offset)
+    return frames, masks, trajectory
 
 
 def more_masks(
@@ -118,38 +101,29 @@ def more_masks(
         yield nearest_scale(render_masks(clip, offset=offset), height=height, width=width)
 
 
-def make_split_videos(
-    jobs: Sequence[VideoJob],
-) -> Iterator[tuple[np.ndarray, np.ndarray | None, Trajectory | None]]:
-    """The frames, masks and poses that videos of the split have. The truth of a hidden video is written apart.
-
-    jobs: of one set and one device
-    """
-    first = jobs[0]
-    settings = {"settings": first.physics, "label_offset": first.label_offset, "device": first.device}
-    videos = make_videos(first.seed, [job.number for job in jobs], **settings)
-    for job, (frames, masks, trajectory) in zip(jobs, videos, strict=True):
-        if job.split in LABELLED:
-            yield frames, masks, trajectory
-            continue
-        if job.split == "hidden":
-            with atomic_write(job.hidden_truth) as temporary:
-                temporary.mkdir()
-                write_mask_file(temporary / MASK_FILE, masks)
-                write_annotation(temporary / ANNOTATION_FILE, trajectory, number=job.number)
-            frames = frames[:PAST_FRAMES]
-        yield frames, None, None
+def make_split_video(job: VideoJob) -> tuple[np.ndarray, np.ndarray | None, Trajectory | None]:
+    """The frames, masks and poses that a video of the split has. The truth of a hidden video is written apart."""
+    frames, masks, trajectory = make_video(job.seed, job.number, settings=job.physics, label_offset=job.label_offset)
+    if job.split in LABELLED:
+        return frames, masks, trajectory
+    if job.split == "hidden":
+        with atomic_write(job.hidden_truth) as temporary:
+            temporary.mkdir()
+            write_mask_file(temporary / MASK_FILE, masks)
+            write_annotation(temporary / ANNOTATION_FILE, trajectory, number=job.number)
+        frames = frames[:PAST_FRAMES]
+    return frames, None, None
 
 
-def write_videos(jobs: Sequence[VideoJob]) -> None:
-    """Make videos of one set, and write the folder of each, unless another machine has done so meanwhile."""
-    if missing := [job for job in jobs if not job.is_complete()]:
-        for job, (frames, masks, trajectory) in zip(missing, make_split_videos(missing), strict=True):
-            write_video(job.folder, frames, masks, annotation=trajectory)
+def write_folder(job: VideoJob) -> None:
+    """Make a video and write its folder, unless another machine has done so meanwhile."""
+    if not job.is_complete():
+        frames, masks, trajectory = make_split_video(job)
+        write_video(job.folder, frames, masks, annotation=trajectory)
 
 
-def fill_rows(jobs_and_rows: Sequence[tuple[VideoJob, CacheRow]]) -> None:
-    """Make videos of one set, and write each into its row of the cache."""
-    videos = make_split_videos([job for job, _ in jobs_and_rows])
-    for (job, row), (frames, masks, trajectory) in zip(jobs_and_rows, videos, strict=True):
-        row.write(job.number, frames, masks, annotation=trajectory)
+def fill_row(job_and_row: tuple[VideoJob, CacheRow]) -> None:
+    """Make a video and write it into its row of the cache."""
+    job, row = job_and_row
+    frames, masks, trajectory = make_split_video(job)
+    row.write(job.number, frames, masks, annotation=trajectory)

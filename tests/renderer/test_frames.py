@@ -1,8 +1,11 @@
-"""Frames: they agree with masks, show light, shadow and noise as CLEVRER's do, and come out alike in any batch."""
+"""Frames: they agree with masks, show light, shadow and noise as CLEVRER's do, and depend on nothing else."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from numba import njit
 
 from tests.renderer.trajectories import (
     METAL_CUBE,
@@ -14,10 +17,9 @@ from tests.renderer.trajectories import (
 )
 from vidseg_utils.classes import class_id
 from vidseg_utils.data.sources.clevrer_video import decode_video
-from vidseg_utils.renderer import batch, windows
-from vidseg_utils.renderer.batch import render_video, render_videos
+from vidseg_utils.renderer.frames import render_video
+from vidseg_utils.renderer.kernels.rows import filter_row
 from vidseg_utils.renderer.masks import cast_masks, render_masks
-from vidseg_utils.renderer.pixel_blocks import PixelBlocks
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.task import CLIP_VIDEO_FRAMES
 from vidseg_utils.world.camera import project
@@ -107,49 +109,57 @@ def test_objects_at_rest_look_the_same_in_every_frame_as_alone():
     assert (together == alone).all()
 
 
-@pytest.mark.parametrize("pixels_at_once", [windows.PIXELS_PER_BATCH, windows.GPU_PIXELS_PER_BATCH])
-def test_videos_that_are_drawn_together_are_the_same_as_alone(monkeypatch, pixels_at_once):
-    """Also in the large steps that a GPU takes: the pictures must not depend on how videos are shared out."""
+@pytest.mark.parametrize("n_still", [0, 3])
+def test_a_frame_is_the_same_after_other_frames_as_alone(n_still):
+    """Only what has changed is drawn again: nothing of an earlier frame may remain, and nothing may be missing."""
+    video = random_trajectory(6)
+    positions, rotations = video.positions.copy(), video.rotations.copy()
+    positions[:, :n_still], rotations[:, :n_still] = positions[:1, :n_still], rotations[:1, :n_still]
+    positions[:, :, 2] = 0.2
+    video = replace(video, positions=positions, rotations=rotations)
+    frames, masks = render_video(video, label_offset=COURSE_LABELS)
+    for t in range(len(frames)):
+        (frame,), (mask,) = render_video(video.select_frames((t,)), label_offset=COURSE_LABELS)
+        assert (frame == frames[t]).all() and (mask == masks[t]).all()
+
+
+def test_an_object_that_vanishes_leaves_the_empty_ground():
+    shown = still_trajectory([METAL_CUBE], [[0.3, 0.3, 0.2]], n_frames=2)
+    positions = shown.positions.copy()
+    positions[1] = np.nan
+    frames, masks = render_video(replace(shown, positions=positions))
+    assert (frames[1] == render_video(NO_OBJECTS)[0][0]).all() and not masks[1].any()
+    assert (frames[0] == render_video(shown)[0][0]).all()
+
+
+def test_videos_that_threads_draw_side_by_side_are_the_same_as_alone():
     clips = [simulate_video(5, number).select_frames((0, 60, 126)) for number in range(4)]
     alone = [render_video(clip, label_offset=COURSE_LABELS) for clip in clips]
-    monkeypatch.setattr(windows, "PIXELS_PER_BATCH", pixels_at_once)
-    together = render_videos(clips, label_offset=COURSE_LABELS)
-    for pictures, expected in zip(together, alone, strict=True):
+    with ThreadPoolExecutor(len(clips)) as threads:
+        together = list(threads.map(lambda clip: render_video(clip, label_offset=COURSE_LABELS), clips * 2))
+    for pictures, expected in zip(together, alone * 2, strict=True):
         for part, expected_part in zip(pictures, expected, strict=True):
             np.testing.assert_array_equal(part, expected_part)
 
 
-def test_videos_without_objects_and_with_few_are_drawn_together():
-    few = still_trajectory([METAL_CUBE, RUBBER_SPHERE], [[0.3, 0.3, 0.2], [-1, -1, 0.2]])
-    empty, drawn = render_videos([NO_OBJECTS, few])
-    assert (empty[0] == render_video(NO_OBJECTS)[0]).all() and not empty[1].any()
-    assert (drawn[0] == render_video(few)[0]).all() and (drawn[1] == render_video(few)[1]).all()
-
-
-def test_shadows_are_complete_in_the_blocks_that_are_computed(monkeypatch):
-    """The same frames come out when every shadow is computed in its whole bounding rectangle."""
-    trajectories = [simulate_video(1, number).select_frames((0, 60, 126)) for number in range(3)]
-    frames = [render_video(trajectory)[0] for trajectory in trajectories]
-    monkeypatch.setattr(PixelBlocks, "overlap_hulls", lambda self, rectangles, _: self.overlap_rectangles(rectangles))
-    for trajectory, expected in zip(trajectories, frames, strict=True):
-        np.testing.assert_array_equal(render_video(trajectory)[0], expected)
+@njit
+def filtered(picture):
+    """The picture (3, H, W), filtered."""
+    out, buffer = np.zeros_like(picture), np.empty(picture.shape[2] + 4, np.int32)
+    for number in range(picture.shape[1]):
+        filter_row(picture, number, 0, picture.shape[2], buffer, out)
+    return out
 
 
 def test_frames_are_filtered_as_bicubic_scaling_does():
-    """A row of one bright pixel becomes the taps, and a plain surface keeps its level."""
-    frames = torch.full((1, 3, 9, 9), 64, dtype=torch.uint8)
-    assert (batch._filter(frames) == 64).all()
-    frames[:, :, :, 4] = 128
-    assert batch._filter(frames)[0, 0, 4].tolist() == [64, 64, 61, 71, 120, 71, 61, 64, 64]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_draws_the_same():
-    trajectory = random_trajectory(5)
-    frames, masks = render_video(trajectory)
-    gpu_frames, gpu_masks = render_video(trajectory, device="cuda")
-    assert (gpu_masks != masks).mean() < 1e-4
-    assert abs(gpu_frames.astype(int) - frames).mean() < 0.05
+    """A row of one bright pixel becomes the taps, a plain surface keeps its level, and the edge is continued."""
+    picture = np.full((3, 9, 9), 64, np.uint8)
+    assert (filtered(picture) == 64).all()
+    picture[:, :, 4] = 128
+    assert filtered(picture)[0, 4].tolist() == [64, 64, 61, 71, 120, 71, 61, 64, 64]
+    assert filtered(picture.swapaxes(1, 2).copy())[0, :, 0].tolist() == [64, 64, 61, 71, 120, 71, 61, 64, 64]
+    picture[:, :, 0] = 128
+    assert filtered(picture)[0, 0, :3].tolist() == [124, 68, 58]
 
 
 @pytest.mark.real_data

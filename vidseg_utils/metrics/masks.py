@@ -97,8 +97,8 @@ def reference_masks(
     Copy-last, the baseline, is the true mask of the last past frame. Oracle, the upper bound, is the true mask of the
     last frame without the objects that no past frame shows.
     """
-    shown = torch.zeros(len(masks), IGNORE_INDEX + 1, dtype=torch.bool, device=masks.device)  # by value of the mask
-    shown.scatter_(1, masks[:, :past_frames].flatten(1).long(), True)
+    past = masks[:, :past_frames].flatten(1)
+    shown = torch.stack([torch.bincount(clip, minlength=IGNORE_INDEX + 1) > 0 for clip in past])  # by value of the mask
     target = masks[:, -1]
     seen = shown.gather(1, target.flatten(1).long()).reshape(target.shape)
     return masks[:, past_frames - 1], torch.where(seen, target, torch.full_like(target, BACKGROUND))

@@ -47,6 +47,12 @@ def test_ignored_pixels_count_nowhere():
     assert jaccard(prediction, target) == 1.0
 
 
+def test_the_background_can_be_ignored():
+    counts = confusion_matrix(torch.tensor([[[0, 3, 1, 0]]]), torch.tensor([[[0, 0, 1, 1]]]), ignore_index=0)
+    assert counts[0].sum() == 0
+    assert counts[1, 1] == counts[1, 0] == 1
+
+
 def test_it_is_the_macro_jaccard_index_of_torchmetrics():
     target, prediction = random_masks(4, 16, 24, seed=1), random_masks(4, 16, 24, seed=2)
     keep = random_masks(4, 16, 24, seed=3) > 10

@@ -44,7 +44,8 @@ def confusion_matrix(
     pairs = target[is_judged] * n_classes + prediction[is_judged]
     pairs = pairs.cpu() if pairs.device.type == "mps" else pairs  # which cannot count
     counts = torch.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
-    counts[BACKGROUND, BACKGROUND] += n_background
+    if ignore_index != BACKGROUND:
+        counts[BACKGROUND, BACKGROUND] += n_background
     return counts
 
 

@@ -71,12 +71,15 @@ def test_kernels_use_only_what_names_their_cache_folder():
                 assert any(file == compiling.SOLIDS or compiling.ROOM in file.parents for file in files), path
 
 
-def test_a_change_of_any_kernel_or_constant_gives_another_folder(tmp_path, folder_of, monkeypatch):
-    shutil.copytree(compiling.ROOM, tmp_path / "renderer")
+@pytest.mark.parametrize("changed", ["renderer/appearance.py", "constants.py"])
+def test_only_a_change_of_a_kernel_or_constant_gives_another_folder(tmp_path, folder_of, monkeypatch, changed):
     before = folder_of(tmp_path)
+    shutil.copytree(compiling.ROOM, tmp_path / "renderer")
+    shutil.copy(compiling.SOLIDS, tmp_path / "constants.py")
     monkeypatch.setattr(compiling, "ROOM", tmp_path / "renderer")
+    monkeypatch.setattr(compiling, "SOLIDS", tmp_path / "constants.py")
     assert folder_of(tmp_path).name == before.name
-    with (tmp_path / "renderer" / "appearance.py").open("a") as file:
+    with (tmp_path / changed).open("a") as file:
         file.write("# another line\n")
     assert folder_of(tmp_path).name != before.name
 

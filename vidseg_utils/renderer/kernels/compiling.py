@@ -53,7 +53,7 @@ def cache_folder() -> Path | None:
 
     It is in NUMBA_CACHE_DIR if that is set, else beside the kernels, else in the user's cache folder.
     """
-    files = sorted([*ROOM.rglob("*.py"), SOLIDS])
+    files = [*sorted(ROOM.rglob("*.py")), SOLIDS]  # in the same order wherever they are installed
     digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     homes = [Path(chosen)] if chosen else [HERE / "__pycache__", *_user_cache()]

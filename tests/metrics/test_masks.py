@@ -6,6 +6,7 @@ import pytest
 import torch
 from torchmetrics.functional import jaccard_index
 
+from vidseg_utils.classes import IGNORE_INDEX
 from vidseg_utils.metrics import (
     OBJECT_KINDS,
     MaskScore,
@@ -105,6 +106,14 @@ def test_recall_is_reported_by_kind_of_object():
         "moving": 1.0,
         "late": 0.0,
     }
+
+
+def test_reference_masks_are_background_where_the_true_mask_has_no_label():
+    masks = clip_with_a_still_a_moving_and_a_late_object()
+    masks[:, 10, 0] = masks[:, 21, 1] = IGNORE_INDEX
+    copy_last, oracle = reference_masks(masks)
+    assert not copy_last[:, 0].any() and not oracle[:, 1].any()
+    assert max(copy_last.max(), oracle.max()) == 2
 
 
 def test_the_mean_iou_of_the_objects_counts_each_object_of_each_clip_once():

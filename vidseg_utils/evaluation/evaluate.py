@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidseg_utils.classes import BACKGROUND, N_CLASSES
+from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import SplitCache, check_labels, dataset_identity
 from vidseg_utils.evaluation.batches import MAX_BATCH_SIZE, forecast_batches, past_clips
 from vidseg_utils.evaluation.shared_work import ForecastWorkers
@@ -128,8 +128,7 @@ def evaluate_system(
             masks = torch.tensor(split.masks[n_done : n_done + len(prediction)])
             score.update(prediction, masks)
             for confusion, reference in zip((copy_last, oracle), reference_masks(masks), strict=True):
-                # a pixel without a label in a reference mask counts as forecast background
-                confusion += confusion_matrix(reference.where(reference < N_CLASSES, BACKGROUND), masks[:, -1])
+                confusion += confusion_matrix(reference, masks[:, -1])
             segmentation += torch.from_numpy(batch.segmentation)
             predictions.append(batch.masks)
             seconds += batch.seconds

@@ -14,7 +14,7 @@ from vidseg_utils.data import HIDDEN_TRUTH, dataset_identity, has_grown
 from vidseg_utils.data.layout import MASK_FILE
 from vidseg_utils.data.mask_file import read_mask_file
 from vidseg_utils.evaluation.submission import check_submission, masks_checksum, notes_path
-from vidseg_utils.metrics import MaskScore, reference_masks
+from vidseg_utils.metrics import MaskScore, confusion_matrix, jaccard_from_confusion, reference_masks
 from vidseg_utils.paths import read_json
 from vidseg_utils.task import CLIP_FRAMES, HEIGHT, WIDTH
 
@@ -98,18 +98,19 @@ def score_submission(path: Path | str, root: Path | str) -> dict[str, float]:
         raise ValueError(f"{path} has video {unknown[0]}, which {truth} does not have; give the root of its data")
     if missing := sorted(set(folders) - set(numbers)):
         logger.warning(f"{path} lacks {len(missing)} of {len(folders)} videos, such as video_{missing[0]}")
-    score, copy_last_score, oracle_score = MaskScore(), MaskScore(), MaskScore()
+    score = MaskScore()
+    copy_last, oracle = torch.zeros(2, N_CLASSES, N_CLASSES, dtype=torch.int64)  # confusion matrices
     for mask, number in zip(masks, numbers, strict=True):
         target = torch.from_numpy(read_mask_file(folders[number] / MASK_FILE, shape=(CLIP_FRAMES, HEIGHT, WIDTH)))[None]
-        copy_last, oracle = reference_masks(target)
-        for counts, answer in ((score, mask[None]), (copy_last_score, copy_last), (oracle_score, oracle)):
-            counts.update(answer.where(answer < N_CLASSES, 0), target)
+        score.update(mask[None], target)
+        for confusion, reference in zip((copy_last, oracle), reference_masks(target), strict=True):
+            confusion += confusion_matrix(reference, target[:, -1])
     if not score.confusion.any():
         raise ValueError(
             f"{truth}: the masks have no label in frame {CLIP_FRAMES - 1} of any of the {len(masks)} videos"
         )
     return score.result() | {
-        "copy_last_jaccard": copy_last_score.result()["jaccard"],
-        "oracle_jaccard": oracle_score.result()["jaccard"],
+        "copy_last_jaccard": jaccard_from_confusion(copy_last),
+        "oracle_jaccard": jaccard_from_confusion(oracle),
         "videos": len(masks),
     }

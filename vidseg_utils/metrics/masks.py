@@ -96,13 +96,14 @@ def reference_masks(
     """The two reference forecasts of a clip's last frame, made from its true masks: copy-last and oracle.
 
     Copy-last, the baseline, is the true mask of the last past frame. Oracle, the upper bound, is the true mask of the
-    last frame without the objects that no past frame shows.
+    last frame without the objects that no past frame shows. Pixels without a label are background in both.
     """
     past = masks[:, :past_frames].flatten(1)
     shown = torch.stack([torch.bincount(clip, minlength=IGNORE_INDEX + 1) > 0 for clip in past])  # by value of the mask
     target = masks[:, -1]
     seen = shown.gather(1, target.flatten(1).long()).reshape(target.shape)
-    return masks[:, past_frames - 1], torch.where(seen, target, torch.full_like(target, BACKGROUND))
+    copy_last, oracle = masks[:, past_frames - 1], target.where(seen, BACKGROUND)
+    return copy_last.where(copy_last != IGNORE_INDEX, BACKGROUND), oracle.where(oracle != IGNORE_INDEX, BACKGROUND)
 
 
 class MaskScore:

@@ -1,5 +1,7 @@
 """Proves which speedups a training gets, that they are recorded, and that it keeps them when it resumes."""
 
+import importlib.util
+
 import pytest
 import torch
 from torch.utils.data import Subset
@@ -72,6 +74,22 @@ def test_what_was_chosen_is_recorded_and_a_run_of_an_earlier_version_is_loaded(t
     assert [config["fit"].pop(name) for name in OPEN[1:]] == [True, False, False]
     write_json(tmp_path / "run" / "config.json", config)
     toy_fit(tmp_path / "run", epochs=1, step=None)
+
+
+def test_a_step_looks_for_no_package_on_the_disk(tmp_path, monkeypatch):
+    searched, find = [], importlib.util.find_spec
+
+    def find_and_count(name, package=None):
+        searched.append(name)
+        return find(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_and_count)
+    counts = []
+    for epochs in (1, 4):
+        searched.clear()
+        toy_fit(tmp_path / f"{epochs} epochs", epochs=epochs, clip_norm=1.0)
+        counts.append(len(searched))
+    assert counts[0] == counts[1]
 
 
 def test_a_compiled_network_trains_and_the_network_itself_validates(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 A batch is gathered from the memory map with one copy. Pass `collate` to the DataLoader, which otherwise copies again.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,17 +21,22 @@ if TYPE_CHECKING:
 Item = dict[str, torch.Tensor | int]
 
 
-class BatchItems(list):
-    """Items that are views of one gathered batch. `collate` returns that batch as it is."""
+class BatchItems(Sequence):
+    """Items of one gathered batch: views of it, made when they are asked for. `collate` returns the batch as it is."""
 
     def __init__(self, batch: dict[str, torch.Tensor]):
-        super().__init__(dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
         self.batch = batch
 
+    def __len__(self) -> int:
+        return len(next(iter(self.batch.values())))
 
-def collate(items: list[Item]) -> dict[str, torch.Tensor]:
+    def __getitem__(self, index):
+        return {name: values[index] for name, values in self.batch.items()}
+
+
+def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
     """For DataLoader(collate_fn=collate): batches of these data sets without a second copy, other items as usual."""
-    return items.batch if isinstance(items, BatchItems) else default_collate(items)
+    return items.batch if isinstance(items, BatchItems) else default_collate(list(items))
 
 
 class FrameDataset(Dataset):
@@ -53,7 +59,7 @@ class FrameDataset(Dataset):
     def __getitem__(self, index: int) -> Item:
         return self.__getitems__([range(len(self))[index]])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[Item]:
+    def __getitems__(self, indices: list[int]) -> Sequence[Item]:
         video_and_frame = [divmod(index, self.frames_per_video) for index in indices]
         video_and_frame = [(video, frame * self.every) for video, frame in video_and_frame]
         batch = {
@@ -83,7 +89,7 @@ class ClipDataset(Dataset):
         item = self.__getitems__([range(len(self))[index]])[0]
         return item | {"number": int(item["number"])}
 
-    def __getitems__(self, indices: list[int]) -> list[Item]:
+    def __getitems__(self, indices: list[int]) -> Sequence[Item]:
         batch = {"frames": self._buffers["frames"].gather(self.cache.frames, indices)}
         if self.masks:
             batch["masks"] = self._buffers["masks"].gather(labelled_masks(self.cache), indices)
@@ -132,17 +138,17 @@ def labelled_masks(cache: SplitCache) -> np.memmap:
 
 def _augmented_items(
     batch: dict[str, torch.Tensor], transform: "Transform | None", *, pictures: str, masks: str
-) -> list[Item]:
-    items = BatchItems(batch)
+) -> Sequence[Item]:
     if transform is None:
-        return items
+        return BatchItems(batch)
     from vidseg_utils.data.transforms import augment  # here, because torchvision takes two seconds to import
 
+    items = list(BatchItems(batch))
     for item in items:
         item[pictures], changed = augment(transform, item[pictures], item.get(masks))
         if changed is not None:
             item[masks] = changed
-    return list(items)
+    return items
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Whole splits as uint8 on the GPU, where batches are gathered and augmented: loader processes are slower than it."""
 
-import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +19,6 @@ COPIED_AT_ONCE = 16  # videos
 
 Arrays = dict[str, list[np.ndarray]]  # what an item consists of: name -> arrays whose rows follow one another
 
-logger = logging.getLogger(__name__)
-
 
 class DeviceBatches(Dataset):
     """A data set in the memory of a device; items as those of the data set that it was made from.
@@ -38,9 +36,13 @@ class DeviceBatches(Dataset):
     def __getitem__(self, index: int) -> Item:
         return self.__getitems__([range(len(self))[index]])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[Item]:
-        samples = torch.tensor(indices)
-        batch = {name: array[samples.to(array.device)] for name, array in self.arrays.items()}
+    def __getitems__(self, indices: list[int]) -> Sequence[Item]:
+        # non-blocking: the usual copy of the indices would wait until the GPU has done all earlier steps
+        samples = {
+            device: torch.tensor(indices).to(device, non_blocking=True)
+            for device in {array.device for array in self.arrays.values()}
+        }
+        batch = {name: array[samples[array.device]] for name, array in self.arrays.items()}
         if self.transform is not None:
             from vidseg_utils.data.batch_transforms import augment_batch  # torchvision takes two seconds to import
 

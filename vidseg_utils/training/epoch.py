@@ -41,12 +41,12 @@ def train_one_epoch(
             accelerator.backward(loss * share_weight(batch_size, accelerator))
             if accelerator.sync_gradients:
                 average_gradients(model, accelerator)
-            if clip_norm is not None and accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(model.parameters(), clip_norm)
-            optimiser.step()
-            if accelerator.sync_gradients and not accelerator.optimizer_step_was_skipped:
-                schedule.after_step()
-            optimiser.zero_grad()
+                if clip_norm is not None:
+                    accelerator.clip_grad_norm_(model.parameters(), clip_norm)
+                optimiser.step()
+                if not accelerator.optimizer_step_was_skipped:
+                    schedule.after_step()
+                optimiser.zero_grad()
         total += loss.detach() * batch_size
         n_samples += batch_size
         if index % LOSS_CHECK_BATCHES == 0 or index == len(loader):

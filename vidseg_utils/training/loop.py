@@ -134,8 +134,9 @@ def _fit_epochs(
     network: Any = accelerator.prepare_model(model, evaluation_mode=True)
     if config.compile:
         network = torch.compile(network)
-    inner_optimiser = build_optimiser(model, config)
-    optimiser = accelerator.prepare_optimizer(inner_optimiser)
+    optimiser = inner_optimiser = build_optimiser(model, config)
+    if accelerator.scaler is not None:  # elsewhere Accelerate's only costs time: each step looks for a package on disk
+        optimiser = accelerator.prepare_optimizer(inner_optimiser)
     train_loader = prepare_data_loader(
         train_loader,
         accelerator.device,

@@ -1,7 +1,7 @@
 """Proves that recipes and systems do not mix tensors of a GPU and of the CPU. The GPU is simulated.
 
 Its tensors hold their values in CPU memory and report another device. Operations that mix them with CPU tensors, and
-`numpy()`, fail as on a real GPU.
+`numpy()`, fail as on a real GPU. What would wait until a real GPU has done all its work is written into WAITS.
 """
 
 from contextlib import contextmanager
@@ -15,9 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.data import DataLoader
 
-from vidseg_utils.data import collate, dataset_identity, to_float
+from vidseg_utils.data import build_augmentation, collate, dataset_identity, to_float
+from vidseg_utils.data.batch_transforms import augment_batch
+from vidseg_utils.data.device_batches import DeviceBatches
 from vidseg_utils.evaluation import evaluate_system, predict_split
-from vidseg_utils.models import build_model
+from vidseg_utils.models import build_model, collapse_losses
 from vidseg_utils.run_folders import TRAINED_ON
 from vidseg_utils.simulator.physics import simulate_video
 from vidseg_utils.systems import SYSTEMS, build_system
@@ -26,11 +28,14 @@ from vidseg_utils.systems.object_dynamics.learned.tokens import futures_loss
 from vidseg_utils.systems.object_dynamics.learned.windows import training_windows
 from vidseg_utils.systems.object_dynamics.physics.constants import PhysicsConstants
 from vidseg_utils.task import PAST_FRAMES
+from vidseg_utils.training.losses import build_loss
 from vidseg_utils.training.run_folder import CONSTANTS, WEIGHTS, claim, file_sha256, finish, write_history
 from vidseg_utils.training.weights import save_model, write_weights
 
 aten = torch.ops.aten
 INDEXING = (aten.index, aten.index_put_)  # a GPU accepts CPU indices
+READING = (aten._local_scalar_dense, aten.nonzero, aten.bincount, aten.equal)  # the processor needs the values
+WAITS = []  # operations
 GPU = "meta"  # device name of the simulated GPU: the only one, beside "cpu", that exists on every machine
 # Other systems cover their code.
 SKIPPED = {"simvp_rollout_unet", "object_dynamics", "object_dynamics_learned", "object_dynamics_tokens"}
@@ -74,6 +79,8 @@ def computed(operation, args, kwargs):
     result = operation(*plain_args, **plain_kwargs)
     device = kwargs.get("device")
     input_on_gpu = isinstance(args[0], OnGpu) if copies else bool(on_gpu)
+    if waits(operation, args, kwargs, on_gpu=on_gpu, tensors=tensors):
+        WAITS.append(operation)
     if not (input_on_gpu if device is None else torch.device(device).type == GPU):
         return result
     given = {id(tensor.values): tensor for tensor in on_gpu}  # an in-place operation returns its argument
@@ -82,6 +89,18 @@ def computed(operation, args, kwargs):
         return given[id(item)] if id(item) in given else OnGpu(item) if isinstance(item, torch.Tensor) else item
 
     return tree_map(wrap, result)
+
+
+def waits(operation, args, kwargs, *, on_gpu, tensors):
+    """Whether the operation ends only when the GPU has done everything before it."""
+    packet = operation.overloadpacket
+    if packet is aten._to_copy:
+        device = kwargs.get("device")
+        crosses = device is not None and (torch.device(device).type == GPU) != isinstance(args[0], OnGpu)
+        return crosses and not kwargs.get("non_blocking")
+    if packet in INDEXING and on_gpu:  # an index of the CPU is copied, a mask is counted
+        return any(not isinstance(t, OnGpu) or t.dtype in (torch.bool, torch.uint8) for t in tensors[1:] if t.ndim)
+    return bool(on_gpu) and packet in READING
 
 
 class Operations(TorchDispatchMode):
@@ -134,6 +153,55 @@ def test_the_simulated_gpu_fails_where_a_gpu_fails():
             on_cpu + on_gpu
         with pytest.raises((RuntimeError, TypeError)):
             on_gpu.numpy()
+
+
+def test_the_simulated_gpu_tells_what_waits_for_it():
+    with simulated_gpu():
+        on_gpu = torch.arange(3, device=GPU)
+        for wait in (
+            lambda: on_gpu.cpu(),
+            lambda: on_gpu[[0]],
+            lambda: on_gpu[on_gpu > 1],
+            lambda: on_gpu.sum().item(),
+        ):
+            WAITS.clear()
+            wait()
+            assert WAITS
+        WAITS.clear()
+        on_gpu[torch.tensor([0]).to(GPU, non_blocking=True)] + 1
+        assert not WAITS
+
+
+def test_losses_and_augmentations_do_not_wait_for_the_gpu():
+    frames, masks = torch.rand(2, 3, 49, 8, 12), torch.randint(0, 49, (2, 3, 8, 12))
+    cross_entropy = build_loss("cross_entropy", class_weights=[0.6] + [1.0] * 48, last_frame_weight=3.0)
+    transform = build_augmentation("hflip", "object_crop", "crop", "rotate", "light")
+    with simulated_gpu():
+        frames, masks = frames.to(GPU), masks.to(GPU)
+        for _ in range(2):
+            WAITS.clear()  # the weights of the classes are copied once
+            cross_entropy(frames, masks)
+            build_loss("mse", last_frame_weight=3.0)(frames, frames + 1)
+            augment_batch(transform, (255 * frames[:, 0, :3]).to(torch.uint8), masks[:, 0].to(torch.uint8))
+    assert not WAITS
+
+
+def test_a_jepa_does_not_wait_for_the_gpu():
+    network, frames = build_model("jepa", channels=8, hidden=8, predictor_hidden=8), torch.rand(2, 9, 3, 16, 24)
+    with simulated_gpu():
+        network, frames = network.to(GPU), frames.to(GPU)
+        WAITS.clear()
+        embeddings = network(frames, [1, 4])
+        collapse_losses(embeddings.context)
+    assert embeddings.predicted.device.type == GPU and not WAITS
+
+
+def test_batches_held_on_the_gpu_are_gathered_without_waiting_for_it():
+    with simulated_gpu():
+        held = DeviceBatches({"past": torch.ones(4, 2, device=GPU), "number": torch.arange(4)})
+        WAITS.clear()
+        (batch,) = DataLoader(held, batch_size=4, collate_fn=collate)
+    assert batch["past"].device.type == GPU and batch["number"].tolist() == [0, 1, 2, 3] and not WAITS
 
 
 @pytest.mark.slow

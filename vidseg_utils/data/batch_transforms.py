@@ -195,7 +195,7 @@ def shift_hue(values: Float[Tensor, "B 3 H W"], turn: Float[Tensor, "B 1 1 1"]) 
         largest == red, green - blue, torch.where(largest == green, blue - red + 2 * span, red - green + 4 * span)
     )
     sextant = sextant / span.clamp(min=1) + 6 * turn  # of grey pixels the span is 0, so their hue does not matter
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=values.device).view(1, 3, 1, 1)
+    offsets = torch.arange(5, 0, -2, device=values.device).view(1, 3, 1, 1)  # 5, 3, 1
     k = (sextant + offsets) % 6
     new = largest - span * torch.minimum(k, 4 - k).clamp(0, 1)
     return (new / LEVELS * (LEVELS + 1 - 1e-3)).floor().clamp(0, LEVELS)

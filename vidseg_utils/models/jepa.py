@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidseg_utils.checks import check_positive
-from vidseg_utils.models.layers import FactoredHead, check_images, fold_frames, pad_to_multiple, unfold_frames
+from vidseg_utils.models.layers import (
+    FactoredHead,
+    check_images,
+    fold_frames,
+    pad_to_multiple,
+    pick_frames,
+    unfold_frames,
+)
 from vidseg_utils.models.simvp import SpatialConv
 from vidseg_utils.models.transport import CONTEXT_FRAMES, TransportPredictor
 from vidseg_utils.task import FUTURE_FRAMES
@@ -80,7 +87,8 @@ class JEPA(nn.Module):
         self._check(frames, horizons, n_frames=CONTEXT_FRAMES + max(horizons, default=1))
         context = _embed(self.encoder, frames[:, :CONTEXT_FRAMES])
         with torch.no_grad():
-            target = _embed(self.target_encoder, frames[:, CONTEXT_FRAMES - 1 + torch.tensor(horizons)])
+            future = pick_frames(frames, [CONTEXT_FRAMES - 1 + n for n in horizons])
+            target = _embed(self.target_encoder, future)
         return Embeddings(context, self.predictor(context, horizons), target)
 
     def encode(self, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T D h w"]:

@@ -3,9 +3,11 @@
 A model checks its input before any convolution sees it, and the message names the cure.
 """
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -121,6 +123,12 @@ def fold_frames(frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B*T C H W"
 def unfold_frames(images: Float[Tensor, "BT C H W"], *, n_frames: int) -> Float[Tensor, "B T C H W"]:
     """The inverse of `fold_frames`."""
     return rearrange(images, "(b t) c h w -> b t c h w", t=n_frames)
+
+
+def pick_frames(video: Shaped[Tensor, "B T *rest"], numbers: Sequence[int]) -> Shaped[Tensor, "B F *rest"]:
+    """The frames of these numbers. A GPU's earlier work is not waited for, as it is when a list is the index."""
+    index = torch.tensor(numbers).to(video.device, non_blocking=True)
+    return video.index_select(1, index)
 
 
 def check_images(images: Tensor, *, channels: int, video: bool = False) -> None:

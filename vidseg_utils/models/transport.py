@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidseg_utils.models.layers import zero_init
+from vidseg_utils.models.layers import pick_frames, zero_init
 from vidseg_utils.models.simvp import SpatialConv
 from vidseg_utils.task import FUTURE_FRAMES
 
@@ -83,7 +83,7 @@ class TransportPredictor(nn.Module):
         hidden = self.hidden(embeddings)
         transport = self.transport(hidden, horizons)
         moved = transport.share[:, None] * (last - last.mean(dim=(2, 3), keepdim=True))
-        added = self.added(hidden).float().unflatten(1, (FUTURE_FRAMES, -1))[:, torch.tensor(horizons) - 1]
+        added = pick_frames(self.added(hidden).unflatten(1, (FUTURE_FRAMES, -1)), [n - 1 for n in horizons]).float()
         return (last - moved)[:, None] + splat(moved, transport) + added
 
     def hidden(self, embeddings: Float[Tensor, "B K D h w"]) -> Float[Tensor, "B C h w"]:
@@ -96,8 +96,8 @@ class TransportPredictor(nn.Module):
     def transport(self, hidden: Float[Tensor, "B C h w"], horizons: Sequence[int]) -> Transport:
         """Where content is after `horizons` frames: a velocity that all horizons share, and what each adds to it."""
         motion = self.motion(hidden).float()
-        own = motion[:, 3:].unflatten(1, (FUTURE_FRAMES, 3))[:, torch.tensor(horizons) - 1]
-        steps = torch.tensor(horizons, device=motion.device, dtype=motion.dtype)[:, None, None]
+        own = pick_frames(motion[:, 3:].unflatten(1, (FUTURE_FRAMES, 3)), [n - 1 for n in horizons])
+        steps = torch.tensor(horizons, dtype=motion.dtype).to(motion.device, non_blocking=True)[:, None, None]
         shift = SHIFT_SCALE * steps[:, None] * (motion[:, None, :2] + own[:, :, :2])
         spread = MIN_SPREAD + SPREAD_A_FRAME * steps * own[:, :, 2].tanh().exp()
         return Transport(shift, spread, torch.sigmoid(motion[:, 2] + 1))

@@ -44,10 +44,10 @@ class CrossEntropyLoss(nn.Module):
         if self.class_weights is not None:
             if len(self.class_weights) != logits.shape[1]:
                 raise ValueError(f"{len(self.class_weights)} class_weights for {logits.shape[1]} classes")
-            class_weights = self.class_weights.to(per_pixel)
-            weights = weights * class_weights[target.clamp(max=logits.shape[1] - 1)]
+            self.class_weights = self.class_weights.to(per_pixel)  # once: a copy to a GPU waits for its earlier work
+            weights = weights * self.class_weights[target.clamp(max=logits.shape[1] - 1)]
         if len(frames_shape) == 4 and self.last_frame_weight != 1:
-            frame_weights = _frame_weights(frames_shape[1], self.last_frame_weight).to(per_pixel)
+            frame_weights = _frame_weights(frames_shape[1], self.last_frame_weight, like=per_pixel)
             weights = weights * frame_weights.view(1, -1, 1, 1).expand(frames_shape).flatten()
         return (weights * per_pixel).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
@@ -94,7 +94,7 @@ class MeanSquaredErrorLoss(nn.Module):
 
 def weighted_frame_mean(per_frame: Float[Tensor, " T"], last_frame_weight: float) -> Float[Tensor, ""]:
     """Mean over the frames; the last one has weight `last_frame_weight` relative to the others."""
-    weights = _frame_weights(len(per_frame), last_frame_weight).to(per_frame)
+    weights = _frame_weights(len(per_frame), last_frame_weight, like=per_frame)
     return (weights * per_frame).sum() / weights.sum()
 
 
@@ -167,8 +167,8 @@ def _mean_loss(scores: Tensor) -> Tensor:
     return (1 - scores).sum() / max(len(scores), 1)
 
 
-def _frame_weights(n_frames: int, last: float) -> Tensor:
-    weights = torch.ones(n_frames)
+def _frame_weights(n_frames: int, last: float, *, like: Tensor) -> Tensor:
+    weights = like.new_ones(n_frames)
     weights[-1] = last
     return weights
 

@@ -13,6 +13,7 @@ from vidseg_utils.classes import N_CLASSES
 from vidseg_utils.data import ClipDataset, check_labels, to_float
 from vidseg_utils.metrics import MaskScore
 from vidseg_utils.models import JEPA, JEPAForecaster, collapse_losses
+from vidseg_utils.models.layers import pick_frames
 from vidseg_utils.models.transport import CONTEXT_FRAMES
 from vidseg_utils.profiles import Sizes, by_profile
 from vidseg_utils.systems.recipe import Recipe
@@ -157,7 +158,7 @@ def score_embeddings(network: nn.Module, loader: DataLoader, device: torch.devic
     cell_sums, squares = (torch.zeros((), dtype=torch.float64) for _ in range(2))
     for batch in loader:
         frames = to_float(batch["frames"].to(device))
-        encoded = network.encode(frames[:, torch.tensor([PAST_FRAMES - 1, CLIP_FRAMES - 1])])
+        encoded = network.encode(pick_frames(frames, [PAST_FRAMES - 1, CLIP_FRAMES - 1]))
         given, last = encoded.unbind(dim=1)
         predicted = network.predict(frames[:, :PAST_FRAMES])[:, -1]
         errors += len(frames) * torch.stack([F.mse_loss(predicted, last), F.mse_loss(given, last)]).double().cpu()
@@ -214,7 +215,8 @@ class JEPADecoderRecipe(Recipe):
         last_given = int(torch.randint(CONTEXT_FRAMES - 1, PAST_FRAMES, ()))
         between = (1 + torch.randperm(FUTURE_FRAMES - 1)[:BETWEEN]).tolist()
         horizons = [0, *between, FUTURE_FRAMES]
-        frames, masks = mirror_half(batch["frames"], batch["masks"][:, last_given + torch.tensor(horizons)])
+        shown = pick_frames(batch["masks"], [last_given + horizon for horizon in horizons])
+        frames, masks = mirror_half(batch["frames"], shown)
         given = to_float(frames[:, last_given + 1 - CONTEXT_FRAMES : last_given + 1])
         return self.criterion(network(given, horizons).flatten(0, 1), masks.flatten(0, 1).long())
 

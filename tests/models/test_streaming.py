@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidseg_utils.models import build_model
 from vidseg_utils.models.recurrent_unet import RECURRENT_BLOCKS
@@ -75,3 +76,24 @@ def test_the_state_keeps_the_layout_of_the_maps(model, dtype):
             assert all(level.is_contiguous(memory_format=torch.channels_last) for level in state)
         _, state = stream(torch.rand(1, 3, 3, 18, 22))
         assert all(level.is_contiguous(memory_format=torch.channels_last) for level in state)
+
+
+class NamesOfOperations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.append(operation.name())
+        return operation(*args, **(kwargs or {}))
+
+
+def test_no_operation_of_a_frame_breaks_the_code_that_torch_compiles(model):
+    """Results that go into a part of another tensor do."""
+    stream, frame = prepare_for_streaming(model), torch.rand(1, 1, 3, 18, 22)
+    with torch.inference_mode():
+        _, state = stream(frame)
+        with NamesOfOperations() as operations:
+            stream(frame, state)
+    assert "aten::sigmoid_" in operations.names
+    assert not [name for name in operations.names if name.endswith(".out")]

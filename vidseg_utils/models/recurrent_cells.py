@@ -96,7 +96,7 @@ class GRUCell(Cell):
         state = _in_layout_of(x, state)
         both = torch.cat([x, state], dim=1)
         update, reset = self.gates(both).sigmoid_().chunk(2, dim=1)
-        torch.mul(reset, state, out=both[:, self.channels :])
+        both[:, self.channels :].mul_(reset)  # it held the state; torch.compile knows no `out` that is a part
         candidate = self.candidate(both).div_(STATE_LIMIT).tanh_().mul_(STATE_LIMIT)
         state = torch.lerp(state, candidate.to(state), update.to(state))
         return state, state

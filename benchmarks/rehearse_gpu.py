@@ -32,6 +32,7 @@ from vidseg_utils.training.machine import describe_machine
 ROOT = Path(__file__).resolve().parents[1]
 FEW_VIDEOS = {"train": 64, "val": 24, "unlabeled": 24, "hidden": 6}
 FEW_EPOCHS = {"unet.epochs": 3}  # others take one; a U-Net that sees no object teaches the later lessons nothing
+FEW_MORE = {"image.more_videos": 24}
 
 
 def few_sizes(profile: str) -> dict[str, int]:
@@ -39,7 +40,7 @@ def few_sizes(profile: str) -> dict[str, int]:
     if profile == "smoke":
         return {}
     names = [f"{group}.{size.name}" for group, sizes in Sizes.groups.items() for size in fields(sizes)]  # pyright: ignore[reportArgumentType]
-    return {**FEW_VIDEOS, **{name: 1 for name in names if name.endswith("epochs")}, **FEW_EPOCHS}
+    return {**FEW_VIDEOS, **FEW_MORE, **{name: 1 for name in names if name.endswith("epochs")}, **FEW_EPOCHS}
 
 
 def rehearse(numbers: Sequence[str], *, profile: str, jobs: int, seconds: float) -> list[dict[str, Any]]:
@@ -92,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="only these lessons, such as 02 13")
     parser.add_argument("--profile", default="gpu", help="default gpu; smoke keeps its own sizes")
-    parser.add_argument("--jobs", type=int, default=3, help="lessons at once; default 3")
+    parser.add_argument("--jobs", type=int, default=6, help="lessons at once; default 6")
     parser.add_argument("--minutes", type=float, default=5.0, help="default 5; what still runs then is ended")
     parser.add_argument("--out", type=Path, default=Path("rehearsal.json"), help="default rehearsal.json")
     parser.add_argument("--work", type=Path, help="folder for data and runs, which is kept; default: a temporary one")

@@ -79,7 +79,10 @@ def streaming_variants(
     if bf16:
         streams["prepared, bf16"] = prepare_for_streaming(model, torch.bfloat16)
     options = {"freezing": True} if device.type == "cpu" else None
-    compiled_streams = {f"{name}, compiled": torch.compile(s, options=options) for name, s in streams.items()}
+    # each size by itself: code for any size, which torch would make for the second one, is slower
+    compiled_streams = {
+        f"{name}, compiled": torch.compile(stream, dynamic=False, options=options) for name, stream in streams.items()
+    }
     return {AS_TRAINED: model, **streams, **(compiled_streams if compiled else {})}
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from vidseg_utils.classes import N_CLASSES
@@ -74,19 +75,24 @@ CHANGES = {
     "product": "conv. as product",
     "memory": "reused memory",
     "fused": "fused Adam",
+    "search": "cuDNN search",
     "bf16": "bf16 autocast",
     "compile": "torch.compile",
 }
-CPU_CHANGES = {"product", "memory"}
+CPU_CHANGES, GPU_CHANGES = {"product", "memory"}, {"search"}
 MIN_SPEEDUP = 1.02  # a change is kept if it makes the step faster by at least this factor
 
 
 def measure(
     problem: tuple[Callable, Callable], *, device: str, steps: int, switches: frozenset[str]
 ) -> tuple[float, list[float], int]:
-    """Steps per second, the loss of every step, and the number of parameters, with these CHANGES switched on."""
+    """Steps per second, the loss of every step, and the number of parameters, with these CHANGES switched on.
+
+    On a GPU also with "graph": the third step is recorded as a CUDA graph, and replayed from then on.
+    """
     build, loss_of = problem
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = "search" in switches  # cuDNN times its algorithms and takes the fastest
     model = build().to(device)
     if "layout" in switches:
         model = model.to(memory_format=torch.channels_last)
@@ -94,21 +100,54 @@ def measure(
         model.compile()
     fused = "fused" in switches
     clock = time.perf_counter if device == "cuda" else lambda: time.process_time() / torch.get_num_threads()
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=fused, foreach=None if fused else False)
-    seconds, losses = [], []
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=1e-4, fused=fused, foreach=None if fused else False, capturable="graph" in switches
+    )
+
+    def train() -> Tensor:
+        with torch.autocast(device, dtype=torch.bfloat16, enabled="bf16" in switches):
+            loss = loss_of(model)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.detach()
+
+    step, seconds, losses = train, [], []
     product = ("cpu", "cuda") if "product" in switches else ()
     reused = reusing_memory(torch.device(device)) if "memory" in switches else contextlib.nullcontext()
-    with patch.object(translators, "PRODUCT_DEVICES", product), reused:
-        for _ in range(steps + 2):  # the first two warm up
+    with patch.object(translators, "PRODUCT_DEVICES", product), reused, _own_stream("graph" in switches) as stream:
+        for index in range(steps + 2):  # the first two warm up
+            if stream is not None and index == 2:
+                step = _recorded(train, stream)
             started = clock()
-            with torch.autocast(device, dtype=torch.bfloat16, enabled="bf16" in switches):
-                loss = loss_of(model)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.item())  # waits for the GPU
+            losses.append(step().item())  # waits for the GPU
             seconds.append(clock() - started)
     return 1 / min(seconds[2:]), losses, parameter_count(model)
+
+
+@contextlib.contextmanager
+def _own_stream(wanted: bool) -> Iterator["torch.cuda.Stream | None"]:
+    """A stream of the GPU for all that is done in the block, if it is wanted: the usual one cannot be recorded."""
+    if not wanted:
+        yield None
+        return
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield stream
+
+
+def _recorded(step: Callable[[], Tensor], stream: torch.cuda.Stream) -> Callable[[], Tensor]:
+    """The step as a CUDA graph: the GPU starts its kernels itself."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        loss = step()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return loss
+
+    return replay
 
 
 def compare_changes(
@@ -116,9 +155,9 @@ def compare_changes(
 ) -> Iterator[dict[str, Any]]:
     """Print a line for each change, then before and after. Yields what was measured; "same": whether the losses are.
 
-    without: changes to leave out, beside those that concern only a CPU where the device is none
+    without: changes to leave out, beside those of the other kind of device
     """
-    without = {*without, *(CPU_CHANGES if device != "cpu" else ())}
+    without = {*without, *(GPU_CHANGES if device == "cpu" else CPU_CHANGES)}
     first_speed, first_losses, n_parameters = measure(problem, device=device, steps=steps, switches=frozenset())
     print(f"  {n_parameters:,} parameters; loss {first_losses[0]:.4f} -> {first_losses[-1]:.4f}")
     print(f"  {'plain float32':16} {first_speed:7.2f} steps/s", flush=True)

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +13,7 @@ import torch
 
 from benchmarks.generate_speed import measure_generate, measure_start
 from benchmarks.on_gpu.scales import SMALL_UNET, Scale
-from benchmarks.streaming import LOGIT_SCALE, measure_variants, streaming_variants
+from benchmarks.streaming import AS_TRAINED, LOGIT_SCALE, measure_variants, streaming_variants
 from benchmarks.training_step import CHANGES, PROBLEMS, compare_changes, measure, parse_options
 from vidseg_utils.data import generate
 from vidseg_utils.data.parallel import n_cores
@@ -81,7 +82,9 @@ def measure_generation(bench: Bench) -> Rows:
 
 
 def measure_steps(bench: Bench) -> Rows:
-    """Training samples a second of bare networks: one change after the other; compiled at last, which takes long."""
+    """Training samples a second of bare networks: one change after the other; then as a CUDA graph; at last compiled,
+    which takes long.
+    """
     device, fastest = bench.device.type, {}
     for name, arguments in bench.scale.step_options.items():
         if not bench.has(10.0):
@@ -97,17 +100,20 @@ def measure_steps(bench: Bench) -> Rows:
             fastest[name] = problem, options.steps, batch_size, frozenset(kept)
         except Exception as error:
             yield failure(name, error)
-    for name, (problem, steps, batch_size, kept) in fastest.items():
-        if device != "cuda" or name == "mask_simvp" or not bench.has(30.0):
+    for (switch, what, needs), name in product(
+        (("graph", "CUDA graph", 5.0), ("compile", CHANGES["compile"], 30.0)), fastest
+    ):
+        if device != "cuda" or name == "mask_simvp" or not bench.has(needs):
             continue
+        problem, steps, batch_size, kept = fastest[name]
         try:
-            speed, losses, _ = measure(problem, device=device, steps=steps, switches=kept | {"compile"})
+            speed, losses, _ = measure(problem, device=device, steps=steps, switches=kept | {switch})
         except Exception as error:
-            yield failure(f"{name}, compiled", error)
+            yield failure(f"{name}, {what}", error)
             continue
-        line = f"{name}, compiled: {speed:.2f} steps/s, loss {losses[0]:.4f} -> {losses[-1]:.4f}"
+        line = f"{name}, {what}: {speed:.2f} steps/s, loss {losses[0]:.4f} -> {losses[-1]:.4f}"
         figures = {"steps_per_second": speed, "samples_per_second": speed * batch_size}
-        yield {"line": line, "network": name, "change": "torch.compile", **figures, "with": sorted(kept)}
+        yield {"line": line, "network": name, "change": what, **figures, "with": sorted(kept)}
 
 
 def measure_fits(bench: Bench) -> Rows:
@@ -193,8 +199,8 @@ def measure_evaluation(bench: Bench) -> Rows:
 
 
 def measure_live(bench: Bench) -> Rows:
-    """Frames a second of a recurrent U-Net that segments frame by frame."""
-    on_gpu = bench.device.type == "cuda"
+    """Frames a second of a recurrent U-Net that segments frame by frame; compiled at last, which takes long."""
+    streams = {}
     for block, size in (("vanilla", "small_shallow"), ("resnet", "small_deep")):
         torch.manual_seed(0)
         model = build_model("recurrent_unet", block=block, size=size, cell="gru")
@@ -202,8 +208,17 @@ def measure_live(bench: Bench) -> Rows:
         with torch.no_grad():
             model.head.weight.mul_(LOGIT_SCALE)  # the labels then differ from pixel to pixel
         model = model.to(bench.device).eval()
-        variants = streaming_variants(model, device=bench.device, bf16=True, compiled=on_gpu)
-        for height, width in bench.scale.frame_sizes:
+        streams[block, size] = streaming_variants(model, device=bench.device, bf16=True, compiled=True)
+    for compiled in (False, True) if bench.device.type == "cuda" else (False,):
+        for (height, width), (block, size) in product(bench.scale.frame_sizes, streams):
+            if compiled and not bench.has(30.0):
+                return
+            torch.compiler.reset()  # it compiles the code of one class only so often
+            variants = {
+                name: network
+                for name, network in streams[block, size].items()
+                if name == AS_TRAINED or name.endswith("compiled") == compiled
+            }
             for row in measure_variants(variants, height, width, device=bench.device, repeats=bench.scale.repeats):
                 what = f"{block} {size}, {height}x{width}, {row['variant']}"
                 speed = (
@@ -215,8 +230,8 @@ def measure_live(bench: Bench) -> Rows:
 
 STAGES = {  # name -> what it measures, and its share of the time
     "generate": (measure_generation, 0.18),
-    "steps": (measure_steps, 0.24),
-    "fit": (measure_fits, 0.34),
-    "evaluate": (measure_evaluation, 0.12),
-    "live": (measure_live, 0.12),
+    "steps": (measure_steps, 0.20),
+    "fit": (measure_fits, 0.32),
+    "evaluate": (measure_evaluation, 0.16),
+    "live": (measure_live, 0.14),
 }

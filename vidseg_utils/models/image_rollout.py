@@ -128,8 +128,8 @@ class ImageRollout(nn.Module):
         speed = (velocity.square().sum(dim=-1, keepdim=True) + 1e-10).sqrt() / UNIT
         change = GLIDE_SCALE * self.glide(_with_noise(state)) * speed / (speed + REST_SPEED)
         with torch.no_grad():
-            near = (here[second] - here[first]).square().sum(dim=-1) < (REACH * UNIT) ** 2
-        first, second = first[near], second[near]
+            near = ((here[second] - here[first]).square().sum(dim=-1) < (REACH * UNIT) ** 2).nonzero()[:, 0]
+        first, second = first[near], second[near]  # with a mask as the index, each would wait for the GPU
         own, other = state.index_select(0, first), state.index_select(0, second)
         relative = other[:, -4:] - own[:, -4:]
         apart = relative[:, :2] / UNIT

@@ -117,9 +117,9 @@ def location_losses(maps: LocationMaps, future: Integer[Tensor, "B T H W"]) -> F
     channels = to_channel_indices(future, maps.class_ids)
     planes = cell_occupancy(channels, maps.class_ids.shape[1], maps.cell)
     position = centroids(planes[maps.clip_index, :, maps.channel])  # (N, T, 2)
-    position = position - maps.position[:, None] + torch.tensor([height // 2, width // 2], device=position.device)
+    position = position - maps.position[:, None]
     invisible = position[..., 0].isnan()
-    row, column = (position[..., i].nan_to_num().clamp(0, n - 1.0001) for i, n in enumerate((height, width)))
+    row, column = ((position[..., i] + n // 2).nan_to_num().clamp(0, n - 1.0001) for i, n in enumerate((height, width)))
     cell = row.floor().long() * width + column.floor().long()
     down, right = row.frac(), column.frac()
     cells = torch.stack([cell, cell + 1, cell + width, cell + width + 1], dim=-1)  # (N, T, 4)

@@ -174,7 +174,7 @@ class RecurrentUNetRecipe(Recipe):
 
     def _cross_entropy(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Of the labelled frames. logits: (B, T, K, H, W); masks: (B, T, H, W) -> scalar."""
-        labelled = (masks != IGNORE_INDEX).any(dim=-1).any(dim=-1)  # (B, T)
+        labelled = (masks != IGNORE_INDEX).any(dim=-1).any(dim=-1).nonzero(as_tuple=True)  # (B, T)
         return self.criterion(logits[labelled], masks[labelled])
 
     def validate(self, network: nn.Module, loader: DataLoader, device: torch.device) -> dict[str, float]:

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -46,6 +46,11 @@ def fastest_precision(device: torch.device) -> str:
     if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return "bf16"
     return "no"
+
+
+def numbers_on(device: torch.device, numbers: Sequence[int], dtype: torch.dtype = torch.long) -> torch.Tensor:
+    """The numbers as a tensor on the device. `torch.tensor(numbers, device=…)` would wait for a GPU's earlier work."""
+    return torch.tensor(numbers, dtype=dtype, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from vidseg_utils.data.datasets import BatchItems, ClipDataset, FrameDataset, Item, MaskDataset, labelled_masks
+from vidseg_utils.device import numbers_on
 from vidseg_utils.task import PAST_FRAMES
 
 if TYPE_CHECKING:
@@ -37,11 +38,8 @@ class DeviceBatches(Dataset):
         return self.__getitems__([range(len(self))[index]])[0]
 
     def __getitems__(self, indices: list[int]) -> Sequence[Item]:
-        # non-blocking: the usual copy of the indices would wait until the GPU has done all earlier steps
-        samples = {
-            device: torch.tensor(indices).to(device, non_blocking=True)
-            for device in {array.device for array in self.arrays.values()}
-        }
+        devices = {array.device for array in self.arrays.values()}
+        samples = {device: numbers_on(device, indices) for device in devices}
         batch = {name: array[samples[array.device]] for name, array in self.arrays.items()}
         if self.transform is not None:
             from vidseg_utils.data.batch_transforms import augment_batch  # torchvision takes two seconds to import

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vidseg_utils.checks import check_choice
 from vidseg_utils.classes import BACKGROUND, COLOURS, MATERIALS, N_CLASSES, SHAPES, class_attributes
+from vidseg_utils.device import numbers_on
 
 HEADS = ("flat", "factored")
 
@@ -126,9 +127,8 @@ def unfold_frames(images: Float[Tensor, "BT C H W"], *, n_frames: int) -> Float[
 
 
 def pick_frames(video: Shaped[Tensor, "B T *rest"], numbers: Sequence[int]) -> Shaped[Tensor, "B F *rest"]:
-    """The frames of these numbers. A GPU's earlier work is not waited for, as it is when a list is the index."""
-    index = torch.tensor(numbers).to(video.device, non_blocking=True)
-    return video.index_select(1, index)
+    """The frames of these numbers. With a list as the index, a GPU's earlier work would be waited for."""
+    return video.index_select(1, numbers_on(video.device, numbers))
 
 
 def check_images(images: Tensor, *, channels: int, video: bool = False) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidseg_utils.device import numbers_on
 from vidseg_utils.models.layers import pick_frames, zero_init
 from vidseg_utils.models.simvp import SpatialConv
 from vidseg_utils.task import FUTURE_FRAMES
@@ -97,7 +98,7 @@ class TransportPredictor(nn.Module):
         """Where content is after `horizons` frames: a velocity that all horizons share, and what each adds to it."""
         motion = self.motion(hidden).float()
         own = pick_frames(motion[:, 3:].unflatten(1, (FUTURE_FRAMES, 3)), [n - 1 for n in horizons])
-        steps = torch.tensor(horizons, dtype=motion.dtype).to(motion.device, non_blocking=True)[:, None, None]
+        steps = numbers_on(motion.device, horizons, motion.dtype)[:, None, None]
         shift = SHIFT_SCALE * steps[:, None] * (motion[:, None, :2] + own[:, :, :2])
         spread = MIN_SPREAD + SPREAD_A_FRAME * steps * own[:, :, 2].tanh().exp()
         return Transport(shift, spread, torch.sigmoid(motion[:, 2] + 1))

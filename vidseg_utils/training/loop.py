@@ -1,7 +1,8 @@
 """The training loop: `fit` trains epoch by epoch and writes the run folder.
 
 Accelerate handles devices, precision, several GPUs and gradient accumulation. Every epoch is seeded by (seed, epoch),
-so a training that was interrupted and resumed gives the same weights as an uninterrupted one.
+so a training that was interrupted and resumed gives the same weights as an uninterrupted one: bit for bit on a CPU, up
+to rounding on a GPU, which adds up in an order of its own.
 """
 
 import contextlib

@@ -21,6 +21,7 @@ from vidseg_utils.evaluation import evaluate_system, predict_split
 from vidseg_utils.models import build_model
 from vidseg_utils.profiles import PROFILES
 from vidseg_utils.systems import Workspace, build_system
+from vidseg_utils.systems.jepa.recipe import JEPARecipe
 from vidseg_utils.systems.mask_simvp.recipe import MaskSimVPRecipe
 from vidseg_utils.systems.recipe import Recipe
 from vidseg_utils.systems.simvp_unet import SimVPRecipe
@@ -122,12 +123,15 @@ def measure_fits(bench: Bench) -> Rows:
     unet = SegmenterRecipe, few, {"unet.epochs": 2, "unet.batch_size": 16}
     simvp = SimVPRecipe, few, {"simvp.epochs": 2}
     mask_simvp = MaskSimVPRecipe, few, {"mask.epochs": 2}
+    jepa = JEPARecipe, few, {"jepa.epochs": 2}
     yield from fit_recipe(bench, "unet", *unet)
     yield from fit_recipe(bench, "simvp", *simvp)
     yield from fit_recipe(bench, "mask_simvp", *mask_simvp)
+    yield from fit_recipe(bench, "jepa", *jepa)
     yield from fit_recipe(bench, "small unet", SegmenterRecipe, many, SMALL_UNET, runs="runs_small")
     if bench.device.type == "cuda":
         yield from fit_recipe(bench, "mask_simvp", *mask_simvp, runs="runs_bf16", precision="bf16")
+        yield from fit_recipe(bench, "jepa", *jepa, runs="runs_planar", channels_last=False)
         yield from fit_recipe(bench, "unet", *unet, runs="runs_compiled", needs=60.0, compile=True)
         yield from fit_recipe(bench, "simvp", *simvp, runs="runs_compiled", needs=60.0, compile=True)
         one = {**SMALL_UNET, "unet.epochs": 2}
@@ -158,6 +162,9 @@ def fit_recipe(
         return
     try:
         workspace = bench.workspace(videos, runs, sizes)
+        if bench.device.type == "cuda":
+            torch.cuda.init()  # the first training has not done so yet
+            torch.cuda.reset_peak_memory_stats()
         with patch.object(recipe, "fit_config", lambda self: replace(chosen(self), **changes)):
             training = recipe(workspace)
             n_samples = len(training.data()[0])  # pyright: ignore[reportArgumentType]
@@ -170,6 +177,9 @@ def fit_recipe(
     speed, jaccard = n_samples / min(seconds), history[-1].get("jaccard")
     line = f"{what}: {speed:.1f} samples/s, epochs of {min(seconds):.1f} to {max(seconds):.1f} s"
     figures = {"samples_per_second": speed, "epoch_seconds": seconds, "jaccard": jaccard, "fit": fit}
+    if bench.device.type == "cuda":
+        figures["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        line += f", at most {figures['peak_gib']:.1f} GiB"
     yield {"line": line if jaccard is None else f"{line}, Jaccard {jaccard:.3f}", "network": name, **figures}
 
 

@@ -46,6 +46,15 @@ def test_a_folder_is_replaced_with_all_its_files(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_a_file_never_replaces_a_folder(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "precious").touch()
+    for folder in (tmp_path / "folder", tmp_path):
+        with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file"):
+            write_json(folder, {"a": 1})
+    assert [p.name for p in tmp_path.rglob("*")] == ["folder", "precious"]
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", "\x00", "[" * 100_000])
 def test_json_that_is_not_an_object_is_refused_by_name(tmp_path, text):
     path = tmp_path / "broken.json"

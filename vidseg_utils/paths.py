@@ -88,7 +88,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """Write a file or folder atomically: `path` appears, or changes, only if the block ends without an error.
 
     Yields a temporary path in the same folder, with the suffix of `path`, that does not exist yet; the block writes
-    there, and it is then renamed to `path`. If `path` is a folder, it is deleted first.
+    there, and it is then renamed to `path`. A folder replaces a folder, which is deleted first. Raises
+    IsADirectoryError, and deletes nothing, where a file would replace a folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         if path.is_dir():
+            if not temporary.is_dir():
+                raise IsADirectoryError(f"{path} is a folder; give the name of a file, such as {path / 'NAME'}")
             shutil.rmtree(path)
         temporary.replace(path)
     finally:

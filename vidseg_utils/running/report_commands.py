@@ -38,7 +38,9 @@ def write_film(
 
 def report_runs(
     runs: RunsOption = None,
-    html: Annotated[Path | None, typer.Option(help="A file .html to write instead: all runs on one page.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="A file .html to write instead: all runs on one page.")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="With --html: other runs, or the home around them, beside the first.")
     ] = None,

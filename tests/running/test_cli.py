@@ -22,6 +22,9 @@ from vidseg_utils.running import cli
         ),
         (("evaluate", "copy_last", "--run", "/x", "--profile", "smoke"), "run '/x' is not a plain folder name"),
         (("data", "check", "nowhere"), "nowhere"),
+        (("train", "unet_copy_last", "--profile", "smoke"), "vidseg data generate --profile smoke --root "),
+        (("evaluate", "copy_last", "--root", "my data"), "vidseg data generate --profile cpu --root 'my data'"),
+        (("predict", "copy_last", "--out", "x.pt", "--profile", "smoke"), "vidseg data generate --profile smoke"),
         (("train", "unet_copy_last", "--device", "cuda:99"), "no device 'cuda:99' here; choose from ['cpu'"),
         (("evaluate", "copy_last", "--device", "gpu"), "no device 'gpu' here; choose from ['cpu'"),
         (("predict", "copy_last", "--out", "x.pt", "--device", ""), "no device '' here; choose from ['cpu'"),
@@ -52,6 +55,14 @@ def test_home_is_expanded_in_every_option(vidseg, tmp_path, monkeypatch, option)
     vidseg("data", "import-archive", "c.zip", *option)
     assert (tmp_path / "me" / "course").is_dir() and not (tmp_path / "~").exists()
     assert "me/runs" in vidseg("report", "--runs=~/runs")[2]
+
+
+@pytest.mark.parametrize("arguments", [("predict", "copy_last", "--out"), ("report", "--html")])
+def test_a_file_to_write_is_no_folder(vidseg, tmp_path, arguments):
+    (tmp_path / "folder").mkdir()
+    code, _, errors = vidseg(*arguments, "folder")
+    assert code == 2 and errors.startswith("error: Invalid value for '--")
+    assert "folder" in errors and errors.count("\n") == 1 and (tmp_path / "folder").is_dir()
 
 
 def test_debug_shows_the_traceback(monkeypatch):

@@ -90,6 +90,8 @@ def train_system(
     workspace = Workspace.for_profile(profile, sizes=parse_sizes(size), root=root, runs=runs, device=device)
     folders = [workspace.run_folder(part) for part in forecaster.run_names]
     todo = [folder for folder in folders if again or not is_finished(folder)]
+    if todo:
+        workspace.check_data()
     if todo and is_first_process():
         typer.echo(describe_needs(describe_trainings(todo), workspace.profile, workspace.root), err=True)
     with training_anew(again):

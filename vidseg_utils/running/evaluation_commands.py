@@ -76,6 +76,7 @@ def evaluate_on_split(
     suffix += "" if split == "val" else f"_{split}"
     folder = workspace.evaluation_folder(system + suffix) if run is None else workspace.run_folder(run)
     # before the work, so that nothing is lost
+    workspace.check_data()
     check_evaluation_folder(folder, describe_evaluation(forecaster.name, workspace, split=split, true_masks=true_masks))
     with (
         task_map(executor, jobs=jobs, scheduler=scheduler, slurm=slurm or ()) as parallel_map,
@@ -90,7 +91,7 @@ def evaluate_on_split(
 
 def predict_hidden_masks(
     system: SystemArgument,
-    out: Annotated[Path, typer.Option(help="File to write: a torch tensor (N, 160, 240) uint8.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="File to write: a torch tensor (N, 160, 240) uint8.")],
     split: Annotated[str, typer.Option(help="Any split of the data set.")] = "hidden",
     profile: ProfileOption = "auto",
     reconstructor: ReconstructorOption = True,

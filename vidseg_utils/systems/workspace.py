@@ -1,6 +1,7 @@
 """`Workspace`: the profile, the data set, the folder of runs and the device of trainings and evaluations."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,6 +85,7 @@ class Workspace:
         """The run folder of an evaluation on `root`. Its name tells other data than the profile's own."""
         if self.root.resolve() == (data_dir() / self.profile.name).resolve():
             return self.run_folder(name)
+        self.check_data()
         root_name = re.sub(r"[^\w.=+-]", "_", self.root.resolve().name)
         return self.run_folder(f"{name}_{root_name}-{dataset_identity(self.root)['id']}")
 
@@ -97,8 +99,15 @@ class Workspace:
         size = (self.profile.height, self.profile.width)
         return load_model(folder, device=self.device, size=size, classes=CLASS_NAMES)
 
+    def check_data(self) -> None:
+        """Raises FileNotFoundError, with the command that makes data of this profile, where there are none."""
+        if not self.root.exists():
+            command = f"vidseg data generate --profile {self.profile.name} --root {shlex.quote(str(self.root))}"
+            raise FileNotFoundError(f"no data at {self.root}; make some with: {command}")
+
     def split(self, name: str) -> SplitCache:
         """A split of the data at the profile's working size, from its memory-mapped cache."""
+        self.check_data()
         return open_split(self.root, name, height=self.profile.height, width=self.profile.width)
 
     def has_videos(self, split: str) -> bool:

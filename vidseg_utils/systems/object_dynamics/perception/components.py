@@ -157,11 +157,11 @@ def _merge_parts(components: Components, kind: np.ndarray) -> np.ndarray:
     found: dict[tuple[int, int], list[int]] = {}  # by frame and kind: components that parts are merged into
     for part in np.argsort(-components.area, kind="stable"):
         wholes = found.setdefault((int(components.frame[part]), int(kind[part])), [])
-        for whole in wholes:
-            union = unite_boxes(boxes[whole], boxes[part])
-            if fit_an_object(union[None], components.runs.size[1:])[0]:
-                target[part], boxes[whole] = whole, union
-                break
+        unions = unite_boxes(boxes[wholes], boxes[part])
+        fitting = np.flatnonzero(fit_an_object(unions, components.runs.size[1:])) if wholes else []
+        if len(fitting):
+            whole = wholes[fitting[0]]
+            target[part], boxes[whole] = whole, unions[fitting[0]]
         else:
             wholes.append(part)
     return target

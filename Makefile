@@ -26,6 +26,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vidseg needs Python 3.11 or later; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
+	@echo "installing into .venv: some minutes without a word, and on Linux about 7 GB with the GPU libraries of torch"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 

@@ -22,6 +22,10 @@ from vidseg_utils.running import cli
         ),
         (("evaluate", "copy_last", "--run", "/x", "--profile", "smoke"), "run '/x' is not a plain folder name"),
         (("data", "check", "nowhere"), "nowhere"),
+        (
+            ("forecast", "exmaple"),
+            "there is no exmaple; give a video file, a folder video_N of the course",
+        ),
         (("train", "unet_copy_last", "--profile", "smoke"), "vidseg data generate --profile smoke --root "),
         (("evaluate", "copy_last", "--root", "my data"), "vidseg data generate --profile cpu --root 'my data'"),
         (("predict", "copy_last", "--out", "x.pt", "--profile", "smoke"), "vidseg data generate --profile smoke"),
@@ -99,6 +103,13 @@ def test_every_command_has_help_with_an_example(vidseg):
     assert "Example: vidseg evaluate" in text
 
 
+def test_a_missing_video_does_not_wait_for_slow_libraries():
+    code = "import sys; from vidseg_utils.running import cli; sys.argv = ['vidseg', 'forecast', 'x']\n"
+    code += "try: cli.main()\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "False\n"), done.stderr
+
+
 def test_a_usage_error_does_not_wait_for_slow_libraries():
     script = (
         "import sys; import vidseg_utils.running.cli; "
@@ -112,6 +123,14 @@ def test_systems_are_listed_with_what_is_trained(vidseg):
     code, text, _ = vidseg("systems")
     assert code == 0
     assert "simvp (not trained), unet (not trained)" in text
+
+
+def test_a_damaged_run_folder_hides_no_system(vidseg, tmp_path):
+    (tmp_path / "runs" / "unet-smoke").mkdir(parents=True)
+    (tmp_path / "runs" / "unet-smoke" / "config.json").write_text("{")
+    code, text, errors = vidseg("systems", "--profile", "smoke")
+    assert code == 0, errors
+    assert "unet (damaged)" in text and "recurrent_object_dynamics" in text
 
 
 def test_the_installed_command_is_this_one():

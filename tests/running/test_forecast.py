@@ -182,10 +182,12 @@ def test_a_video_file_that_does_not_fit_is_refused_in_one_line(tmp_path, setting
 
 def test_other_files_and_folders_are_refused_in_one_line(tmp_path, folder):
     (tmp_path / "notes.txt").write_text("no video")
+    (tmp_path / "empty").mkdir()
     for path, message in (
         (tmp_path / "nothing.mp4", "there is no .*nothing.mp4; give a video file or a folder video_N of the course"),
         (tmp_path / "notes.txt", "notes.txt cannot be read as a video: "),
-        (tmp_path, "image_0.png: missing image"),
+        (tmp_path / "empty", "image_0.png: missing image"),
+        (folder.parent, "is no video but holds some; give one of them, such as .*video_"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             load_clip(path, start=0, horizon=11)

@@ -53,15 +53,12 @@ INTERRUPTED = 130  # exit code that typer returns after Ctrl-C
 def list_systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> None:
     """List the systems, whether they and their parts are trained, and whether trained ones come with the package."""
     from vidseg_utils.systems import SYSTEMS, Workspace
-    from vidseg_utils.training import SHIPPED_PROFILE, is_finished, is_interrupted, shipped_run
+    from vidseg_utils.training import SHIPPED_PROFILE, is_finished, shipped_run
 
     workspace = Workspace.for_profile(profile, runs=runs)
     for name, system in SYSTEMS.items():
         folders = {part: workspace.run_folder(part) for part in system.run_names}
-        states = {
-            part: "trained" if is_finished(run) else "not finished" if is_interrupted(run) else "not trained"
-            for part, run in folders.items()
-        }
+        states = {part: _state(run) for part, run in folders.items()}
         is_trained = set(states.values()) <= {"trained"}
         comes_trained = bool(states) and all(is_finished(shipped_run(part)) for part in states)
         state = ", ".join(["trained"] * is_trained + ["shipped"] * comes_trained) or "not trained"
@@ -69,6 +66,16 @@ def list_systems(profile: ProfileOption = "auto", runs: RunsOption = None) -> No
         summary = (system.__doc__ or "").strip().splitlines()[0]
         typer.echo(f"{name:24} {state:16} {parts:44} {summary}")
     typer.echo(f"trained: at profile {workspace.profile.name}; shipped: comes trained at profile {SHIPPED_PROFILE}")
+
+
+def _state(run: Path) -> str:
+    """Whether a part is trained, for `vidseg systems`."""
+    from vidseg_utils.training import is_finished, is_interrupted
+
+    try:
+        return "trained" if is_finished(run) else "not finished" if is_interrupted(run) else "not trained"
+    except ValueError:  # `vidseg runs` says what is wrong
+        return "damaged"
 
 
 @app.command("train", epilog="Example: vidseg train simvp_unet --profile cpu")

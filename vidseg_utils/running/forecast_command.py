@@ -19,21 +19,24 @@ def forecast_one_video(
     ] = 0,
     horizon: Annotated[int, typer.Option(help="Course frames ahead (0.24 s each), 1 to 20.")] = 11,
     system: Annotated[str, typer.Option(help="A system's name; `vidseg systems` lists them.")] = "object_dynamics",
-    out: Annotated[Path | None, typer.Option(help="Folder to write [default: runs/forecast-VIDEO].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder to write [default: runs/forecast-VIDEO].")
+    ] = None,
     profile: Annotated[
         str | None, typer.Option(help="Use the system as you trained it at this profile [default: shipped weights].")
     ] = None,
     runs: RunsOption = None,
 ) -> None:
     """Forecast a video: where each object will be, as a picture, as a movie and as data."""
-    from vidseg_utils.paths import runs_dir
+    if video != "example" and not Path(video).exists():  # said before the libraries are loaded, which takes seconds
+        raise FileNotFoundError(f"there is no {video}; give a video file, a folder video_N of the course, or: example")
     from vidseg_utils.running.forecast import forecast_video
     from vidseg_utils.systems import Workspace, build_system
     from vidseg_utils.training import SHIPPED_EXAMPLE, SHIPPED_PROFILE
 
     workspace = Workspace.for_profile(profile or SHIPPED_PROFILE, runs=runs, device="cpu", shipped=profile is None)
     path = SHIPPED_EXAMPLE if video == "example" else Path(video)
-    folder = out or runs_dir() / f"forecast-{path.resolve().stem}"
+    folder = out or workspace.runs / f"forecast-{path.resolve().stem}"
     forecaster = build_system(system, workspace=workspace)
     for line in forecast_video(path, forecaster, workspace, out=folder, start=start, horizon=horizon):
         typer.echo(line)

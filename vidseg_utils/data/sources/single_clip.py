@@ -41,6 +41,8 @@ def load_clip(path: Path, *, start: int, horizon: int) -> Clip:
 
 
 def _load_folder(path: Path, *, start: int, horizon: int) -> Clip:
+    if not (path / "image_0.png").exists() and (videos := sorted(path.glob("video_*"))):
+        raise ValueError(f"{path} is no video but holds some; give one of them, such as {videos[0]}")
     number = re.search(r"[0-9]*$", path.resolve().name)
     only_past = not (path / f"image_{CLIP_FRAMES - 1}.png").exists()
     video = Video(int(number[0] or 0) if number else 0, path, split="hidden" if only_past else "train")

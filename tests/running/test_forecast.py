@@ -207,11 +207,11 @@ def test_nothing_is_written_where_no_object_is_found_or_the_horizon_is_impossibl
 
 @pytest.mark.skipif(not SHIPPED_EXAMPLE.is_file(), reason=f"{SHIPPED_EXAMPLE.parent} holds no weights yet")
 def test_the_example_is_forecast_better_than_by_copying(vidseg, tmp_path):
-    code, printed, errors = vidseg("forecast", "example")
+    code, printed, errors = vidseg("forecast", "example", "--runs", str(tmp_path / "mine"))
     assert code == 0, errors
     score, copied = (float(part.rpartition(": ")[2]) for part in printed.splitlines()[-2].split(";"))
     assert score > copied
-    assert sorted(path.name for path in (tmp_path / "runs" / "forecast-example").iterdir()) == FILES
+    assert sorted(path.name for path in (tmp_path / "mine" / "forecast-example").iterdir()) == FILES
     assert SHIPPED_EXAMPLE.stat().st_size <= 300_000
 
 

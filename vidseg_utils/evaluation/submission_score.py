@@ -31,13 +31,7 @@ def read_submission(path: Path | str, *, videos: int) -> Tensor:
         raise ValueError(f"{path} is too large for {videos} masks of {HEIGHT}x{WIDTH}; it holds something else")
     try:
         masks = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-    ):  # their texts tell of pickles
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
         raise ValueError(f"{path} is not a tensor saved by torch.save; write one with `vidseg predict`") from None
     if not isinstance(masks, Tensor):
         raise ValueError(f"{path} holds a {type(masks).__name__}, not a tensor")

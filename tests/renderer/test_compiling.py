@@ -84,6 +84,17 @@ def test_only_a_change_of_a_kernel_or_constant_gives_another_folder(tmp_path, fo
     assert folder_of(tmp_path).name != before.name
 
 
+@pytest.mark.parametrize("made_by", ["numba", "processor"])
+def test_another_numba_or_processor_has_another_folder(tmp_path, folder_of, monkeypatch, made_by):
+    """Both would write the same files, and could leave the code of one under the name of the other."""
+    before = folder_of(tmp_path)
+    if made_by == "numba":
+        monkeypatch.setattr(compiling.numba, "__version__", "0.0")
+    else:
+        monkeypatch.setattr(type(compiling.cpu_target.target_context.codegen()), "magic_tuple", lambda self: "other")
+    assert folder_of(tmp_path).name != before.name
+
+
 def test_the_cache_is_beside_the_kernels_or_where_the_user_can_write(tmp_path, folder_of, no_folder, monkeypatch):
     home = tmp_path / "home"
     assert folder_of(home).parent == compiling.HERE / "__pycache__"
@@ -102,7 +113,7 @@ def test_a_kernel_is_read_from_disk_and_compiled_without_one(tmp_path, monkeypat
         assert sum(kernel.stats.cache_hits.values()) == n_read
 
 
-@pytest.mark.parametrize("content", [b"", b"damaged", None])
+@pytest.mark.parametrize("content", [b"", b"damaged", b"\x8c\x01\xff.", None])  # the third is no UTF-8
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 def test_damaged_files_on_disk_are_replaced(tmp_path, monkeypatch, suffix, content):
     folder = tmp_path / "kernels"

@@ -1,8 +1,9 @@
 """Compile kernels with numba, and keep their machine code on disk, so that only the first import of a kernel waits.
 
-numba itself notices only changes of the file that a kernel is in. So the folder of the machine code is named by a hash
-of all files whose functions and constants kernels use: those of this room and SOLIDS. Floating-point operations keep
-their order (no `fastmath`), so processors of one kind give the same numbers.
+numba itself notices only changes of the file that a kernel is in, and mixes the code of two kinds of processors up that
+write at once. So the folder of the machine code is named by a hash of all files whose functions and constants kernels
+use (those of this room and SOLIDS), of numba's version and of the processor. Floating-point operations keep their order
+(no `fastmath`), so processors of one kind give the same numbers.
 """
 
 import contextlib
@@ -14,10 +15,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
+import numba
 from numba import config, njit
+from numba.core.registry import cpu_target
 
 from vidseg_utils.world import solids
 
@@ -40,7 +42,7 @@ def kernel(signature: Any) -> Callable[[Callable], Callable]:
             try:
                 with _numba_cache(folder):
                     return njit(signature, cache=True, **OPTIONS)(function)
-            except (OSError, EOFError, UnpicklingError):  # the disk is full, or what it holds is damaged
+            except Exception:  # the disk is full, or what it holds is damaged; any other error comes again below
                 shutil.rmtree(folder, ignore_errors=True)
         return njit(signature, **OPTIONS)(function)
 
@@ -49,12 +51,14 @@ def kernel(signature: Any) -> Callable[[Callable], Callable]:
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """The folder for the machine code of this version of the kernels; None if none can be written.
+    """The folder for the machine code of these kernels, for this processor; None if none can be written.
 
     It is in NUMBA_CACHE_DIR if that is set, else beside the kernels, else in the user's cache folder.
     """
     files = [*sorted(ROOM.rglob("*.py")), SOLIDS]  # in the same order wherever they are installed
-    digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+    made_by = repr((numba.__version__, cpu_target.target_context.codegen().magic_tuple()))
+    contents = [*(file.read_bytes() for file in files), made_by.encode()]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     homes = [Path(chosen)] if chosen else [HERE / "__pycache__", *_user_cache()]
     for home in homes:

@@ -33,6 +33,7 @@ _RISE = _CAMERA_Z - OBJECT_RADIUS  # from an object's centre to the camera
 # camera.
 _TOP, _BOTTOM = _RISE - _CYLINDER_RADIUS, _RISE + _CYLINDER_RADIUS
 _AXES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+_NOT_ZERO = 1e-30  # added to a ray across a cube's axis, so that a normal's component is 0 only along an edge
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,11 @@ def _cube(rays: PixelRays, poses: np.ndarray) -> tuple:
     slope_x, slope_y = rays.slope
     # The ray in the cube's frame: the camera, and the direction, whose z is -1.
     camera = (cosine * offset_x + sine * offset_y, cosine * offset_y - sine * offset_x, _RISE)
-    direction = (cosine * slope_x + sine * slope_y, cosine * slope_y - sine * slope_x, np.full_like(cosine, -1.0))
+    direction = (
+        cosine * slope_x + sine * slope_y + _NOT_ZERO,
+        cosine * slope_y - sine * slope_x + _NOT_ZERO,
+        np.full_like(cosine, -1.0),
+    )
     gaps = np.empty((3, len(cosine)), cosine.dtype)  # of three sides
     normals = np.zeros((3, 3, len(cosine)), cosine.dtype)  # [side, component]
     for i, j, k in _AXES:  # the side along axis i

@@ -10,6 +10,7 @@ from numba import njit
 from tests.renderer.trajectories import (
     METAL_CUBE,
     METAL_CYLINDER,
+    RUBBER_CUBE,
     RUBBER_SPHERE,
     STANDING_CYLINDER,
     random_trajectory,
@@ -85,6 +86,31 @@ def test_absent_and_far_objects_are_not_drawn():
     empty, _ = render_video(NO_OBJECTS)
     assert not masks.any()
     assert (frames == empty).all()
+
+
+@pytest.mark.parametrize("damaged", ["position", "height", "rotation"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_objects_without_a_finite_pose_are_not_drawn(damaged, value):
+    poses = still_trajectory([METAL_CUBE, RUBBER_SPHERE, METAL_CYLINDER], [[0.3, y, 0.2] for y in (-1, 0, 1)])
+    positions, rotations = poses.positions.copy(), poses.rotations.copy()
+    {"position": positions, "height": positions[..., 2], "rotation": rotations[..., 0, 0]}[damaged][:] = value
+    frames, masks = render_video(replace(poses, positions=positions, rotations=rotations))
+    assert (frames == render_video(NO_OBJECTS)[0]).all() and not masks.any()
+
+
+def test_a_matrix_that_is_no_rotation_does_no_harm():
+    """Its pixels are NaN, which no table has an entry for."""
+    frames = render_video(still_trajectory([METAL_CUBE], [[0.3, 0.3, 0.2]], np.zeros((3, 3))))[0]
+    assert frames.shape == (1, 3, 160, 240)
+
+
+def test_of_two_objects_that_are_equally_near_the_first_is_seen():
+    """They do not add up, which would leave a black area: the tops of these cubes lie in one plane."""
+    positions = [[0.4, -0.05, 0.2], [0.4, 0.05, 0.2]]
+    both = render_video(still_trajectory([RUBBER_CUBE, METAL_CUBE], positions))[0][0]
+    first = render_video(still_trajectory([RUBBER_CUBE], positions[:1]))[0][0]
+    column, row = np.floor(project(np.array([0.4, 0, 0.398]))[:2]).astype(int)
+    assert (both[:, row, column] == first[:, row, column]).all()
 
 
 def test_the_same_seed_gives_the_same_noise_and_none_gives_none():

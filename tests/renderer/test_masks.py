@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from tests.renderer.trajectories import (
     METAL_CUBE,
     METAL_CYLINDER,
+    RUBBER_CUBE,
     RUBBER_SPHERE,
     STANDING_CYLINDER,
     random_trajectory,
@@ -137,6 +138,24 @@ def test_the_nearest_object_wins_whatever_the_order():
         sphere_alone = render_masks(still_trajectory([RUBBER_SPHERE], positions[1:]))[0]
         assert (mask[cube_alone > 0] == METAL_CUBE).all()
         assert 0 < (mask == RUBBER_SPHERE).sum() < (sphere_alone > 0).sum()
+
+
+def test_of_two_objects_that_are_equally_near_the_first_is_seen():
+    """The tops of these cubes, one turned in the other, lie in one plane."""
+    rotations = Rotation.from_euler("z", [[0], [30]], degrees=True).as_matrix()
+    for order in ([0, 1], [1, 0]):
+        ids = np.array([METAL_CUBE, RUBBER_CUBE])[order]
+        both = render_masks(still_trajectory(ids, [[0.4, 0, 0.2]] * 2, rotations[order]))[0]
+        first = render_masks(still_trajectory(ids[:1], [[0.4, 0, 0.2]], rotations[order[:1]]))[0] > 0
+        column, row = np.floor(project(np.array([0.4, 0, 0.398]))[:2]).astype(int)
+        top = (slice(row - 2, row + 3), slice(column - 4, column + 5))
+        assert first[top].all() and (both[top] == ids[0]).all()
+
+
+@pytest.mark.parametrize("id_", [METAL_CUBE, RUBBER_SPHERE, METAL_CYLINDER])
+@pytest.mark.parametrize("position", [(4.5, 0, 2.5), (5.0, -0.5, 3.0), (4.2, 0.1, 2.4)])
+def test_objects_behind_the_camera_or_too_near_are_not_drawn(id_, position):
+    assert not render_masks(still_trajectory([id_], [position])).any()
 
 
 def test_samples_do_not_depend_on_their_neighbours():

@@ -9,6 +9,7 @@ from vidseg_utils.world.trajectory import Trajectory
 STANDING_CYLINDER = Rotation.from_euler("x", 90, degrees=True).as_matrix()  # a cylinder's axis is its own y
 METAL_CUBE = class_id("cube", "metal", "red")
 RUBBER_SPHERE = class_id("sphere", "rubber", "blue")
+RUBBER_CUBE = class_id("cube", "rubber", "green")
 METAL_CYLINDER = class_id("cylinder", "metal", "cyan")
 
 

@@ -36,7 +36,8 @@ def object_rectangles(
         for shape, bounds in ((CUBE, _cube_bounds), (SPHERE, _ellipse_bounds), (CYLINDER, _cylinder_bounds)):
             chosen = shapes == shape
             low[:, chosen], high[:, chosen] = np.moveaxis(bounds(centre[:, chosen], half_axes[:, chosen]), -2, 0)
-        low[~(centre[..., 2] > NEAREST_DEPTH)] = np.nan  # also where the depth is NaN
+        absent = ~(centre[..., 2] > NEAREST_DEPTH)  # also where the depth is NaN
+        low[absent] = high[absent] = np.nan
     return _pixels_between(low - margin_px, high + margin_px, height=height, width=width)
 
 

@@ -45,7 +45,10 @@ class Scene(NamedTuple):
 
 
 def check_objects(class_ids: np.ndarray, positions: np.ndarray, rotations: np.ndarray) -> Objects:
-    """The objects. Raises ValueError for class ids that are no objects and for arrays that do not fit together."""
+    """The objects; those without a finite pose are absent.
+
+    Raises ValueError for class ids that are no objects and for arrays that do not fit together.
+    """
     ids = np.asarray(class_ids)
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(f"class_ids are {ids.dtype} of shape {ids.shape}; expected integers of shape (objects,)")
@@ -58,6 +61,8 @@ def check_objects(class_ids: np.ndarray, positions: np.ndarray, rotations: np.nd
             f"positions {positions.shape} and rotations {rotations.shape} do not fit {len(ids)} objects; "
             f"expected (T, {len(ids)}, 3) and (T, {len(ids)}, 3, 3)"
         )
+    finite = np.isfinite(positions).all(axis=-1) & np.isfinite(rotations).all(axis=(-2, -1))
+    positions[~finite] = rotations[~finite] = np.nan
     return Objects(ids.astype(np.int64), shape_code(ids).astype(np.int64), positions, rotations)
 
 

@@ -33,6 +33,7 @@ def draw_masks(masks, class_ids, shapes, origins, slopes, rectangles, points):
                     for point in range(len(points)):
                         position = column + 0.5 + points[point, 0], row + 0.5 + points[point, 1], 1.0
                         depth = min(depth, entry_depth(shape, origin, times(slope, position)))
+                    depth = np.float32(depth)
                     if depth < nearest[row, column]:
                         nearest[row, column] = depth
                         masks[t, row, column] = class_ids[i]

@@ -130,7 +130,9 @@ def _draw_objects(scene, number, first, past, views, depths, lights, row):
         for column in range(start, stop):
             n_seen = 0
             for ray in range(N_RAYS):
-                n_seen += depths[i, number, column, ray] <= row.nearest[column, ray]
+                if depths[i, number, column, ray] <= row.nearest[column, ray]:
+                    n_seen += 1
+                    row.nearest[column, ray] = 0.0  # of objects that are equally near, the first one is seen
             if n_seen:
                 share = n_seen / N_RAYS
                 row.covered[column] += share

@@ -7,8 +7,8 @@ from vidseg_utils.renderer.kernels.compiling import inner
 
 @inner
 def clamp(x, low, high):
-    """The value, or the nearer limit."""
-    return min(max(x, low), high)
+    """The value, or the nearer limit; the lower one for NaN, so that an index never lies outside of a table."""
+    return min(max(low, x), high)
 
 
 @inner

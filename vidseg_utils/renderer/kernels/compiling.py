@@ -56,8 +56,8 @@ def cache_folder() -> Path | None:
     It is in NUMBA_CACHE_DIR if that is set, else beside the kernels, else in the user's cache folder.
     """
     files = [*sorted(ROOM.rglob("*.py")), SOLIDS]  # in the same order wherever they are installed
-    made_by = repr((numba.__version__, cpu_target.target_context.codegen().magic_tuple()))
-    contents = [*(file.read_bytes() for file in files), made_by.encode()]
+    processor = cpu_target.target_context.codegen().magic_tuple()  # type: ignore[attr-defined]
+    contents = [*(file.read_bytes() for file in files), repr((numba.__version__, processor)).encode()]
     digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     homes = [Path(chosen)] if chosen else [HERE / "__pycache__", *_user_cache()]
